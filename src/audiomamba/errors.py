@@ -1,0 +1,89 @@
+"""The errors of audiomamba, one tree.
+
+AudioMambaError                   everything that this package raises on purpose
+├── AudioError                    a recording cannot be read, or holds nothing usable
+├── DataError                     a data set, manifest or label list is not what it should be
+├── CheckpointError               a weight file or model folder is damaged or of another kind
+├── ConfigError                   a setting has a value that cannot work
+│   └── UnknownNameError          a name that is not in the list; offers the nearest ones
+├── BackendError                  a named backend cannot run this call
+├── MissingDependencyError        an optional dependency is not installed; names the extra
+└── TrainingError                 a run cannot start, resume or go on
+
+Every message is one line: what was got, what was expected, what to do.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = [
+    "AudioError",
+    "AudioMambaError",
+    "BackendError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "MissingDependencyError",
+    "TrainingError",
+    "UnknownNameError",
+]
+
+
+class AudioMambaError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+
+class AudioError(AudioMambaError):
+    """A recording cannot be read, or holds nothing usable."""
+
+
+class DataError(AudioMambaError):
+    """A data set, manifest or label list is not what it should be."""
+
+
+class CheckpointError(AudioMambaError):
+    """A weight file or model folder is damaged or of another kind."""
+
+
+class ConfigError(AudioMambaError, ValueError):
+    """A setting has a value that cannot work."""
+
+
+class UnknownNameError(ConfigError):
+    """A name that is not in the list.
+
+    Args:
+        kind: what was looked for, in words, such as "model".
+        name: the name that was asked for.
+        known: the names that exist.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = get_close_matches(name, names, n=3, cutoff=0.5)
+        offer = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+        super().__init__(f"unknown {kind} {name!r}; {offer}")
+
+
+class BackendError(AudioMambaError, RuntimeError):
+    """A named backend cannot run this call."""
+
+
+class MissingDependencyError(AudioMambaError, ImportError):
+    """An optional dependency is not installed.
+
+    Args:
+        package: the package that is missing.
+        extra: the extra of audiomamba that brings it.
+        purpose: what it is needed for, in words.
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed: "
+            f"pip install 'audiomamba[{extra}]'"
+        )
+
+
+class TrainingError(AudioMambaError):
+    """A run cannot start, resume or go on."""
