@@ -1,0 +1,68 @@
+"""ESC-50 and its subset ESC-10: audio/ beside meta/esc50.csv, five folds.
+
+Source: Piczak, "ESC: Dataset for Environmental Sound Classification", 2015.
+"""
+
+from pathlib import Path
+
+from audiomamba.data.corpora.table import read_table
+from audiomamba.data.manifest import Clip, Manifest
+from audiomamba.errors import DataError
+
+__all__ = ["TABLE", "read", "read_esc10"]
+
+TABLE = Path("meta", "esc50.csv")
+COLUMNS = ("filename", "fold", "target", "category")
+
+
+def read(folder: Path) -> Manifest:
+    """List the clips of ESC-50, or of any data set laid out like it.
+
+    Args:
+        folder: the folder that holds audio/ and meta/.
+
+    Returns:
+        The clips, their folds as splits; classes in the order of the table's target numbers.
+
+    Raises:
+        DataError: the table is missing or not ESC-50's.
+    """
+    return _manifest(folder, read_table(folder / TABLE, COLUMNS))
+
+
+def read_esc10(folder: Path) -> Manifest:
+    """List the clips of ESC-10: those of ESC-50 whose column esc10 says True.
+
+    Args:
+        folder: the folder of ESC-50, or one with the clips of ESC-10 only.
+
+    Returns:
+        The clips, their folds as splits; ten classes in the order of the table's target numbers.
+
+    Raises:
+        DataError: the table is missing or not ESC-50's.
+    """
+    rows = read_table(folder / TABLE, (*COLUMNS, "esc10"))
+    return _manifest(folder, [row for row in rows if row["esc10"] == "True"])
+
+
+def _manifest(folder: Path, rows: list[dict[str, str]]) -> Manifest:
+    """Turn the table's lines into clips."""
+    targets: dict[str, int] = {}
+    for row in rows:
+        if not (row["target"].isdigit() and row["fold"].isdigit()):
+            raise DataError(
+                f"{folder / TABLE}: {row['filename']} has target {row['target']!r} and fold "
+                f"{row['fold']!r}; expected two numbers"
+            )
+        if targets.setdefault(row["category"], int(row["target"])) != int(row["target"]):
+            raise DataError(f"{folder / TABLE}: {row['category']} has two target numbers")
+    clips = tuple(
+        Clip(
+            path=folder / "audio" / row["filename"],
+            labels=(row["category"],),
+            split=str(int(row["fold"])),
+        )
+        for row in rows
+    )
+    return Manifest(labels=tuple(sorted(targets, key=targets.__getitem__)), clips=clips)

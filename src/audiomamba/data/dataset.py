@@ -1,0 +1,286 @@
+"""Clips as training examples: decoded once, augmented anew each time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from audiomamba import audio
+from audiomamba.audio import FrontEnd
+from audiomamba.data.augment import Augment, change_waveform, draw_masks, mix
+from audiomamba.data.manifest import Clip
+from audiomamba.data.negatives import synthesize
+from audiomamba.data.sampler import clip_rng
+from audiomamba.errors import DataError
+
+__all__ = [
+    "ClipCache",
+    "EvaluationSet",
+    "Example",
+    "Statistics",
+    "TrainingSet",
+    "clip_features",
+    "collate",
+    "measure",
+]
+
+CACHE_BYTES = 2 << 30  # of decoded sound kept in memory: about 3.6 hours at 16 kHz
+FULL_SCALE = 32767
+
+
+class ClipCache:
+    """Decoded clips, kept in memory as 16-bit samples scaled to each clip's peak.
+
+    Clips that do not fit into the budget are decoded each time they are asked for.
+
+    Args:
+        clips: the clips.
+        sample_rate: rate to decode to, in Hz.
+        budget_bytes: memory to use at most.
+    """
+
+    def __init__(
+        self, clips: Sequence[Clip], sample_rate: int, budget_bytes: int = CACHE_BYTES
+    ) -> None:
+        self.clips = clips
+        self.sample_rate = sample_rate
+        self.budget_bytes = budget_bytes
+        self.used_bytes = 0
+        self._kept: dict[int, tuple[np.ndarray, np.float32]] = {}
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def waveform(self, place: int) -> np.ndarray:
+        """Return one clip's samples.
+
+        Args:
+            place: the clip's place in the list.
+
+        Returns:
+            (samples,) float32.
+
+        Raises:
+            AudioError: the file cannot be read.
+            DataError: the piece lies outside the file.
+        """
+        if place not in self._kept:
+            waveform = load_clip(self.clips[place], self.sample_rate).numpy()
+            step = np.float32(max(float(np.abs(waveform).max()), 1e-9) / FULL_SCALE)
+            samples = np.rint(waveform / step).astype(np.int16)
+            if self.used_bytes + samples.nbytes > self.budget_bytes:
+                return samples * step
+            self.used_bytes += samples.nbytes
+            self._kept[place] = samples, step
+        samples, step = self._kept[place]
+        return samples * step
+
+
+class Example(NamedTuple):
+    """One training example, or with a leading batch dimension a batch of them.
+
+    Args:
+        waveform: (samples,) float32.
+        target: (classes,) float32, shares of the labels.
+        mel_masks: (masks, 2) int64, ranges of mel bins to hide.
+        frame_masks: (masks, 2) int64, ranges of frames to hide.
+        clip: place of the clip in the data set, int64.
+    """
+
+    waveform: Tensor
+    target: Tensor
+    mel_masks: Tensor
+    frame_masks: Tensor
+    clip: Tensor
+
+
+class TrainingSet(Dataset[Example]):
+    """Augmented examples by (epoch, clip), the same ones whenever and wherever they are asked for.
+
+    Args:
+        cache: the clips' sound.
+        targets: (clips, classes) float32, their label vectors.
+        front_end: settings of the model's input.
+        augment: settings of the augmentation.
+        seed: seed of the run.
+    """
+
+    def __init__(
+        self,
+        cache: ClipCache,
+        targets: np.ndarray,
+        front_end: FrontEnd,
+        augment: Augment,
+        seed: int,
+    ) -> None:
+        self.cache = cache
+        self.targets = targets
+        self.front_end = front_end
+        self.augment = augment
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+    def __getitem__(self, key: tuple[int, int]) -> Example:
+        epoch, clip = key
+        rng = clip_rng(self.seed, epoch, clip)
+        waveform, target = self._sound(clip, rng)
+        shape = (self.front_end.n_frames, self.front_end.n_mels)
+        masks = draw_masks(self.augment, shape, rng)
+        return Example(
+            torch.from_numpy(waveform),
+            torch.from_numpy(target),
+            torch.from_numpy(masks.mels),
+            torch.from_numpy(masks.frames),
+            torch.tensor(clip),
+        )
+
+    def _sound(self, clip: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """The clip itself, a mixture, or a synthetic sound; with its label vector."""
+        if rng.random() < self.augment.negatives:
+            sound = synthesize(self.front_end.n_samples, self.front_end.sample_rate, rng)
+            return sound, np.zeros_like(self.targets[clip])
+        first = self._clip(clip, rng)
+        if rng.random() >= self.augment.mixup:
+            return first
+        second = self._clip(int(rng.integers(len(self))), rng)
+        share = rng.beta(self.augment.mixup_alpha, self.augment.mixup_alpha)
+        return mix(first, second, share)
+
+    def _clip(self, clip: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """One clip with its waveform changed; and its label vector."""
+        waveform = self.cache.waveform(clip)
+        n_samples = self.front_end.n_samples
+        return change_waveform(waveform, n_samples, self.augment, rng), self.targets[clip].copy()
+
+
+def collate(examples: Sequence[Example]) -> Example:
+    """Stack examples into a batch.
+
+    Args:
+        examples: what a TrainingSet gave.
+
+    Returns:
+        The same fields with a leading batch dimension.
+    """
+    return Example(*(torch.stack(field) for field in zip(*examples, strict=True)))
+
+
+def load_clip(clip: Clip, sample_rate: int) -> Tensor:
+    """Decode one clip.
+
+    Args:
+        clip: a file, or a piece of one.
+        sample_rate: rate to decode to, in Hz.
+
+    Returns:
+        (samples,) float32.
+
+    Raises:
+        AudioError: the file cannot be read.
+        DataError: the piece lies outside the file.
+    """
+    waveform = audio.load(clip.path, sample_rate=sample_rate)
+    end = None if clip.end_s is None else round(clip.end_s * sample_rate)
+    piece = waveform[round(clip.start_s * sample_rate) : end]
+    if not len(piece):
+        raise DataError(
+            f"{clip.path}: the piece {clip.start_s}-{clip.end_s} s is empty; "
+            f"the file is {len(waveform) / sample_rate:.2f} s long"
+        )
+    return piece
+
+
+def clip_features(clip: Clip, front_end: FrontEnd) -> Tensor:
+    """Decode one clip and compute a model's input from it, without augmentation.
+
+    Args:
+        clip: the clip; what is longer than the model's input is left out.
+        front_end: settings of the model's input.
+
+    Returns:
+        (n_frames, mels) float32.
+
+    Raises:
+        AudioError: the file cannot be read.
+        DataError: the piece lies outside the file.
+    """
+    return audio.features(load_clip(clip, front_end.sample_rate), front_end)
+
+
+class EvaluationSet(Dataset[tuple[Tensor, Tensor]]):
+    """Clips as a model's input, without augmentation, and their label vectors.
+
+    Features are kept in memory up to a budget, and computed each time beyond it.
+
+    Args:
+        clips: the clips.
+        targets: (clips, classes) float32, their label vectors.
+        front_end: settings of the model's input.
+        budget_bytes: memory to use at most.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        targets: np.ndarray,
+        front_end: FrontEnd,
+        budget_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.clips = clips
+        self.targets = targets
+        self.front_end = front_end
+        self.n_kept = budget_bytes // (4 * front_end.n_frames * front_end.n_mels)
+        self._kept: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
+        features = self._kept.get(place)
+        if features is None:
+            features = clip_features(self.clips[place], self.front_end)
+            if len(self._kept) < self.n_kept:
+                self._kept[place] = features
+        return features, torch.from_numpy(self.targets[place])
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of log-mel values."""
+
+    mean: float
+    std: float
+
+
+def measure(cache: ClipCache, front_end: FrontEnd) -> Statistics:
+    """Measure mean and standard deviation of the log-mel values of clips.
+
+    Args:
+        cache: the clips.
+        front_end: settings of the log-mel values.
+
+    Returns:
+        Statistics over all frames and mel bins of all clips, before any padding.
+
+    Raises:
+        AudioError: a file cannot be read.
+        DataError: all values are the same, so that there is nothing to learn from.
+    """
+    count, total, squares = 0, 0.0, 0.0
+    for place in range(len(cache)):
+        waveform = torch.from_numpy(cache.waveform(place))
+        log_mel = audio.kaldi_fbank(waveform - waveform.mean(), front_end).double()
+        count += log_mel.numel()
+        total += float(log_mel.sum())
+        squares += float(log_mel.square().sum())
+    mean = total / count
+    variance = squares / count - mean**2
+    if not variance > 1e-9:
+        raise DataError(f"all {len(cache)} training clips are silent; expected sound to learn from")
+    return Statistics(mean, variance**0.5)

@@ -1,0 +1,40 @@
+"""Recipes: data that fully determine a training run.
+
+recipe = recipes.get("esc10/starter")
+recipe = recipes.override(recipe, ["epochs=20", "augment.mixup=0"])
+"""
+
+from collections.abc import Mapping
+
+from audiomamba.errors import UnknownNameError
+from audiomamba.recipes import esc10, esc50, own
+from audiomamba.recipes.overrides import from_dict, override, to_dict
+from audiomamba.recipes.schema import Recipe
+
+__all__ = ["RECIPES", "Recipe", "from_dict", "get", "names", "override", "to_dict"]
+
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe for recipe in (*esc10.RECIPES, *esc50.RECIPES, *own.RECIPES)
+}
+
+
+def get(name: str) -> Recipe:
+    """Return a recipe.
+
+    Args:
+        name: corpus and variant, such as "esc10/starter".
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UnknownNameError: there is no such recipe.
+    """
+    if name not in RECIPES:
+        raise UnknownNameError("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+def names() -> list[str]:
+    """Return the names of all recipes, sorted."""
+    return sorted(RECIPES)

@@ -1,0 +1,64 @@
+"""ESC-10: ten kinds of environmental sound, 400 clips of 5 s, five folds, trained from scratch.
+
+The front end's window is 496 frames, 31 patches of 16: a clip of 5 s (498 frames) fills it. Shorter
+clips are padded with the log-mel value of digital silence, in which many ESC clips end.
+"""
+
+from dataclasses import replace
+
+from audiomamba.audio.front_end import FrontEnd
+from audiomamba.data.augment import Augment
+from audiomamba.recipes.schema import Recipe
+
+__all__ = ["AST_TINY", "AUM_TINY", "AUM_TINY_MEAN", "CNN_SMALL", "RECIPES", "STARTER"]
+
+STARTER = Recipe(
+    name="esc10/starter",
+    corpus="esc10",
+    model="conv_aum_tiny",
+    front_end=FrontEnd(n_frames=496, pad_log_mel=-15.942385),
+    augment=Augment(
+        speed=(0.8, 1.25),
+        roll=True,
+        gain_db=6.0,
+        mixup=0.5,
+        mixup_alpha=1.0,
+        negatives=0.1,
+        n_mel_masks=2,
+        mel_mask_bins=16,
+        n_frame_masks=2,
+        frame_mask_frames=64,
+    ),
+    loss="bce",
+    label_smoothing=0.1,
+    epochs=50,
+    batch_size=16,
+    learning_rate=1e-3,
+    weight_decay=0.05,
+    warmup_epochs=5,
+    final_lr_fraction=0.01,
+    clip_norm=1.0,
+    ema_decay=0.99,
+    precision="bfloat16",
+    evaluate_every=5,
+)
+
+# The comparisons share the starter's training but for the synthetic negatives and the loss.
+AUM_TINY = replace(
+    STARTER,
+    name="esc10/aum-tiny",
+    model="aum_tiny",
+    model_changes={"direction": "fo-bi", "class_token": "middle"},
+    augment=replace(STARTER.augment, negatives=0.0),
+    loss="ce",
+    epochs=25,
+)
+AUM_TINY_MEAN = replace(
+    AUM_TINY,
+    name="esc10/aum-tiny-mean",
+    model_changes={"direction": "fo-bi", "class_token": "none", "pool": "mean"},
+)
+AST_TINY = replace(AUM_TINY, name="esc10/ast-tiny", model="ast_tiny", model_changes={})
+CNN_SMALL = replace(AUM_TINY, name="esc10/cnn-small", model="cnn_small", model_changes={})
+
+RECIPES = (STARTER, AUM_TINY, AUM_TINY_MEAN, AST_TINY, CNN_SMALL)

@@ -1,0 +1,47 @@
+"""Training, cross-validation and evaluation.
+
+    recipe = recipes.get("esc10/starter")
+    run = train.fit(recipe, Path("ESC-10"), Path("runs/fold-1"), fold=1)
+    table = train.cross_validate(recipe, Path("ESC-10"), Path("runs/five-folds"))
+    scores = train.evaluate(Path("runs/fold-1"), Path("ESC-10"))
+
+What a run's folder holds:
+
+    run.json        the resolved recipe, the data, versions, commit, seed, final metrics
+    metrics.jsonl   one line per epoch
+    state.ckpt      all that is needed to go on after the last complete epoch
+    last/, best/    model folders: after the last epoch, and where the held-out accuracy was highest
+    tensorboard/    the same curves for TensorBoard
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from audiomamba.train.engine import fit
+    from audiomamba.train.folds import CrossValidation, cross_validate
+    from audiomamba.train.run import RunResult
+    from audiomamba.train.scoring import Evaluation, evaluate
+
+__all__ = ["CrossValidation", "Evaluation", "RunResult", "cross_validate", "evaluate", "fit"]
+
+_HOME = {
+    "CrossValidation": "folds",
+    "Evaluation": "scoring",
+    "RunResult": "run",
+    "cross_validate": "folds",
+    "evaluate": "scoring",
+    "fit": "engine",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,252 @@
+"""One run: a recipe, a data set, a folder."""
+
+import logging
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from audiomamba import models
+from audiomamba.audio import FrontEnd
+from audiomamba.data import (
+    ClipCache,
+    EpochSampler,
+    EvaluationSet,
+    Example,
+    Manifest,
+    TrainingSet,
+    collate,
+    measure,
+    open_manifest,
+)
+from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
+from audiomamba.recipes import Recipe, to_dict
+from audiomamba.train.parts import NOTHING, Parts, divide
+from audiomamba.train.run import Run, RunResult, commit, differences, versions, write_json
+
+__all__ = ["fit"]
+
+PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+
+
+def fit(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    fold: int | None = None,
+    train_on_all: bool = False,
+    resume: bool = True,
+    n_threads: int | None = None,
+    n_workers: int = 0,
+    progress: bool = True,
+) -> RunResult:
+    """Train a model, or go on with a run that was interrupted.
+
+    A run that goes on after its last complete epoch ends as it would have without the interruption,
+    bit for bit on the same machine with one thread.
+
+    Args:
+        recipe: what to do.
+        data: the data set's folder, or the CSV file of one's own.
+        out: the run's folder; it is created.
+        fold: the fold to hold out, 1 for the first. Without it the first fold is held out where
+            there are folds, else the part "valid" or "test", else a fifth of the clips.
+        train_on_all: hold out nothing.
+        resume: whether to go on with, or return the result of, a run that the folder holds.
+        n_threads: processor threads; None to leave them as they are.
+        n_workers: processes that prepare clips; 0 to do it in this one. The result is the same.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The last epoch's metrics, and where the run is.
+
+    Raises:
+        MissingDependencyError: Lightning is not installed.
+        ConfigError: a setting cannot work.
+        DataError: the data set is not what it should be.
+        AudioError: a clip cannot be read.
+        TrainingError: the folder holds another run, or the loss is not finite.
+    """
+    if find_spec("lightning") is None:
+        raise MissingDependencyError("lightning", "train", "training")
+    if fold is not None and train_on_all:
+        raise ConfigError(f"fold is {fold} and train_on_all is set; choose one of them")
+    if n_threads is not None:
+        torch.set_num_threads(n_threads)
+    manifest = open_manifest(data, recipe.corpus)
+    if recipe.loss == "ce" and not manifest.single_label:
+        raise ConfigError("the loss is 'ce' but some clips have several labels or none; use 'bce'")
+    held_out = NOTHING if train_on_all else None if fold is None else str(fold)
+    parts = divide(manifest, held_out, recipe.seed)
+    run = Run(out)
+    plan = _plan(recipe, manifest, parts)
+    record = _open_run(run, plan, resume=resume)
+    if record is not None and "metrics" in record:
+        epochs = len(run.epochs())
+        return RunResult(
+            folder=out,
+            metrics=record["metrics"],
+            seconds=record["seconds"],
+            resumed_epoch=epochs,
+        )
+    return _train(run, plan, record, _Inputs(recipe, manifest, parts, n_workers, progress))
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What fit was given, read and divided."""
+
+    recipe: Recipe
+    manifest: Manifest
+    parts: Parts
+    n_workers: int
+    progress: bool
+
+
+def _plan(recipe: Recipe, manifest: Manifest, parts: Parts) -> dict[str, Any]:
+    """What a run's result depends on: an interrupted run goes on only if all of it is the same."""
+    return {
+        "recipe": to_dict(recipe),
+        "data": {
+            "fingerprint": manifest.fingerprint,
+            "held_out": parts.name,
+            "n_training": len(parts.training),
+            "n_held_out": len(parts.held_out),
+        },
+    }
+
+
+def _open_run(run: Run, plan: Mapping[str, Any], *, resume: bool) -> dict[str, Any] | None:
+    """The record of the run that the folder holds; None if it holds none."""
+    record = run.record()
+    if record is None:
+        return None
+    if not resume:
+        raise TrainingError(f"{run.folder} holds a run already; choose another folder, or resume")
+    changed = differences({name: record.get(name) for name in plan}, plan)
+    if changed:
+        raise TrainingError(
+            f"{run.folder} holds a run with other settings ({'; '.join(changed[:3])}); "
+            "choose another folder"
+        )
+    return record
+
+
+def _train(
+    run: Run, plan: Mapping[str, Any], record: dict[str, Any] | None, inputs: _Inputs
+) -> RunResult:
+    """Train from the beginning or from the last complete epoch to the end."""
+    with _quiet():
+        from audiomamba.train.callbacks import EpochEnd, checkpoint_of
+        from audiomamba.train.module import TrainingModule
+        from audiomamba.train.trainer import make_trainer
+    recipe, parts = inputs.recipe, inputs.parts
+    cache = ClipCache(parts.training, recipe.front_end.sample_rate)
+    front_end = _front_end(recipe, cache) if record is None else FrontEnd(**record["front_end"])
+    model = _new_model(recipe, front_end, inputs.manifest)
+    held_out = EvaluationSet(parts.held_out, inputs.manifest.targets(parts.held_out), front_end)
+    for place in range(len(held_out)):  # broken files are found now, not after the first epoch
+        held_out[place]
+    if record is None:
+        record = _begin(run, plan, front_end)
+    loader = _loader(cache, inputs, front_end)
+    names = [clip.name for clip in parts.training]
+    module = TrainingModule(model, recipe, front_end, len(loader), names)
+    state = run.state_path if run.state_path.exists() else None
+    epoch_end = EpochEnd(run, held_out, inputs.manifest.labels)
+    resumed = epoch_end.forget_incomplete(state)
+    with _quiet():
+        trainer = make_trainer(
+            recipe, run, epoch_end, precision=PRECISIONS[recipe.precision], bar=inputs.progress
+        )
+        trainer.fit(module, loader, ckpt_path=state, weights_only=True)
+    epochs = run.epochs()
+    if len(epochs) < recipe.epochs:
+        raise TrainingError(
+            f"stopped after epoch {len(epochs)} of {recipe.epochs}; "
+            "the same command goes on from there"
+        )
+    epoch_end.save_model(checkpoint_of(module, inputs.manifest.labels, epochs[-1]), "last")
+    seconds = sum(line["seconds"] for line in epochs)
+    write_json(run.record_path, record | {"seconds": seconds, "metrics": epochs[-1]})
+    return RunResult(folder=run.folder, metrics=epochs[-1], seconds=seconds, resumed_epoch=resumed)
+
+
+def _begin(run: Run, plan: Mapping[str, Any], front_end: FrontEnd) -> dict[str, Any]:
+    """Write the record of a new run."""
+    for name in ("last", "best"):
+        shutil.rmtree(run.folder / name, ignore_errors=True)
+    run.state_path.unlink(missing_ok=True)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    record = dict(plan) | {
+        "front_end": asdict(front_end),
+        "command": sys.argv,
+        "versions": versions(),
+        "commit": commit(),
+        "n_threads": torch.get_num_threads(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    write_json(run.record_path, record)
+    return record
+
+
+def _front_end(recipe: Recipe, cache: ClipCache) -> FrontEnd:
+    """The front end with the statistics that the run uses."""
+    if not recipe.measure_statistics:
+        return recipe.front_end
+    found = measure(cache, recipe.front_end)
+    return replace(recipe.front_end, mean=found.mean, std=found.std)
+
+
+def _new_model(recipe: Recipe, front_end: FrontEnd, manifest: Manifest) -> nn.Module:
+    """The model with its first weights, which the seed decides."""
+    torch.manual_seed(recipe.seed)
+    return models.create(
+        recipe.model,
+        **recipe.model_changes,
+        n_classes=len(manifest.labels),
+        n_mels=front_end.n_mels,
+        n_frames=front_end.n_frames,
+    )
+
+
+def _loader(cache: ClipCache, inputs: _Inputs, front_end: FrontEnd) -> DataLoader[Example]:
+    """Batches of augmented training clips."""
+    recipe = inputs.recipe
+    targets = inputs.manifest.targets(cache.clips)
+    clips = TrainingSet(cache, targets, front_end, recipe.augment, recipe.seed)
+    return DataLoader(
+        clips,
+        batch_size=recipe.batch_size,
+        sampler=EpochSampler(len(clips), recipe.seed),
+        num_workers=inputs.n_workers,
+        persistent_workers=inputs.n_workers > 0,
+        collate_fn=collate,
+        generator=torch.Generator(),
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning from printing tips and from warning about choices made on purpose."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"(lightning|torch|tensorboard)\b.*")
+        warnings.filterwarnings("ignore", message=r".*(num_workers|LeafSpec|litlogger).*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
