@@ -1,0 +1,163 @@
+// Causal depthwise convolution with SiLU, forward and backward.
+//
+// A task is one sample and one block of channels (forward: also one stretch of tokens). A reverse convolution walks the
+// rows with a negative stride, as the scan does.
+#pragma once
+#include "scan.h"
+
+namespace {
+
+constexpr int64_t kConvTokens = 64;  // rows per stretch: its scratch fits the first-level cache
+
+// The part of the work that one task does, as rows_of() wants it.
+AUDIOMAMBA_INLINE Task conv_task(const AudiomambaConv& a, int64_t sample, int64_t block) {
+  const int64_t left = a.channels - block * kBlock;
+  Task task = {};
+  task.sample = sample;
+  task.block = block;
+  task.channel = block * kBlock;
+  task.width = left < kBlock ? static_cast<int>(left) : kBlock;
+  task.vectors = (task.width + kLanes - 1) / kLanes;
+  task.length = clamped_length(a.lengths, sample, a.tokens);
+  task.reverse = a.reverse != 0;
+  return task;
+}
+
+// The filters of a block as [tap][kBlock].
+AUDIOMAMBA_INLINE void gather_taps(const AudiomambaConv& a, const Task& task, float* taps) {
+  memset(taps, 0, a.width * kBlock * sizeof(float));
+  for (int i = 0; i < task.width; i++)
+    for (int64_t k = 0; k < a.width; k++) taps[k * kBlock + i] = a.weight[(task.channel + i) * a.width + k];
+}
+
+// bias + the filter over the rows up to t, before the activation.
+template <class Element>
+AUDIOMAMBA_INLINE Vec filtered(const AudiomambaConv& a, const Rows<const Element>& x, const float* taps, int64_t t,
+                               int64_t channel, int column, int lanes) {
+  Vec sum = a.bias ? load_lanes(a.bias + channel, lanes) : Vec{};
+  const int64_t missing = a.width - 1 - t;  // taps that reach before the first token
+  for (int64_t k = missing > 0 ? missing : 0; k < a.width; k++)
+    sum += load(taps + k * kBlock + column) * load_lanes(x[t - (a.width - 1) + k] + column, lanes);
+  return sum;
+}
+
+template <class Element>
+int conv_forward(const AudiomambaConv& a) {
+  const int64_t blocks = (a.channels + kBlock - 1) / kBlock;
+  const int64_t stretches = (a.tokens + kConvTokens - 1) / kConvTokens;
+  int status = kDone;
+#pragma omp parallel reduction(max : status)
+  {
+    FlushDenormals flush;
+    const bool ready = thread_workspace.reserve(a.width * kBlock);
+    if (!ready) status = kOutOfMemory;
+    float* taps = thread_workspace.take(a.width * kBlock);
+#pragma omp for schedule(static)
+    for (int64_t index = 0; index < a.batch * blocks * stretches; index++) {
+      if (!ready) continue;
+      const Task task = conv_task(a, index / stretches / blocks, index / stretches % blocks);
+      const int64_t first = index % stretches * kConvTokens;
+      const int64_t last = first + kConvTokens < task.length ? first + kConvTokens : task.length;
+      gather_taps(a, task, taps);
+      const Rows<const Element> x = rows_of<const Element>(a.x, task, task.channel);
+      const Rows<Element> out = rows_of<Element>(a.out, task, task.channel);
+      for (int64_t t = first; t < last; t++) {
+        prefetch_row(x, t + kPrefetchRows, task.length, task.width);
+        for (int v = 0; v < task.vectors; v++) {
+          const int lanes = task.lanes(v), column = v * kLanes;
+          Vec y = filtered<Element>(a, x, taps, t, task.channel + column, column, lanes);
+          if (a.silu) y *= sigmoid(y);
+          store_lanes(out[t] + column, y, lanes);
+        }
+      }
+      if (first == 0) clear_padding<Element>(a.out, task, a.tokens);
+    }
+  }
+  return status;
+}
+
+// One task's gradient. `g` holds the gradient before the activation for one stretch and the width - 1 rows after it, so
+// stretches go from the last to the first and hand their first rows on. grad_taps is [tap and bias][kBlock].
+template <class Element>
+AUDIOMAMBA_INLINE void conv_gradient_task(const AudiomambaConvGradient& gradient, const Task& task, const float* taps,
+                                          float* g, float* grad_taps) {
+  const AudiomambaConv& a = gradient.conv;
+  const int64_t halo = a.width - 1;
+  const Rows<const Element> x = rows_of<const Element>(a.x, task, task.channel);
+  const Rows<const Element> grad_out = rows_of<const Element>(gradient.grad_out, task, task.channel);
+  const Rows<Element> grad_x = rows_of<Element>(gradient.grad_x, task, task.channel);
+  memset(g, 0, (kConvTokens + halo) * kBlock * sizeof(float));
+  memset(grad_taps, 0, (a.width + 1) * kBlock * sizeof(float));
+  for (int64_t first = (task.length - 1) / kConvTokens * kConvTokens; first >= 0; first -= kConvTokens) {
+    const int64_t n = task.length - first < kConvTokens ? task.length - first : kConvTokens;
+    memmove(g + n * kBlock, g, halo * kBlock * sizeof(float));
+    for (int64_t i = 0; i < n; i++) {
+      const int64_t t = first + i;
+      for (int v = 0; v < task.vectors; v++) {
+        const int lanes = task.lanes(v), column = v * kLanes;
+        Vec of_y = load_lanes(grad_out[t] + column, lanes);
+        if (a.silu) {
+          const Vec y = filtered<Element>(a, x, taps, t, task.channel + column, column, lanes);
+          const Vec open = sigmoid(y);
+          of_y *= open * (splat(1.0f) + y * (splat(1.0f) - open));
+        }
+        store(g + i * kBlock + column, of_y);
+        for (int64_t k = t < halo ? halo - t : 0; k < a.width; k++) {
+          float* sum = grad_taps + k * kBlock + column;
+          store(sum, load(sum) + of_y * load_lanes(x[t - halo + k] + column, lanes));
+        }
+        float* sum = grad_taps + a.width * kBlock + column;
+        store(sum, load(sum) + of_y);
+      }
+    }
+    for (int64_t i = 0; i < n; i++)
+      for (int v = 0; v < task.vectors; v++) {
+        const int column = v * kLanes;
+        Vec of_x = {};
+        for (int64_t k = 0; k < a.width; k++)
+          of_x += load(taps + k * kBlock + column) * load(g + (i + halo - k) * kBlock + column);
+        store_lanes(grad_x[first + i] + column, of_x, task.lanes(v));
+      }
+  }
+}
+
+template <class Element>
+int conv_backward(const AudiomambaConvGradient& gradient) {
+  const AudiomambaConv& a = gradient.conv;
+  const int64_t blocks = (a.channels + kBlock - 1) / kBlock, part_floats = (a.width + 1) * kBlock;
+  CallMemory parts(a.batch * blocks * part_floats);  // [sample][block][tap and bias][kBlock]
+  if (!parts.data) return kOutOfMemory;
+  int status = kDone;
+#pragma omp parallel reduction(max : status)
+  {
+    FlushDenormals flush;
+    const bool ready = thread_workspace.reserve((2 * a.width + kConvTokens) * kBlock);
+    if (!ready) status = kOutOfMemory;
+    float* taps = thread_workspace.take(a.width * kBlock);
+    float* g = thread_workspace.take((kConvTokens + a.width - 1) * kBlock);
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t index = 0; index < a.batch * blocks; index++) {
+      if (!ready) continue;
+      const Task task = conv_task(a, index / blocks, index % blocks);
+      gather_taps(a, task, taps);
+      conv_gradient_task<Element>(gradient, task, taps, g, parts.data + index * part_floats);
+      clear_padding<Element>(gradient.grad_x, task, a.tokens);
+    }
+#pragma omp for schedule(static)
+    for (int64_t channel = 0; channel < a.channels; channel++) {
+      const float* part = parts.data + channel / kBlock * part_floats + channel % kBlock;
+      for (int64_t k = 0; k <= a.width; k++) {
+        float sum = 0;
+        for (int64_t sample = 0; sample < a.batch; sample++)
+          sum += part[sample * blocks * part_floats + k * kBlock];
+        if (k < a.width)
+          gradient.grad_weight[channel * a.width + k] = sum;
+        else if (a.bias)
+          gradient.grad_bias[channel] = sum;
+      }
+    }
+  }
+  return status;
+}
+
+}  // namespace

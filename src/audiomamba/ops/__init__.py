@@ -1,0 +1,25 @@
+"""The operations that the models are built from, each with one contract and several backends.
+
+Everything is channel-last: (batch, tokens, channels), the layout that linear layers produce and consume.
+"""
+
+from audiomamba.ops.add_rms_norm import add_rms_norm
+from audiomamba.ops.backends import (
+    BackendStatus,
+    available_backends,
+    explain_backends,
+    use_backend,
+)
+from audiomamba.ops.causal_conv1d import causal_conv1d
+from audiomamba.ops.selective_scan import bidirectional_selective_scan, selective_scan
+
+__all__ = [
+    "BackendStatus",
+    "add_rms_norm",
+    "available_backends",
+    "bidirectional_selective_scan",
+    "causal_conv1d",
+    "explain_backends",
+    "selective_scan",
+    "use_backend",
+]

@@ -1,0 +1,151 @@
+"""The compiled library: found, loaded and asked for its instruction set at first use; the C structs of its interface.
+
+The library speaks plain C, so one build serves every version of Python and PyTorch. It shares PyTorch's OpenMP
+threads: PyTorch is imported first, its copy of the OpenMP runtime is then the process's only one.
+"""
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from audiomamba.errors import BackendError, UnknownNameError
+
+__all__ = [
+    "ELEMENTS",
+    "Tensor3",
+    "Tensor4",
+    "address",
+    "call",
+    "instruction_set",
+    "instruction_sets",
+    "library",
+    "problem",
+    "rows",
+    "use_instruction_set",
+]
+
+LIBRARY = Path(__file__).with_name("_kernels.so")
+INTERFACE_VERSION = 1
+OUT_OF_MEMORY = 1
+ELEMENTS = {torch.float32: 0, torch.bfloat16: 1}
+
+
+class Tensor3(ctypes.Structure):
+    """A (batch, tokens, columns) array; see csrc/interface.h."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("batch_stride", ctypes.c_int64),
+        ("token_stride", ctypes.c_int64),
+    )
+
+    @classmethod
+    def of(cls, tensor: Tensor | None) -> "Tensor3":
+        """Describe a tensor whose last axis is contiguous; None gives a null pointer."""
+        return cls() if tensor is None else cls(tensor.data_ptr(), *tensor.stride()[:2])
+
+
+class Tensor4(ctypes.Structure):
+    """A (batch, tokens, groups, columns) array; see csrc/interface.h."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("batch_stride", ctypes.c_int64),
+        ("token_stride", ctypes.c_int64),
+        ("group_stride", ctypes.c_int64),
+    )
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "Tensor4":
+        """Describe a tensor whose last axis is contiguous."""
+        return cls(tensor.data_ptr(), *tensor.stride()[:3])
+
+
+def rows(tensor: Tensor) -> Tensor:
+    """Return the tensor with a contiguous last axis, itself where it has one."""
+    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Return where a contiguous tensor's data begins."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+def problem() -> str | None:
+    """Say why the compiled library cannot be used, in one line; None if it can."""
+    loaded = _load()
+    return loaded if isinstance(loaded, str) else None
+
+
+def library() -> ctypes.CDLL:
+    """Return the compiled library.
+
+    Raises:
+        BackendError: it is missing or cannot run here.
+    """
+    loaded = _load()
+    if isinstance(loaded, str):
+        raise BackendError(loaded)
+    return loaded
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Name the instruction sets that the library was built for and this CPU has, best first."""
+    lib = library()
+    names = (
+        lib.audiomamba_instruction_set_name(i) for i in range(lib.audiomamba_n_instruction_sets())
+    )
+    return tuple(
+        name.decode() for i, name in enumerate(names) if lib.audiomamba_instruction_set_runs(i)
+    )
+
+
+def instruction_set() -> str:
+    """Name the instruction set in use."""
+    lib = library()
+    name: bytes = lib.audiomamba_instruction_set_name(lib.audiomamba_selected_instruction_set())
+    return name.decode()
+
+
+def use_instruction_set(name: str) -> None:
+    """Run all later calls, of all threads, on one instruction set.
+
+    Args:
+        name: one of `instruction_sets()`.
+
+    Raises:
+        UnknownNameError: the library or this CPU does not have it.
+    """
+    known = instruction_sets()
+    if name not in known:
+        raise UnknownNameError("instruction set", name, known)
+    library().audiomamba_select_instruction_set(name.encode())
+
+
+def call(kernel: str, arguments: ctypes.Structure) -> None:
+    """Run a kernel, such as "scan", on its struct of arguments.
+
+    Raises:
+        MemoryError: there was no working memory.
+    """
+    if getattr(library(), f"audiomamba_{kernel}")(ctypes.byref(arguments)) == OUT_OF_MEMORY:
+        raise MemoryError("the CPU kernels could not allocate their working memory")
+
+
+@cache
+def _load() -> ctypes.CDLL | str:
+    if not LIBRARY.is_file():
+        return "the compiled library is missing; install audiomamba where a C++ compiler is found"
+    try:
+        lib = ctypes.CDLL(str(LIBRARY))
+    except OSError as error:
+        return f"the compiled library does not load ({error}); reinstall audiomamba"
+    if lib.audiomamba_interface_version() != INTERFACE_VERSION:
+        return "the compiled library belongs to another version of audiomamba; reinstall it"
+    lib.audiomamba_instruction_set_name.restype = ctypes.c_char_p
+    if lib.audiomamba_selected_instruction_set() < 0:
+        return "this CPU lacks the instructions that the compiled library needs (SSE4.2)"
+    return lib

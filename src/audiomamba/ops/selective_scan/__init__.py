@@ -1,0 +1,172 @@
+"""The selective scan (S6): a linear recurrence whose coefficients depend on the input.
+
+Letters as in the paper: u input, delta step size, A decay, B input map, C output map, D skip, z gate.
+
+    state_t = exp(delta_t * A) * state_(t-1) + (delta_t * u_t) * B_t        elementwise over (channels, states)
+    out_t   = (sum over states of C_t * state_t + D * u_t) * silu(z_t)
+
+with delta first replaced by delta + delta_bias and then, if asked, by its softplus. The state is float32 whatever
+the dtype of the input (float64 for float64).
+
+Source: Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces" (2023), section 3, and
+Erol et al., "Audio Mamba" (2024), for the bidirectional form.
+"""
+
+from typing import Literal, overload
+
+from torch import Tensor
+
+from audiomamba.ops.backends import choose_backend
+from audiomamba.ops.selective_scan import cpu, reference
+from audiomamba.ops.selective_scan.inputs import ScanInputs, checked_decay, checked_inputs
+
+__all__ = ["bidirectional_selective_scan", "selective_scan"]
+
+
+@overload
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    *,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    reverse: bool = False,
+    initial_state: Tensor | None = None,
+    return_last_state: Literal[False] = False,
+    lengths: Tensor | None = None,
+    backend: str | None = None,
+) -> Tensor: ...
+
+
+@overload
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    *,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    reverse: bool = False,
+    initial_state: Tensor | None = None,
+    return_last_state: Literal[True],
+    lengths: Tensor | None = None,
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]: ...
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    *,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    reverse: bool = False,
+    initial_state: Tensor | None = None,
+    return_last_state: bool = False,
+    lengths: Tensor | None = None,
+    backend: str | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Scan a batch of token sequences in one direction.
+
+    Differentiable in every tensor but lengths. Inputs of mixed dtypes are cast to u's; A, D, delta_bias and
+    initial_state to float32 (float64 where u is float64).
+
+    Args:
+        u: (batch, tokens, channels), at least one token.
+        delta: (batch, tokens, channels).
+        A: (channels, states), negative.
+        B: (batch, tokens, states); or (batch, tokens, groups, states), where channel c uses group
+            c // (channels // groups); or (channels, states), the same at every token.
+        C: like B.
+        D: (channels,).
+        z: (batch, tokens, channels).
+        delta_bias: (channels,).
+        delta_softplus: apply softplus to delta + delta_bias.
+        reverse: scan from the last token to the first.
+        initial_state: (batch, channels, states), the state before the first step; zeros if None.
+        return_last_state: also return the state after the last step.
+        lengths: (batch,); sample b is valid on tokens [0, lengths[b]), the rest is as if absent: out and
+            gradients are 0 there, and a reverse scan starts at the sample's own end. All tokens if None.
+        backend: "reference" or "cpu"; None picks.
+
+    Returns:
+        out (batch, tokens, channels) in u's dtype; with return_last_state the pair of out and last_state
+        (batch, channels, states), float32 (float64 where u is float64).
+
+    Raises:
+        ConfigError: shapes do not fit together.
+        BackendError: the named backend cannot run this call.
+    """
+    name = choose_backend("selective_scan", backend, u)
+    inputs = checked_inputs(
+        ScanInputs(u, delta, A, B, C, D, z, delta_bias, initial_state, lengths, delta_softplus)
+    )
+    if name == "cpu":
+        out, last_state = cpu.scan(inputs, reverse=reverse, want_last_state=return_last_state)
+    else:
+        out, last_state = reference.scan(inputs, reverse=reverse)
+    return (out, last_state) if return_last_state else out
+
+
+def bidirectional_selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    A_b: Tensor,
+    B: Tensor,
+    C: Tensor,
+    *,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    lengths: Tensor | None = None,
+    backend: str | None = None,
+) -> Tensor:
+    """Scan in both directions and add: A forward, A_b in reverse, all else shared.
+
+    Equals selective_scan(A) + selective_scan(A_b, reverse=True) with the same D and z, so D * u counts twice.
+
+    Args:
+        u: (batch, tokens, channels), at least one token.
+        delta: (batch, tokens, channels).
+        A: (channels, states), negative, of the forward direction.
+        A_b: (channels, states), negative, of the reverse direction.
+        B: as in selective_scan.
+        C: as in selective_scan.
+        D: (channels,).
+        z: (batch, tokens, channels).
+        delta_bias: (channels,).
+        delta_softplus: apply softplus to delta + delta_bias.
+        lengths: (batch,), as in selective_scan.
+        backend: "reference" or "cpu"; None picks.
+
+    Returns:
+        out (batch, tokens, channels) in u's dtype.
+
+    Raises:
+        ConfigError: shapes do not fit together.
+        BackendError: the named backend cannot run this call.
+
+    Source: Erol et al. 2024, the Fo-Bi block.
+    """
+    name = choose_backend("bidirectional_selective_scan", backend, u)
+    inputs = checked_inputs(
+        ScanInputs(u, delta, A, B, C, D, z, delta_bias, None, lengths, delta_softplus)
+    )
+    run = cpu.bidirectional_scan if name == "cpu" else reference.bidirectional_scan
+    return run(inputs, checked_decay(A_b, inputs))

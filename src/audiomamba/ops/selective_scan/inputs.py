@@ -1,0 +1,154 @@
+"""The arguments of a scan, checked and brought to one form for all backends."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from audiomamba.errors import ConfigError
+
+__all__ = ["ScanInputs", "checked_decay", "checked_inputs", "padding_mask", "without_padding"]
+
+
+class ScanInputs(NamedTuple):
+    """The arguments of a scan in the form that every backend takes.
+
+    u, delta, z, B and C have one dtype. The rest is float32, or float64 where u is.
+
+    Args:
+        u: (batch, tokens, channels).
+        delta: (batch, tokens, channels).
+        A: (channels, states).
+        B: (batch, tokens, groups, states).
+        C: (batch, tokens, groups, states).
+        D: (channels,) or None.
+        z: (batch, tokens, channels) or None.
+        delta_bias: (channels,) or None.
+        initial_state: (batch, channels, states) or None.
+        lengths: (batch,) int64 or None.
+        delta_softplus: whether softplus is applied to delta + delta_bias.
+    """
+
+    u: Tensor
+    delta: Tensor
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor | None
+    z: Tensor | None
+    delta_bias: Tensor | None
+    initial_state: Tensor | None
+    lengths: Tensor | None
+    delta_softplus: bool
+
+
+def checked_inputs(inputs: ScanInputs) -> ScanInputs:
+    """Check the shapes, cast to the agreed dtypes and give B and C their group axis.
+
+    Args:
+        inputs: as the caller gave them: any floating dtypes; B, C in one of their three forms.
+
+    Returns:
+        The arguments in the form of `ScanInputs`.
+
+    Raises:
+        ConfigError: a shape or dtype does not fit.
+    """
+    u, A = inputs.u, inputs.A
+    if u.ndim != 3 or u.shape[1] == 0:
+        raise ConfigError(f"u has shape {_shape(u)}; expected (batch, tokens >= 1, channels)")
+    if not u.is_floating_point():
+        raise ConfigError(f"u has dtype {u.dtype}; expected a floating dtype")
+    batch, tokens, channels = u.shape
+    if A.ndim != 2 or A.shape[0] != channels:
+        raise ConfigError(f"A has shape {_shape(A)}; expected ({channels}, states)")
+    states = A.shape[1]
+    _check_shape("delta", inputs.delta, (batch, tokens, channels))
+    _check_shape("z", inputs.z, (batch, tokens, channels))
+    _check_shape("D", inputs.D, (channels,))
+    _check_shape("delta_bias", inputs.delta_bias, (channels,))
+    _check_shape("initial_state", inputs.initial_state, (batch, channels, states))
+    _check_shape("lengths", inputs.lengths, (batch,))
+    wide = torch.float64 if u.dtype == torch.float64 else torch.float32
+    B = _with_groups("B", inputs.B, u, states)
+    C = _with_groups("C", inputs.C, u, states)
+    groups = max(B.shape[2], C.shape[2])
+    return ScanInputs(
+        u=u,
+        delta=inputs.delta.to(u.dtype),
+        A=A.to(wide),
+        B=_match_groups("B", B, groups).to(u.dtype),
+        C=_match_groups("C", C, groups).to(u.dtype),
+        D=_cast(inputs.D, wide),
+        z=_cast(inputs.z, u.dtype),
+        delta_bias=_cast(inputs.delta_bias, wide),
+        initial_state=_cast(inputs.initial_state, wide),
+        lengths=_cast(inputs.lengths, torch.int64),
+        delta_softplus=inputs.delta_softplus,
+    )
+
+
+def checked_decay(A_b: Tensor, inputs: ScanInputs) -> Tensor:
+    """Check and cast the decay of a second direction.
+
+    Raises:
+        ConfigError: its shape is not that of A.
+    """
+    _check_shape("A_b", A_b, tuple(inputs.A.shape))
+    return A_b.to(inputs.A.dtype)
+
+
+def padding_mask(lengths: Tensor, tokens: int) -> Tensor:
+    """Return (batch, tokens, 1), true beyond each sample's length."""
+    return (torch.arange(tokens, device=lengths.device) >= lengths[:, None]).unsqueeze(-1)
+
+
+def without_padding(inputs: ScanInputs) -> ScanInputs:
+    """Replace what lies beyond each length by zeros, so that nothing there is seen, NaN included."""
+    if inputs.lengths is None:
+        return inputs
+    padding = padding_mask(inputs.lengths, inputs.u.shape[1])
+    u, delta = inputs.u.masked_fill(padding, 0), inputs.delta.masked_fill(padding, 0)
+    B, C = (x.masked_fill(padding.unsqueeze(-1), 0) for x in (inputs.B, inputs.C))
+    z = None if inputs.z is None else inputs.z.masked_fill(padding, 0)
+    return inputs._replace(u=u, delta=delta, B=B, C=C, z=z)
+
+
+def _with_groups(name: str, value: Tensor, u: Tensor, states: int) -> Tensor:
+    """Bring B or C to (batch, tokens, groups, states) without copying."""
+    batch, tokens, channels = u.shape
+    if value.ndim == 2:
+        _check_shape(name, value, (channels, states))
+        return value.expand(batch, tokens, channels, states)
+    if value.ndim == 3:
+        _check_shape(name, value, (batch, tokens, states))
+        return value.unsqueeze(2)
+    if value.ndim != 4 or value.shape[2] == 0 or channels % value.shape[2] != 0:
+        raise ConfigError(
+            f"{name} has shape {_shape(value)}; expected ({batch}, {tokens}, {states}), "
+            f"({batch}, {tokens}, a divisor of {channels}, {states}) or ({channels}, {states})"
+        )
+    _check_shape(name, value, (batch, tokens, value.shape[2], states))
+    return value
+
+
+def _match_groups(name: str, value: Tensor, groups: int) -> Tensor:
+    """Give B or C the other's number of groups."""
+    if value.shape[2] not in (1, groups):
+        raise ConfigError(
+            f"{name} has {value.shape[2]} groups; expected 1 or {groups}, as B and C must agree"
+        )
+    return value.expand(-1, -1, groups, -1)
+
+
+def _check_shape(name: str, value: Tensor | None, expected: tuple[int, ...]) -> None:
+    if value is not None and tuple(value.shape) != expected:
+        raise ConfigError(f"{name} has shape {_shape(value)}; expected {expected}")
+
+
+def _cast(value: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if value is None else value.to(dtype)
+
+
+def _shape(value: Tensor) -> tuple[int, ...]:
+    return tuple(value.shape)
