@@ -1,0 +1,175 @@
+"""Log-mel filter banks that agree with Kaldi's, in torch, on any device.
+
+Settings beyond those of FrontEnd are fixed to what AST and AuM use: snipped edges, the frame's mean
+removed, pre-emphasis 0.97, a symmetric Hann window, power spectrum, natural logarithm, no dither.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from audiomamba.audio.front_end import FrontEnd
+from audiomamba.errors import AudioError, ConfigError
+
+__all__ = ["features", "fit_frames", "kaldi_fbank", "normalize"]
+
+PRE_EMPHASIS = 0.97
+SMALLEST_POWER = torch.finfo(torch.float32).eps
+
+
+def kaldi_fbank(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
+    """Compute Kaldi-compatible log-mel filter bank values.
+
+    A waveform shorter than one window is padded with zeros to one window.
+
+    Args:
+        waveforms: (batch, samples) or (samples,) at front_end.sample_rate, floating point, around
+            -1 to 1. Half precision is computed in float32.
+        front_end: the settings; its length and statistics play no part here.
+
+    Returns:
+        (batch, frames, mels) or (frames, mels), float32 or float64, on the waveforms' device;
+        frames = 1 + (samples - window) // shift.
+
+    Raises:
+        ConfigError: the waveforms have another shape or are not floating point.
+        AudioError: the waveforms have no samples.
+
+    Source: Kaldi's compute-fbank-feats with htk-compat, as called by AST and AuM.
+    """
+    batch = _as_batch(waveforms)
+    with torch.autocast(batch.device.type, enabled=False):
+        if batch.device.type == "cpu":  # one clip at a time stays in the cache, and is faster
+            log_mel = torch.stack([_log_mel(waveform, front_end) for waveform in batch])
+        else:
+            log_mel = _log_mel(batch, front_end)
+    return log_mel if waveforms.ndim == 2 else log_mel[0]
+
+
+def features(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
+    """Turn waveforms into a model's input.
+
+    Each waveform loses its mean; then come kaldi_fbank, fit_frames and normalize.
+
+    Args:
+        waveforms: (batch, samples) or (samples,) at front_end.sample_rate, floating point.
+        front_end: the settings, as saved in the model.
+
+    Returns:
+        (batch, n_frames, mels) or (n_frames, mels), float32 or float64.
+
+    Raises:
+        ConfigError: the waveforms have another shape or are not floating point.
+        AudioError: the waveforms have no samples.
+
+    Source: the data loaders of AST and AuM.
+    """
+    batch = _as_batch(waveforms)
+    centered = (batch - batch.mean(dim=-1, keepdim=True))[:, : front_end.n_samples]
+    result = normalize(fit_frames(kaldi_fbank(centered, front_end), front_end), front_end)
+    return result if waveforms.ndim == 2 else result[0]
+
+
+def fit_frames(log_mel: Tensor, front_end: FrontEnd) -> Tensor:
+    """Pad at the end with front_end.pad_log_mel, or cut at the end, to front_end.n_frames.
+
+    Args:
+        log_mel: (..., frames, mels).
+        front_end: the settings.
+
+    Returns:
+        (..., n_frames, mels).
+    """
+    missing = front_end.n_frames - log_mel.shape[-2]
+    if missing <= 0:
+        return log_mel[..., : front_end.n_frames, :]
+    return F.pad(log_mel, (0, 0, 0, missing), value=front_end.pad_log_mel)
+
+
+def normalize(log_mel: Tensor, front_end: FrontEnd) -> Tensor:
+    """Subtract the data set's mean and divide by twice its standard deviation.
+
+    Args:
+        log_mel: (..., frames, mels).
+        front_end: the settings; with mean None the values stay as they are.
+
+    Returns:
+        (..., frames, mels).
+    """
+    if front_end.mean is None or front_end.std is None:
+        return log_mel
+    return (log_mel - front_end.mean) / (2 * front_end.std)
+
+
+def _as_batch(waveforms: Tensor) -> Tensor:
+    """Check the waveforms; give (batch, samples) in float32 or float64."""
+    if waveforms.ndim not in (1, 2) or not waveforms.is_floating_point():
+        raise ConfigError(
+            f"waveforms are {waveforms.dtype} of shape {tuple(waveforms.shape)}; "
+            "expected floating point (batch, samples) or (samples,)"
+        )
+    if waveforms.numel() == 0:
+        raise AudioError(f"waveforms of shape {tuple(waveforms.shape)} hold no samples")
+    batch = waveforms if waveforms.ndim == 2 else waveforms[None]
+    return batch if batch.dtype == torch.float64 else batch.float()
+
+
+def _log_mel(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
+    """(..., samples) -> (..., frames, mels)."""
+    window_samples, fft_samples = front_end.window_samples, _fft_samples(front_end)
+    missing = window_samples - waveforms.shape[-1]
+    if missing > 0:
+        waveforms = F.pad(waveforms, (0, missing))
+    window, filters = _window_and_filters(
+        front_end.sample_rate,
+        window_samples,
+        fft_samples,
+        front_end.n_mels,
+        front_end.low_hz,
+        front_end.sample_rate / 2 if front_end.high_hz is None else front_end.high_hz,
+        waveforms.device,
+        waveforms.dtype,
+    )
+    frames = waveforms.unfold(-1, window_samples, front_end.shift_samples)
+    frames = frames - frames.mean(dim=-1, keepdim=True)
+    previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
+    spectrum = torch.fft.rfft((frames - PRE_EMPHASIS * previous) * window, n=fft_samples)
+    power = spectrum.abs().square()
+    return (power @ filters).clamp(min=SMALLEST_POWER).log()
+
+
+def _fft_samples(front_end: FrontEnd) -> int:
+    """The next power of two that holds the window."""
+    return 1 << (front_end.window_samples - 1).bit_length()
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # a tensor made in inference mode could not be used in training later
+def _window_and_filters(
+    sample_rate: int,
+    window_samples: int,
+    fft_samples: int,
+    n_mels: int,
+    low_hz: float,
+    high_hz: float,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """The Hann window (window,) and Kaldi's triangular mel filters (bins, mels)."""
+    window = torch.hann_window(window_samples, periodic=False, dtype=torch.float64, device="cpu")
+    bins_hz = torch.arange(fft_samples // 2 + 1, dtype=torch.float64, device="cpu")
+    bins_mel = _mel(bins_hz * (sample_rate / fft_samples))
+    low, high = _mel(torch.tensor([low_hz, high_hz], dtype=torch.float64, device="cpu"))
+    step = (high - low) / (n_mels + 1)
+    left = low + step * torch.arange(n_mels, dtype=torch.float64, device="cpu")
+    rising = (bins_mel[:, None] - left) / step
+    filters = torch.minimum(rising, 2 - rising).clamp(min=0)
+    filters[-1] = 0  # Kaldi leaves out the bin at half the sample rate
+    return window.to(device, dtype), filters.to(device, dtype)
+
+
+def _mel(frequency_hz: Tensor) -> Tensor:
+    """Frequency on the mel scale."""
+    return 1127.0 * torch.log1p(frequency_hz / 700.0)
