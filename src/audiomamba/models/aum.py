@@ -1,0 +1,281 @@
+"""AuM, Audio Mamba: bidirectional Mamba blocks on spectrogram patches.
+
+The log-mel spectrogram is cut into patches (16 mel bands by 16 frames), each becomes a token, a learned position is
+added, and a stack of Mamba blocks reads the sequence. Tokens run along time within each row of patches, lowest
+frequencies first. A class token, put into the middle of the sequence in the released models, or the pooled tokens
+feed a linear head.
+
+Source: Erol, Senocak, Feng, Chung, "Audio Mamba: Bidirectional State Space Model for Audio Representation Learning"
+(2024), section II.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiomamba.errors import ConfigError
+from audiomamba.models.base import AudioModel, ModelConfig, check_features, new_head
+from audiomamba.models.mamba import Direction, MambaBlock, SSMConfig, add_and_norm
+from audiomamba.models.resize import resize_patch_kernel, resize_positions
+
+__all__ = ["AuM", "AuMConfig", "ClassToken", "Pool"]
+
+ClassToken = Literal["head", "middle", "end", "double", "none"]
+Pool = Literal["mean", "max", "last"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuMConfig(ModelConfig):
+    """Settings of AuM; the defaults are AuM-B on AudioSet.
+
+    Args:
+        patch: (mel bands, frames) of a patch.
+        stride: (mel bands, frames) between patches; None for the patch itself, no overlap.
+        dim: channels of a token.
+        depth: number of blocks.
+        direction: form of the mixer.
+        class_token: its place in the sequence; "double" puts one at each end and averages them.
+        pool: without a class token: "mean" of the tokens, "max" over tokens of the logits, or the "last" token.
+        positions: learned absolute positions, or none.
+        token_order: "frequency" reads row of patches after row, along time; "time" reads column after column.
+        ssm: inner sizes of the mixers.
+        drop_path: highest probability of dropping a block's branch in training; grows linearly with depth.
+    """
+
+    family: ClassVar[str] = "aum"
+
+    patch: tuple[int, int] = (16, 16)
+    stride: tuple[int, int] | None = None
+    dim: int = 768
+    depth: int = 24
+    direction: Direction = "fo-bi"
+    class_token: ClassToken = "middle"
+    pool: Pool = "mean"
+    positions: Literal["absolute", "none"] = "absolute"
+    token_order: Literal["frequency", "time"] = "frequency"
+    ssm: SSMConfig = field(default_factory=SSMConfig)
+    drop_path: float = 0.0
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows (of frequency) and columns (of time) of patches at the configured input size."""
+        return patch_grid((self.n_mels, self.n_frames), self.patch, self.stride or self.patch)
+
+    @property
+    def n_class_tokens(self) -> int:
+        """How many class tokens the sequence has."""
+        return {"none": 0, "double": 2}.get(self.class_token, 1)
+
+    def build(self) -> "AuM":
+        """Make the model, with fresh weights."""
+        return AuM(self)
+
+
+class PatchEmbed(nn.Module):
+    """Cut a spectrogram into patches and project each to a token.
+
+    Args:
+        patch: (mel bands, frames).
+        dim: channels of a token.
+    """
+
+    def __init__(self, patch: tuple[int, int], dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(1, dim, patch)
+        fan_in = patch[0] * patch[1]
+        # The standard deviation of a normal that is cut at two of them is 0.8796.
+        nn.init.trunc_normal_(self.proj.weight, std=fan_in**-0.5 / 0.87962566, a=-2.0, b=2.0)
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(self, features: Tensor, patch: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+        """Project patches.
+
+        Args:
+            features: (batch, frames, mels).
+            patch: (mel bands, frames) to cut now; the kernel is resized if it was made for another.
+            stride: (mel bands, frames).
+
+        Returns:
+            (batch, dim, rows, columns), rows of frequency, columns of time.
+        """
+        kernel = resize_patch_kernel(self.proj.weight, patch)
+        image = features.transpose(1, 2).unsqueeze(1)
+        return F.conv2d(image, kernel, self.proj.bias, stride)
+
+
+class AuM(AudioModel):
+    """Audio Mamba.
+
+    Args:
+        config: its settings.
+    """
+
+    config: AuMConfig
+
+    def __init__(self, config: AuMConfig) -> None:
+        super().__init__(config)
+        rows, columns = config.grid
+        self.patch_embed = PatchEmbed(config.patch, config.dim)
+        if config.class_token == "double":
+            self.cls_token_head = _new_table(1, config.dim)
+            self.cls_token_tail = _new_table(1, config.dim)
+        elif config.class_token != "none":
+            self.cls_token = _new_table(1, config.dim)
+        if config.positions == "absolute":
+            self.pos_embed = _new_table(config.n_class_tokens + rows * columns, config.dim)
+        rates = [0.0, *torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()]
+        self.layers = nn.ModuleList(
+            MambaBlock(
+                config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate
+            )
+            for rate in rates[: config.depth]
+        )
+        self.norm_f = nn.RMSNorm(config.dim, eps=1e-5)
+        self.head = new_head(config.dim, config.n_classes)
+
+    def forward(
+        self,
+        features: Tensor,
+        *,
+        patch: tuple[int, int] | None = None,
+        stride: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """Score features for each class.
+
+        Args:
+            features: (batch, frames, mels); any number of frames from one patch on: positions are resized.
+            patch: cut patches of another size than the configured one, with a resized kernel.
+            stride: step between patches; None for the configured one, or for `patch` if that is given.
+
+        Returns:
+            Logits (batch, classes).
+
+        Raises:
+            ConfigError: the features are smaller than a patch, or have another number of mel bands.
+        """
+        tokens = self.tokens(features, patch=patch, stride=stride)
+        if self.config.class_token == "none" and self.config.pool == "max":
+            per_token: Tensor = self.head(tokens)
+            return per_token.amax(dim=1)
+        logits: Tensor = self.head(self._pool(tokens))
+        return logits
+
+    def tokens(
+        self,
+        features: Tensor,
+        *,
+        patch: tuple[int, int] | None = None,
+        stride: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """Encode features as a sequence of tokens.
+
+        Args:
+            features: (batch, frames, mels).
+            patch: as in forward.
+            stride: as in forward.
+
+        Returns:
+            (batch, tokens, dim), after the last norm, class tokens included, in the order of the scan.
+
+        Raises:
+            ConfigError: as in forward.
+        """
+        hidden = self._sequence(features, patch, stride)
+        residual = None
+        for layer in self.layers:
+            hidden, residual = layer(hidden, residual)
+        drop_path = self.config.drop_path if self.training else 0.0
+        return add_and_norm(hidden, residual, self.norm_f, drop_path)[0]
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Encode features as one vector per clip.
+
+        Args:
+            features: (batch, frames, mels).
+
+        Returns:
+            (batch, dim): the class token (the mean of two), or the pooled tokens; with pool "max" their mean.
+        """
+        return self._pool(self.tokens(features))
+
+    def _sequence(
+        self, features: Tensor, patch: tuple[int, int] | None, stride: tuple[int, int] | None
+    ) -> Tensor:
+        """Patches with positions and class tokens, in the order of the scan."""
+        config = self.config
+        check_features(features, config.n_mels)
+        stride = stride or patch or config.stride or config.patch
+        patch = patch or config.patch
+        patch_grid((features.shape[2], features.shape[1]), patch, stride)
+        patches = self.patch_embed(features, patch, stride)
+        grid = (patches.shape[2], patches.shape[3])
+        n_class_tokens = config.n_class_tokens
+        positions = None
+        if config.positions == "absolute":
+            positions = resize_positions(self.pos_embed, config.grid, grid, n_class_tokens)
+            columns_of_positions = positions[:, n_class_tokens:].transpose(1, 2)
+            patches = patches + columns_of_positions.unflatten(2, grid)
+        if config.token_order == "time":
+            patches = patches.transpose(2, 3)
+        return self._with_class_tokens(patches.flatten(2).transpose(1, 2), positions)
+
+    def _with_class_tokens(self, patches: Tensor, positions: Tensor | None) -> Tensor:
+        place = self.config.class_token
+        if place == "none":
+            return patches
+        if place == "double":
+            ends = torch.cat([self.cls_token_head, self.cls_token_tail], dim=1)
+        else:
+            ends = self.cls_token
+        if positions is not None:
+            ends = ends + positions[:, : ends.shape[1]]
+        ends = ends.to(patches.dtype).expand(patches.shape[0], -1, -1)
+        if place == "double":
+            return torch.cat([ends[:, :1], patches, ends[:, 1:]], dim=1)
+        index = class_token_index(place, patches.shape[1])
+        return torch.cat([patches[:, :index], ends, patches[:, index:]], dim=1)
+
+    def _pool(self, tokens: Tensor) -> Tensor:
+        match self.config.class_token:
+            case "double":
+                return (tokens[:, 0] + tokens[:, -1]) / 2
+            case "none":
+                return tokens[:, -1] if self.config.pool == "last" else tokens.mean(dim=1)
+            case place:
+                return tokens[:, class_token_index(place, tokens.shape[1] - 1)]
+
+
+def class_token_index(place: ClassToken, n_patches: int) -> int:
+    """Where the single class token stands in a sequence of so many patches."""
+    return {"head": 0, "middle": n_patches // 2, "end": n_patches}[place]
+
+
+def patch_grid(
+    size: tuple[int, int], patch: tuple[int, int], stride: tuple[int, int]
+) -> tuple[int, int]:
+    """Rows and columns of patches that fit into (mels, frames).
+
+    Args:
+        size: (mel bands, frames) of the spectrogram.
+        patch: (mel bands, frames) of a patch.
+        stride: (mel bands, frames) between patches.
+
+    Returns:
+        (rows, columns).
+
+    Raises:
+        ConfigError: not even one patch fits.
+    """
+    if size[0] < patch[0] or size[1] < patch[1]:
+        raise ConfigError(
+            f"a spectrogram of {size[0]} mel bands and {size[1]} frames is smaller than "
+            f"one patch of {patch[0]} by {patch[1]}"
+        )
+    return (size[0] - patch[0]) // stride[0] + 1, (size[1] - patch[1]) // stride[1] + 1
+
+
+def _new_table(n_rows: int, dim: int) -> nn.Parameter:
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, n_rows, dim), std=0.02))

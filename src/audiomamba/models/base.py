@@ -1,0 +1,187 @@
+"""What every model of the zoo has in common: a frozen config and four methods."""
+
+import types
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+from torch import Tensor, nn
+
+from audiomamba.errors import ConfigError, UnknownNameError
+
+__all__ = ["AudioModel", "ModelConfig", "check_fields"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The fields that every model has; each system adds its own.
+
+    Args:
+        n_classes: outputs of the head.
+        n_mels: mel bands of the input.
+        n_frames: frames of the input that the model is made for.
+
+    Raises:
+        ConfigError: a field has a value that its type does not allow.
+    """
+
+    family: ClassVar[str]
+
+    n_classes: int = 527
+    n_mels: int = 128
+    n_frames: int = 1024
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def build(self) -> "AudioModel":
+        """Make the model, with fresh weights.
+
+        Returns:
+            The model, in training mode.
+        """
+        raise NotImplementedError
+
+    def changed(self, **changes: Any) -> Self:
+        """Copy the config with some fields changed.
+
+        Args:
+            changes: new values by field name.
+
+        Returns:
+            The new config.
+
+        Raises:
+            UnknownNameError: a name is not a field.
+            ConfigError: a value does not fit its field.
+        """
+        known = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise UnknownNameError(f"field of {type(self).__name__}", name, known)
+        return replace(self, **changes)
+
+
+class AudioModel(nn.Module):
+    """A model from features to class logits: an encoder and a linear head.
+
+    Args:
+        config: the model's settings; kept as `self.config`.
+    """
+
+    head: nn.Linear
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def tokens(self, features: Tensor) -> Tensor:
+        """Encode features as a sequence of tokens.
+
+        Args:
+            features: (batch, frames, mels).
+
+        Returns:
+            (batch, tokens, dim), after the last norm, in the order in which the last block had them.
+        """
+        raise NotImplementedError
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Encode features as one vector per clip, the head's input.
+
+        Args:
+            features: (batch, frames, mels).
+
+        Returns:
+            (batch, dim).
+        """
+        raise NotImplementedError
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Score features for each class.
+
+        Args:
+            features: (batch, frames, mels).
+
+        Returns:
+            Logits (batch, classes).
+        """
+        logits: Tensor = self.head(self.embed(features))
+        return logits
+
+    def reset_head(self, n_classes: int) -> None:
+        """Replace the head by a fresh one for other classes; all else stays.
+
+        Args:
+            n_classes: outputs of the new head.
+        """
+        self.config = self.config.changed(n_classes=n_classes)
+        old = self.head.weight
+        self.head = new_head(old.shape[1], n_classes).to(old.device, old.dtype)
+
+
+def new_head(dim: int, n_classes: int) -> nn.Linear:
+    """A linear classifier, initialized as in the papers."""
+    head = nn.Linear(dim, n_classes)
+    nn.init.trunc_normal_(head.weight, std=0.02)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def check_features(features: Tensor, n_mels: int) -> None:
+    """Refuse what is not (batch, frames, mels) with the model's number of mel bands."""
+    if features.ndim != 3 or features.shape[2] != n_mels:
+        raise ConfigError(
+            f"features have shape {tuple(features.shape)}; expected (batch, frames, {n_mels})"
+        )
+
+
+def check_fields(config: Any) -> None:
+    """Check the values of a frozen config against the types of its fields.
+
+    Understands int, float, bool, Literal, tuples of int, nested configs, and unions with None.
+
+    Args:
+        config: a dataclass instance.
+
+    Raises:
+        ConfigError: a value does not fit; the message names the field and what is allowed.
+    """
+    hints = get_type_hints(type(config))
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if not _fits(value, hints[field.name]):
+            raise ConfigError(
+                f"{type(config).__name__}.{field.name} is {value!r}; "
+                f"expected {_in_words(hints[field.name])}"
+            )
+
+
+def _fits(value: object, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, part) for part in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin is tuple:
+        return (
+            isinstance(value, tuple)
+            and len(value) == len(get_args(hint))
+            and all(map(_fits, value, get_args(hint)))
+        )
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, hint)
+
+
+def _in_words(hint: Any) -> str:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_in_words(part) for part in get_args(hint))
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, get_args(hint)))
+    if origin is tuple:
+        return "(" + ", ".join(_in_words(part) for part in get_args(hint)) + ")"
+    names = {int: "a positive int", float: "a float of at least 0", type(None): "None"}
+    return names.get(hint, f"a {getattr(hint, '__name__', hint)}")
