@@ -1,0 +1,137 @@
+"""A picture of tagged recordings: a spectrogram each, and its highest tags as bars."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from audiomamba import audio
+from audiomamba.errors import ConfigError, MissingDependencyError
+from audiomamba.infer.files import Tagged
+from audiomamba.infer.tagger import Tagger
+from audiomamba.infer.write import length_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["MOST_ROWS", "check", "draw"]
+
+MOST_ROWS = 24
+
+_FORMATS = (".png", ".svg", ".pdf")
+_MOST_COLUMNS, _MOST_BARS = 1000, 3
+_RANGE_DB = 70.0  # what lies further below the loudest point is drawn black
+_FIRST_BAR, _OTHER_BAR, _TRACK, _INK = "#c8553d", "#8d99ae", "#edf0f4", "#22303c"
+
+
+def check(file: Path, n_recordings: int) -> None:
+    """Say, before any work is done, if a picture cannot be drawn.
+
+    Args:
+        file: where the picture is to go; the suffix (.png, .svg, .pdf) says the format.
+        n_recordings: how many recordings it is to show, at most MOST_ROWS.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+        ConfigError: there are too many recordings, the format is unknown, or the file's folder
+            does not exist.
+    """
+    if find_spec("matplotlib") is None:
+        raise MissingDependencyError("matplotlib", "plot", "drawing a picture")
+    if n_recordings > MOST_ROWS:
+        raise ConfigError(
+            f"a picture of {n_recordings} recordings was asked for; expected at most {MOST_ROWS}"
+        )
+    if file.suffix.lower() not in _FORMATS:
+        raise ConfigError(f"{file} is no picture; expected a name that ends in .png, .svg or .pdf")
+    if not file.parent.is_dir():
+        raise ConfigError(f"{file}: there is no folder {file.parent}")
+
+
+def draw(recordings: Sequence[Tagged], tagger: Tagger, file: Path) -> None:
+    """Draw one row per recording: its spectrogram, and its highest tags as bars.
+
+    Args:
+        recordings: the tagged recordings, 1 to MOST_ROWS; they are read again.
+        tagger: the model that tagged them.
+        file: where the picture goes.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+        ConfigError: as for check.
+        AudioError: a recording cannot be read any more.
+    """
+    check(file, len(recordings))
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.0, 0.5 + 1.25 * len(recordings)), layout="constrained")
+    grid = figure.subplots(len(recordings), 2, squeeze=False, width_ratios=[2.2, 1])
+    for (left, right), tagged in zip(grid, recordings, strict=True):
+        left.set_title(
+            f"{tagged.file.name}   {length_text(tagged.seconds)}",
+            loc="left",
+            fontsize=9,
+            color=_INK,
+            parse_math=False,
+        )
+        _draw_spectrogram(left, tagger.read(tagged.file), tagger.front_end)
+        _draw_tags(right, tagged)
+    grid[-1][0].set_xlabel("seconds", fontsize=8, color=_INK)
+    grid[-1][1].set_xlabel("score", fontsize=8, color=_INK)
+    figure.savefig(file, dpi=120)
+
+
+def _draw_spectrogram(axes: "Axes", samples: Tensor, front_end: audio.FrontEnd) -> None:
+    """Log-mel values over time, in decibels below the loudest point."""
+    seconds = len(samples) / front_end.sample_rate
+    shift_ms = max(front_end.frame_shift_ms, 1000 * seconds / _MOST_COLUMNS)
+    log_mel = audio.kaldi_fbank(samples, replace(front_end, frame_shift_ms=shift_ms))
+    decibels = log_mel.T * (10 / math.log(10))
+    top = float(decibels.max())
+    axes.imshow(
+        decibels,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=top - _RANGE_DB,
+        vmax=top,
+        extent=(0.0, seconds, 0.0, 1.0),
+        interpolation="antialiased",
+    )
+    high_hz = front_end.high_hz or front_end.sample_rate / 2
+    low, high = _mel(front_end.low_hz), _mel(high_hz)
+    ticks_hz = [hz for hz in (500, 2000, 8000) if front_end.low_hz < hz <= high_hz]
+    axes.set_yticks(
+        [(_mel(hz) - low) / (high - low) for hz in ticks_hz],
+        [f"{hz / 1000:g} kHz" for hz in ticks_hz],
+    )
+    axes.tick_params(labelsize=7, colors=_INK, length=2)
+    axes.spines[:].set_visible(False)
+
+
+def _draw_tags(axes: "Axes", tagged: Tagged) -> None:
+    """The highest tags as bars from 0 to 1, each named above its bar."""
+    axes.set_xlim(0, 1)
+    axes.set_ylim(_MOST_BARS - 0.3, -0.75)
+    axes.set_yticks([])
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axes.tick_params(labelsize=7, colors=_INK, length=2)
+    axes.spines[:].set_visible(False)
+    for place, tag in enumerate(tagged.tags[:_MOST_BARS]):
+        color = _OTHER_BAR if place else _FIRST_BAR
+        axes.barh(place, 1, height=0.28, color=_TRACK)
+        axes.barh(place, tag.score, height=0.28, color=color)
+        above = place - 0.24
+        for x, side, text in ((0, "left", tag.label), (1, "right", f"{tag.score:.2f}")):
+            axes.text(
+                x, above, text, ha=side, va="bottom", fontsize=8, color=_INK, parse_math=False
+            )
+
+
+def _mel(frequency_hz: float) -> float:
+    """Frequency on the mel scale."""
+    return 1127.0 * math.log(1.0 + frequency_hz / 700.0)
