@@ -1,0 +1,218 @@
+"""A saved model: a folder with model.safetensors and config.json.
+
+config.json holds all that is needed to use the weights: the model's family and settings, the front end, the labels,
+how logits become scores, the licence, and notes such as how it was trained.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
+
+import torch
+from safetensors.torch import save_file
+
+from audiomamba.audio import FrontEnd
+from audiomamba.checkpoints.state import check_state, read_state
+from audiomamba.errors import CheckpointError, ConfigError, UnknownNameError
+from audiomamba.models import FAMILIES, AudioModel
+
+__all__ = ["Checkpoint", "find", "load", "packaged", "save"]
+
+FORMAT = 1
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+RUN_MODEL = "last"
+
+Note = str | int | float
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A model with everything that is needed to use it.
+
+    Args:
+        name: what to call it.
+        model: the model.
+        front_end: how its input is made.
+        labels: one name per class, in the order of the logits.
+        scores: how logits become scores: "sigmoid" for independent labels, "softmax" for exactly one.
+        license: the weights' licence, as an SPDX identifier where there is one.
+        notes: facts worth keeping, such as the training data and the accuracy.
+
+    Raises:
+        CheckpointError: labels and front end do not fit the model.
+    """
+
+    name: str
+    model: AudioModel
+    front_end: FrontEnd
+    labels: tuple[str, ...]
+    scores: Literal["sigmoid", "softmax"]
+    license: str = "unknown"
+    notes: Mapping[str, Note] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        config = self.model.config
+        if len(self.labels) != config.n_classes:
+            raise CheckpointError(
+                f"{self.name}: {len(self.labels)} labels for {config.n_classes} classes"
+            )
+        if (self.front_end.n_mels, self.front_end.n_frames) != (config.n_mels, config.n_frames):
+            raise CheckpointError(
+                f"{self.name}: the front end makes {self.front_end.n_mels} mel bands and "
+                f"{self.front_end.n_frames} frames, the model takes {config.n_mels} and "
+                f"{config.n_frames}"
+            )
+
+
+def save(
+    folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a model folder; an existing one is overwritten.
+
+    Args:
+        folder: where to; made if it is not there.
+        checkpoint: the model and what belongs to it.
+        dtype: of the floating-point weights in the file; loading gives float32 again.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        key: (value.to(dtype) if value.is_floating_point() else value).contiguous()
+        for key, value in checkpoint.model.state_dict().items()
+    }
+    config = {
+        "format": FORMAT,
+        "name": checkpoint.name,
+        "family": checkpoint.model.config.family,
+        "model": asdict(checkpoint.model.config),
+        "front_end": asdict(checkpoint.front_end),
+        "labels": list(checkpoint.labels),
+        "scores": checkpoint.scores,
+        "license": checkpoint.license,
+        "notes": dict(checkpoint.notes),
+    }
+    weights_part = folder / f"{WEIGHTS_FILE}.part"
+    save_file(state, weights_part, metadata={"format": "pt"})
+    config_part = folder / f"{CONFIG_FILE}.part"
+    config_part.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    os.replace(weights_part, folder / WEIGHTS_FILE)
+    os.replace(config_part, folder / CONFIG_FILE)
+
+
+def load(folder: str | Path) -> Checkpoint:
+    """Read a model folder.
+
+    Args:
+        folder: a folder that `save` wrote, or a training run's folder, of which the last model is taken.
+
+    Returns:
+        The checkpoint, its model in float32 and evaluation mode.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or a key or shape is not what the settings say.
+    """
+    folder = _model_folder(Path(folder))
+    config = _read_config(folder / CONFIG_FILE)
+    try:
+        if config["format"] != FORMAT:
+            raise CheckpointError(
+                f"{folder / CONFIG_FILE}: format {config['format']}; this version reads {FORMAT}"
+            )
+        if config["family"] not in FAMILIES:
+            raise UnknownNameError("model family", config["family"], FAMILIES)
+        settings = _from_dict(FAMILIES[config["family"]], config["model"])
+        front_end = _from_dict(FrontEnd, config["front_end"])
+        labels, scores = tuple(map(str, config["labels"])), config["scores"]
+        about = {key: config[key] for key in ("name", "license", "notes")}
+    except (KeyError, TypeError, ConfigError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{folder / CONFIG_FILE}: {reason}") from error
+    if scores not in ("sigmoid", "softmax"):
+        raise CheckpointError(
+            f"{folder / CONFIG_FILE}: scores is {scores!r}; expected 'sigmoid' or 'softmax'"
+        )
+    weights = folder / WEIGHTS_FILE
+    state = read_state(weights)
+    with torch.device("meta"):
+        model = settings.build()
+    check_state(model, state, str(weights))
+    model = model.to_empty(device="cpu")
+    model.load_state_dict(state)
+    return Checkpoint(
+        model=model.eval(), front_end=front_end, labels=labels, scores=scores, **about
+    )
+
+
+def packaged() -> list[str]:
+    """The names of the models whose weights ship with the package.
+
+    Returns:
+        Names that `find` takes, sorted.
+    """
+    weights = files("audiomamba").joinpath("weights")
+    if not weights.is_dir():
+        return []
+    return sorted(entry.name for entry in weights.iterdir() if entry.is_dir())
+
+
+def find(name_or_folder: str | Path) -> Path:
+    """Find a model folder.
+
+    Args:
+        name_or_folder: the name of a model that ships with the package, or a folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UnknownNameError: neither a packaged model nor a folder.
+    """
+    if isinstance(name_or_folder, str) and name_or_folder in packaged():
+        return Path(str(files("audiomamba").joinpath("weights", name_or_folder)))
+    if Path(name_or_folder).is_dir():
+        return Path(name_or_folder)
+    raise UnknownNameError("model or model folder", str(name_or_folder), packaged())
+
+
+def _model_folder(folder: Path) -> Path:
+    """The folder itself, or the last model of a training run."""
+    for candidate in (folder, folder / RUN_MODEL):
+        if (candidate / CONFIG_FILE).is_file():
+            return candidate
+    raise CheckpointError(
+        f"{folder}: no {CONFIG_FILE} in it; expected a folder written by training or conversion"
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path}: holds {type(config).__name__}; expected a JSON object")
+    return config
+
+
+def _from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass from JSON: lists become tuples, nested objects become their dataclasses."""
+    hints = get_type_hints(kind)
+    known = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            raise UnknownNameError(f"field of {kind.__name__}", name, known)
+    arguments = {}
+    for name, value in values.items():
+        if isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(value, dict):
+            options = (hints[name], *get_args(hints[name]))
+            value = _from_dict(next(option for option in options if is_dataclass(option)), value)
+        arguments[name] = value
+    return kind(**arguments)

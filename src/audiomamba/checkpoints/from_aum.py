@@ -1,0 +1,105 @@
+"""AuM's released weights: their keys, and the model's settings read off the tensors' shapes.
+
+Source: the authors' released code, class AudioMamba.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from audiomamba.checkpoints.state import State
+from audiomamba.errors import CheckpointError
+from audiomamba.models import AuMConfig, SSMConfig
+
+__all__ = ["RENAMED", "config_of", "is_aum", "rename"]
+
+RENAMED: dict[str, str] = {"pos_embed.pos_embed": "pos_embed"}
+
+_LAYER = re.compile(r"layers\.(\d+)\.")
+_MIXER = "layers.0.mixer."
+
+
+def is_aum(state: Mapping[str, Tensor]) -> bool:
+    """Whether tensors look like AuM's: Mamba layers, and patches of one channel.
+
+    Args:
+        state: tensors by key.
+
+    Returns:
+        True if they do.
+    """
+    patches = state.get("patch_embed.proj.weight")
+    return _MIXER + "A_log" in state and patches is not None and patches.shape[1] == 1
+
+
+def rename(state: Mapping[str, Tensor]) -> State:
+    """Give AuM's released tensors the names that they have here.
+
+    Args:
+        state: tensors by released key.
+
+    Returns:
+        Tensors by the keys of models.AuM.
+    """
+    return {RENAMED.get(key, key): value for key, value in state.items()}
+
+
+def config_of(state: Mapping[str, Tensor], **known: Any) -> AuMConfig:
+    """Read AuM's settings off its tensors.
+
+    What shapes do not tell is taken from `known`, else as in the released models: 128 mel bands, patches that do not
+    overlap, the class token in the middle, the sum of two branches halved.
+
+    Args:
+        state: tensors by released key.
+        known: fields of AuMConfig that are known to have these values.
+
+    Returns:
+        The settings.
+
+    Raises:
+        CheckpointError: a tensor that is needed for it is missing.
+    """
+    try:
+        ssm = known.pop("ssm", None) or _ssm_of(state)
+        patch = known.pop("patch", None) or tuple(state["patch_embed.proj.weight"].shape[2:])
+        fields: dict[str, Any] = {
+            "n_classes": state["head.weight"].shape[0],
+            "dim": state["norm_f.weight"].shape[0],
+            "depth": 1 + max(int(found[1]) for key in state if (found := _LAYER.match(key))),
+            "direction": _direction_of(state),
+            "class_token": _class_token_of(state),
+            "positions": "absolute" if "pos_embed.pos_embed" in state else "none",
+        } | known
+        if "n_frames" not in fields and fields["positions"] == "absolute":
+            rows = fields.get("n_mels", 128) // patch[0]
+            n_class_tokens = {"none": 0, "double": 2}.get(fields["class_token"], 1)
+            n_patches = state["pos_embed.pos_embed"].shape[1] - n_class_tokens
+            fields["n_frames"] = n_patches // max(rows, 1) * patch[1]
+    except KeyError as error:
+        raise CheckpointError(f"AuM's tensor {error} is missing") from error
+    return AuMConfig(patch=patch, ssm=ssm, **fields)
+
+
+def _ssm_of(state: Mapping[str, Tensor]) -> SSMConfig:
+    d_inner, d_state = state[_MIXER + "A_log"].shape
+    return SSMConfig(
+        d_state=d_state,
+        d_conv=state[_MIXER + "conv1d.weight"].shape[2],
+        expand=d_inner // state[_MIXER + "in_proj.weight"].shape[1],
+        dt_rank=state[_MIXER + "dt_proj.weight"].shape[1],
+    )
+
+
+def _direction_of(state: Mapping[str, Tensor]) -> str:
+    if _MIXER + "x_proj_b.weight" in state:
+        return "bi-bi"
+    return "fo-bi" if _MIXER + "A_b_log" in state else "fo-fo"
+
+
+def _class_token_of(state: Mapping[str, Tensor]) -> str:
+    if "cls_token_head" in state:
+        return "double"
+    return "middle" if "cls_token" in state else "none"

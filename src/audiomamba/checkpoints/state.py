@@ -1,0 +1,97 @@
+"""Reading weight files as data only, and holding them against a model."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from audiomamba.errors import CheckpointError
+
+__all__ = ["State", "check_state", "read_state"]
+
+State = dict[str, Tensor]
+
+WRAPPERS = ("state_dict", "model")
+N_NAMED = 4
+
+
+def read_state(path: str | Path) -> State:
+    """Read the tensors of a weight file.
+
+    Nothing in the file is run: safetensors holds only data, and pickles are read with torch's data-only loader.
+
+    Args:
+        path: a .safetensors file, or a file written by torch.save (.pth, .pt, .ckpt, .bin) that holds tensors by
+            name, perhaps below "state_dict" or "model".
+
+    Returns:
+        Tensors by key, with every "module." of a parallel wrapper taken out of the keys.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, would run code, or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(f"{path}: holds {type(content).__name__}; expected tensors by name")
+    for key, value in content.items():
+        if not isinstance(value, Tensor):
+            raise CheckpointError(
+                f"{path}: {key!r} is {type(value).__name__}; expected only tensors by name"
+            )
+    return {str(key).replace("module.", ""): value for key, value in content.items()}
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged or not safetensors ({error})") from error
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: refused, because it is no plain file of tensors and reading it could run code; "
+            "save the bare state_dict, or use safetensors"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: damaged, or not written by torch.save ({reason})") from error
+
+
+def check_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Check that tensors are exactly those of a model.
+
+    Args:
+        model: the model, on any device.
+        state: tensors by key.
+        source: what to call the tensors in the message.
+
+    Raises:
+        CheckpointError: a key is missing or unknown, or a shape differs; the message names the first few.
+    """
+    expected = model.state_dict()
+    problems = [f"{key} is missing" for key in expected if key not in state]
+    problems += [f"{key} is unknown" for key in state if key not in expected]
+    problems += [
+        f"{key} is {tuple(state[key].shape)}, expected {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    if problems:
+        more = len(problems) - N_NAMED
+        text = "; ".join(problems[:N_NAMED]) + (f"; and {more} more" if more > 0 else "")
+        raise CheckpointError(f"{source} does not fit {type(model).__name__}: {text}")
