@@ -1,6 +1,7 @@
 """The operations that the models are built from, each with one contract and several backends.
 
-Everything is channel-last: (batch, tokens, channels), the layout that linear layers produce and consume.
+Everything is channel-last, (batch, tokens, channels): the layout that linear layers produce and
+consume.
 """
 
 from audiomamba.ops.add_rms_norm import add_rms_norm

@@ -1,6 +1,6 @@
 """Which backend runs an op: the choice, its override, and the reasons.
 
-`reference` is plain PyTorch: any device, any floating dtype, slow, and the definition of what is right.
+`reference` is plain PyTorch: any device, any floating dtype, slow, and the definition of right.
 `cpu` is the compiled library: CPU tensors in float32 or bfloat16.
 """
 
@@ -108,7 +108,8 @@ def choose_backend(op: str, requested: str | None, tensor: torch.Tensor) -> Back
         UnknownNameError: no backend has the requested name.
         BackendError: the requested backend cannot run this call.
     """
-    return _choose(op, requested, tensor.device.type, tensor.dtype)
+    name: BackendName = _choose(op, requested, tensor.device.type, tensor.dtype)
+    return name
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

@@ -1,7 +1,8 @@
-"""The compiled library: found, loaded and asked for its instruction set at first use; the C structs of its interface.
+"""The compiled library: found, loaded and asked for its instruction set at first use.
 
-The library speaks plain C, so one build serves every version of Python and PyTorch. It shares PyTorch's OpenMP
-threads: PyTorch is imported first, its copy of the OpenMP runtime is then the process's only one.
+The library speaks plain C, so one build serves every version of Python and PyTorch. It shares
+PyTorch's OpenMP threads: PyTorch is imported first, and its copy of the OpenMP runtime is then the
+only one in the process. Here are also the parts of the C interface that all ops share.
 """
 
 import ctypes

@@ -20,8 +20,8 @@ def add_rms_norm(
 ) -> tuple[Tensor, Tensor]:
     """Add x to the residual stream and normalize the sum by its root mean square.
 
-    residual_out = x + residual; normed = residual_out / sqrt(mean(residual_out ** 2) + eps) * weight. Computed in
-    float32 (float64 where x is float64) and differentiable in x, residual and weight.
+    residual_out = x + residual; normed = residual_out / sqrt(mean(residual_out**2) + eps) * weight.
+    Computed in float32 (float64 where x is float64); differentiable in x, residual and weight.
 
     Args:
         x: (..., channels).
@@ -31,7 +31,8 @@ def add_rms_norm(
         backend: "reference" or "cpu"; None picks.
 
     Returns:
-        normed, in the shape and dtype of x; residual_out, in the shape of x, float32 (float64 where x is float64).
+        normed, in the shape and dtype of x; residual_out, in the shape of x, float32 (float64 where
+        x is float64).
 
     Raises:
         ConfigError: shapes do not fit together.
@@ -41,7 +42,8 @@ def add_rms_norm(
     """
     if x.ndim == 0 or not x.is_floating_point():
         raise ConfigError(
-            f"x is {x.dtype} of shape {tuple(x.shape)}; expected a floating dtype and (..., channels)"
+            f"x is {x.dtype} of shape {tuple(x.shape)}; "
+            "expected a floating dtype and (..., channels)"
         )
     if residual is not None and residual.shape != x.shape:
         raise ConfigError(
@@ -52,5 +54,6 @@ def add_rms_norm(
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     residual = None if residual is None else residual.to(wide)
     name = choose_backend("add_rms_norm", backend, x)
-    run = cpu.add_norm if name == "cpu" else reference.add_norm
-    return run(x, residual, weight.to(wide), eps=eps)
+    if name == "cpu":
+        return cpu.add_norm(x, residual, weight.to(wide), eps=eps)
+    return reference.add_norm(x, residual, weight.to(wide), eps=eps)

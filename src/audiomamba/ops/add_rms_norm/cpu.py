@@ -1,4 +1,4 @@
-"""Residual addition and RMSNorm on the compiled library, as PyTorch operators with explicit gradients."""
+"""Residual addition and RMSNorm on the compiled library, as PyTorch operators."""
 
 import ctypes
 from typing import Any
@@ -82,7 +82,7 @@ def _add_norm(
 
 @_add_norm.register_fake
 def _add_norm_fake(
-    x: Tensor, residual: Tensor | None, weight: Tensor, eps: float
+    x: Tensor, _residual: Tensor | None, weight: Tensor, _eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     total = weight.new_empty(x.shape)
     return x.new_empty(x.shape), total, weight.new_empty(x.shape[:-1])
@@ -124,9 +124,9 @@ def _add_norm_backward(
 @_add_norm_backward.register_fake
 def _add_norm_backward_fake(
     grad_normed: Tensor,
-    grad_total: Tensor,
+    _grad_total: Tensor,
     total: Tensor,
-    scale: Tensor,
+    _scale: Tensor,
     weight: Tensor,
     residual: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -24,17 +24,17 @@ def causal_conv1d(
 ) -> Tensor:
     """Convolve each channel with its own filter over the present and the width - 1 tokens before.
 
-    out_t = bias + sum over k of weight_k * x_(t - width + 1 + k), with zeros before the first token. Computed in
-    float32 (float64 where x is float64) and differentiable in x, weight and bias.
+    out_t = bias + sum over k of weight_k * x_(t - width + 1 + k), with zeros before the first one.
+    Computed in float32 (float64 where x is float64); differentiable in x, weight and bias.
 
     Args:
         x: (batch, tokens, channels), at least one token.
         weight: (channels, width), the last tap on the present token.
         bias: (channels,).
         activation: "silu" applies SiLU to the result.
-        reverse: the same in flipped order: each token sees itself and the width - 1 tokens after it.
-        lengths: (batch,); sample b is valid on tokens [0, lengths[b]), the rest is as if absent and out is 0
-            there. All tokens if None.
+        reverse: the same in flipped order: a token sees itself and the width - 1 tokens after it.
+        lengths: (batch,); sample b is valid on tokens [0, lengths[b]), the rest is as if absent and
+            out is 0 there. All tokens if None.
         backend: "reference" or "cpu"; None picks.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Causal depthwise convolution on the compiled library, as PyTorch operators with explicit gradients."""
+"""Causal depthwise convolution on the compiled library, as PyTorch operators."""
 
 import ctypes
 from typing import Any
@@ -21,7 +21,8 @@ def conv(
     lengths: Tensor | None,
 ) -> Tensor:
     """Convolve; x (batch, tokens, channels), weight (channels, width) and bias float32."""
-    return _conv(x, weight, bias, lengths, activation, reverse)
+    out: Tensor = _conv(x, weight, bias, lengths, activation, reverse)
+    return out
 
 
 class _Conv(ctypes.Structure):
@@ -129,13 +130,13 @@ def _conv_backward(
 
 @_conv_backward.register_fake
 def _conv_backward_fake(
-    grad_out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, *_: object
+    _grad_out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, *_: object
 ) -> tuple[Tensor, Tensor, Tensor]:
     grad_bias = weight.new_empty(0 if bias is None else bias.shape)
     return x.new_empty(x.shape), weight.new_empty(weight.shape), grad_bias
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], **_: Tensor) -> None:
     *tensors, silu, reverse = inputs
     ctx.save_for_backward(*tensors)
     ctx.flags = (silu, reverse)

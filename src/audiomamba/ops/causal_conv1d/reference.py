@@ -16,7 +16,7 @@ def conv(
     reverse: bool,
     lengths: Tensor | None,
 ) -> Tensor:
-    """Convolve; x (batch, tokens, channels), weight (channels, width) and bias float32 or float64."""
+    """Convolve; x (batch, tokens, channels), weight (channels, width) and bias wide."""
     tokens, width = x.shape[1], weight.shape[1]
     padding = None
     if lengths is not None:

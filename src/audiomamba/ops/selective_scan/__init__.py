@@ -1,15 +1,16 @@
 """The selective scan (S6): a linear recurrence whose coefficients depend on the input.
 
-Letters as in the paper: u input, delta step size, A decay, B input map, C output map, D skip, z gate.
+Letters as in the paper: u input, delta step size, A decay, B input map, C output map, D skip, z
+gate. Elementwise over (channels, states):
 
-    state_t = exp(delta_t * A) * state_(t-1) + (delta_t * u_t) * B_t        elementwise over (channels, states)
+    state_t = exp(delta_t * A) * state_(t-1) + (delta_t * u_t) * B_t
     out_t   = (sum over states of C_t * state_t + D * u_t) * silu(z_t)
 
-with delta first replaced by delta + delta_bias and then, if asked, by its softplus. The state is float32 whatever
-the dtype of the input (float64 for float64).
+with delta first replaced by delta + delta_bias and then, if asked, by its softplus. The state is
+float32 whatever the dtype of the input (float64 for float64).
 
-Source: Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces" (2023), section 3, and
-Erol et al., "Audio Mamba" (2024), for the bidirectional form.
+Source: Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces" (2023),
+section 3, and Erol et al., "Audio Mamba" (2024), for the bidirectional form.
 """
 
 from typing import Literal, overload
@@ -82,8 +83,8 @@ def selective_scan(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Scan a batch of token sequences in one direction.
 
-    Differentiable in every tensor but lengths. Inputs of mixed dtypes are cast to u's; A, D, delta_bias and
-    initial_state to float32 (float64 where u is float64).
+    Differentiable in every tensor but lengths. Inputs of mixed dtypes are cast to u's; A, D,
+    delta_bias and initial_state to float32 (float64 where u is float64).
 
     Args:
         u: (batch, tokens, channels), at least one token.
@@ -99,13 +100,14 @@ def selective_scan(
         reverse: scan from the last token to the first.
         initial_state: (batch, channels, states), the state before the first step; zeros if None.
         return_last_state: also return the state after the last step.
-        lengths: (batch,); sample b is valid on tokens [0, lengths[b]), the rest is as if absent: out and
-            gradients are 0 there, and a reverse scan starts at the sample's own end. All tokens if None.
+        lengths: (batch,); sample b is valid on tokens [0, lengths[b]), the rest is as if absent:
+            out and gradients are 0 there, and a reverse scan starts at the sample's own end. All
+            tokens if None.
         backend: "reference" or "cpu"; None picks.
 
     Returns:
-        out (batch, tokens, channels) in u's dtype; with return_last_state the pair of out and last_state
-        (batch, channels, states), float32 (float64 where u is float64).
+        out (batch, tokens, channels) in u's dtype; with return_last_state the pair of out and
+        last_state (batch, channels, states), float32 (float64 where u is float64).
 
     Raises:
         ConfigError: shapes do not fit together.
@@ -139,7 +141,8 @@ def bidirectional_selective_scan(
 ) -> Tensor:
     """Scan in both directions and add: A forward, A_b in reverse, all else shared.
 
-    Equals selective_scan(A) + selective_scan(A_b, reverse=True) with the same D and z, so D * u counts twice.
+    Equals selective_scan(A) + selective_scan(A_b, reverse=True) with the same D and z, so D * u
+    counts twice.
 
     Args:
         u: (batch, tokens, channels), at least one token.

@@ -1,8 +1,11 @@
 """The selective scan on the compiled library, as PyTorch operators with explicit gradients.
 
-One operator serves all forms; A_b makes it bidirectional. The forward operator saves the states that enter every
-CHUNK_TOKENS-th token, in the order of the scan, only where a gradient will be asked for; the backward operator runs
-the rest again. Empty tensors stand for results that were not asked for.
+One operator serves all forms; A_b makes it bidirectional. Only where a gradient will be asked for,
+the forward operator saves the states that enter every CHUNK_TOKENS-th token, in the order of the
+scan; the backward operator runs the rest again. Empty tensors stand for results not asked for.
+
+PyTorch caches compiled graphs by the operators' names and arguments. So all that the shapes of
+their results depend on is an argument, and the version in the name changes with the rest.
 """
 
 import ctypes
@@ -16,7 +19,9 @@ from audiomamba.ops.selective_scan.inputs import ScanInputs
 
 __all__ = ["bidirectional_scan", "scan"]
 
-CHUNK_TOKENS = 32
+# 16 and 32 are as fast; 64 saves least. The saved states of 16 states per channel then take a
+# quarter of the memory of u in float32, per direction.
+CHUNK_TOKENS = 64
 
 
 def scan(inputs: ScanInputs, *, reverse: bool, want_last_state: bool) -> tuple[Tensor, Tensor]:
@@ -27,46 +32,45 @@ def scan(inputs: ScanInputs, *, reverse: bool, want_last_state: bool) -> tuple[T
 
 def bidirectional_scan(inputs: ScanInputs, A_b: Tensor) -> Tensor:
     """Scan in both directions, with A and with A_b, and add."""
-    out, _, _ = _run(inputs, A_b, False, False)
+    out, _, _ = _run(inputs, A_b, reverse=False, want_last_state=False)
     return out
 
 
 def _run(
     inputs: ScanInputs, A_b: Tensor | None, reverse: bool, want_last_state: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    *tensors, delta_softplus = inputs
-    needs_gradient = torch.is_grad_enabled() and any(
-        x is not None and x.requires_grad for x in (*tensors, A_b)
-    )
-    u, delta, A, B, C, D, z, delta_bias, initial_state, lengths = tensors
-    flags = (delta_softplus, reverse, want_last_state, needs_gradient)
-    return _scan(u, delta, A, A_b, B, C, D, z, delta_bias, initial_state, lengths, *flags)
+    u, delta, A, *others, softplus = inputs
+    tensors = (u, delta, A, A_b, *others)
+    save = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+    flags = (softplus, reverse, want_last_state, save, CHUNK_TOKENS)
+    out, last_state, saved = _scan(*tensors, *flags)
+    return out, last_state, saved
 
 
 class _Scan(ctypes.Structure):
     """AudiomambaScan of csrc/interface.h."""
 
     _fields_ = (
-        *(
-            (name, ctypes.c_int64)
-            for name in (
-                "element",
-                "batch",
-                "tokens",
-                "channels",
-                "groups",
-                "states",
-                "chunk_tokens",
-                "delta_softplus",
-                "reverse",
-            )
-        ),
-        *((name, native.Tensor3) for name in ("u", "delta", "z")),
-        *((name, native.Tensor4) for name in ("B", "C")),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("A", "A_b", "D", "delta_bias", "initial_state", "lengths")
-        ),
+        ("element", ctypes.c_int64),
+        ("batch", ctypes.c_int64),
+        ("tokens", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("groups", ctypes.c_int64),
+        ("states", ctypes.c_int64),
+        ("chunk_tokens", ctypes.c_int64),
+        ("delta_softplus", ctypes.c_int64),
+        ("reverse", ctypes.c_int64),
+        ("u", native.Tensor3),
+        ("delta", native.Tensor3),
+        ("z", native.Tensor3),
+        ("B", native.Tensor4),
+        ("C", native.Tensor4),
+        ("A", ctypes.c_void_p),
+        ("A_b", ctypes.c_void_p),
+        ("D", ctypes.c_void_p),
+        ("delta_bias", ctypes.c_void_p),
+        ("initial_state", ctypes.c_void_p),
+        ("lengths", ctypes.c_void_p),
         ("out", native.Tensor3),
         ("last_state", ctypes.c_void_p),
         ("saved", ctypes.c_void_p),
@@ -80,52 +84,16 @@ class _ScanGradient(ctypes.Structure):
         ("scan", _Scan),
         ("grad_out", native.Tensor3),
         ("grad_last_state", ctypes.c_void_p),
-        *((name, native.Tensor3) for name in ("grad_u", "grad_delta", "grad_z")),
-        *(
-            (f"grad_{name}", ctypes.c_void_p)
-            for name in ("B", "C", "A", "A_b", "D", "delta_bias", "initial_state")
-        ),
-    )
-
-
-def _arguments(
-    tensors: tuple[Tensor | None, ...], delta_softplus: bool, reverse: bool
-) -> tuple[_Scan, list[Tensor | None]]:
-    """Describe the inputs to the library; returns also the tensors that must outlive the call."""
-    u, delta, A, A_b, B, C, D, z, delta_bias, initial_state, lengths = tensors
-    assert u is not None
-    moving = [None if x is None else native.rows(x) for x in (u, delta, z, B, C)]
-    fixed = [
-        None if x is None else x.contiguous()
-        for x in (A, A_b, D, delta_bias, initial_state, lengths)
-    ]
-    names = ("A", "A_b", "D", "delta_bias", "initial_state", "lengths")
-    arguments = _Scan(
-        element=native.ELEMENTS[u.dtype],
-        batch=u.shape[0],
-        tokens=u.shape[1],
-        channels=u.shape[2],
-        groups=moving[3].shape[2],
-        states=moving[3].shape[3],
-        chunk_tokens=CHUNK_TOKENS,
-        delta_softplus=delta_softplus,
-        reverse=reverse,
-        **{name: native.Tensor3.of(x) for name, x in zip(("u", "delta", "z"), moving[:3])},
-        **{name: native.Tensor4.of(x) for name, x in zip(("B", "C"), moving[3:])},
-        **{name: native.address(x) for name, x in zip(names, fixed)},
-    )
-    return arguments, moving + fixed
-
-
-def _result_shapes(u: Tensor, A: Tensor, A_b: Tensor | None, want_last_state: bool, save: bool):
-    batch, tokens, channels = u.shape
-    states = A.shape[1]
-    chunks = (tokens + CHUNK_TOKENS - 1) // CHUNK_TOKENS
-    scans = 1 if A_b is None else 2
-    return (
-        (batch, tokens, channels),
-        (batch, channels, states) if want_last_state else (0,),
-        (scans * batch * chunks * states * channels if save else 0,),
+        ("grad_u", native.Tensor3),
+        ("grad_delta", native.Tensor3),
+        ("grad_z", native.Tensor3),
+        ("grad_B", ctypes.c_void_p),
+        ("grad_C", ctypes.c_void_p),
+        ("grad_A", ctypes.c_void_p),
+        ("grad_A_b", ctypes.c_void_p),
+        ("grad_D", ctypes.c_void_p),
+        ("grad_delta_bias", ctypes.c_void_p),
+        ("grad_initial_state", ctypes.c_void_p),
     )
 
 
@@ -142,14 +110,15 @@ def _scan(
     delta_bias: Tensor | None,
     initial_state: Tensor | None,
     lengths: Tensor | None,
-    delta_softplus: bool,
+    softplus: bool,
     reverse: bool,
     want_last_state: bool,
     save: bool,
+    chunk_tokens: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    tensors = (u, delta, A, A_b, B, C, D, z, delta_bias, initial_state, lengths)
-    arguments, alive = _arguments(tensors, delta_softplus, reverse)
-    out, last_state, saved = _scan_fake(*tensors, delta_softplus, reverse, want_last_state, save)
+    tensors = _laid_out(u, delta, A, A_b, B, C, D, z, delta_bias, initial_state, lengths)
+    arguments = _arguments(tensors, softplus, reverse, chunk_tokens)
+    out, last_state, saved = _scan_fake(*tensors, want_last_state, save, chunk_tokens)
     arguments.out = native.Tensor3.of(out)
     arguments.last_state = native.address(last_state) if want_last_state else None
     arguments.saved = native.address(saved) if save else None
@@ -159,24 +128,18 @@ def _scan(
 
 @_scan.register_fake
 def _scan_fake(
-    u,
-    delta,
-    A,
-    A_b,
-    B,
-    C,
-    D,
-    z,
-    delta_bias,
-    initial_state,
-    lengths,
-    delta_softplus,
-    reverse,
-    want_last_state,
-    save,
-):
-    shapes = _result_shapes(u, A, A_b, want_last_state, save)
-    return u.new_empty(shapes[0]), A.new_empty(shapes[1]), A.new_empty(shapes[2])
+    u: Tensor, _delta: Tensor, A: Tensor, A_b: Tensor | None, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    *_, want_last_state, save, chunk_tokens = rest
+    batch, tokens, channels = u.shape
+    states = A.shape[1]
+    chunks = (tokens + chunk_tokens - 1) // chunk_tokens
+    scans = 1 if A_b is None else 2
+    return (
+        u.new_empty((batch, tokens, channels)),
+        A.new_empty((batch, channels, states) if want_last_state else (0,)),
+        A.new_empty((scans * batch * chunks * states * channels if save else 0,)),
+    )
 
 
 @torch.library.custom_op(
@@ -185,6 +148,7 @@ def _scan_fake(
 def _scan_backward(
     grad_out: Tensor,
     grad_last_state: Tensor | None,
+    saved: Tensor,
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -196,30 +160,34 @@ def _scan_backward(
     delta_bias: Tensor | None,
     initial_state: Tensor | None,
     lengths: Tensor | None,
-    saved: Tensor,
-    delta_softplus: bool,
+    softplus: bool,
     reverse: bool,
+    chunk_tokens: int,
 ) -> list[Tensor]:
-    tensors = (u, delta, A, A_b, B, C, D, z, delta_bias, initial_state, lengths)
-    if saved.numel() == 0:
-        _, _, saved = _scan(*tensors, delta_softplus, reverse, False, True)
-    arguments, alive = _arguments(tensors, delta_softplus, reverse)
+    tensors = _laid_out(u, delta, A, A_b, B, C, D, z, delta_bias, initial_state, lengths)
+    if saved.numel() == 0:  # the forward call did not know that this one would come
+        _, _, saved = _scan(*tensors, softplus, reverse, False, True, chunk_tokens)
+    arguments = _arguments(tensors, softplus, reverse, chunk_tokens)
     arguments.saved = native.address(saved)
     grad_out = native.rows(grad_out)
     if grad_last_state is not None:
         grad_last_state = grad_last_state.contiguous()
-    grads = _scan_backward_fake(grad_out, grad_last_state, *tensors, saved, delta_softplus, reverse)
-    names = ("u", "delta", "A", "A_b", "B", "C", "D", "z", "delta_bias", "initial_state")
-    described = {
-        f"grad_{name}": native.Tensor3.of(grad) if name in ("u", "delta", "z") else grad.data_ptr()
-        for name, grad, x in zip(names, grads, tensors)
-        if x is not None
-    }
+    grads: list[Tensor] = _scan_backward_fake(grad_out, grad_last_state, saved, *tensors)
+    of_u, of_delta, of_A, of_A_b, of_B, of_C, of_D, of_z, of_bias, of_state = grads
     gradient = _ScanGradient(
         scan=arguments,
         grad_out=native.Tensor3.of(grad_out),
         grad_last_state=native.address(grad_last_state),
-        **described,
+        grad_u=native.Tensor3.of(of_u),
+        grad_delta=native.Tensor3.of(of_delta),
+        grad_z=native.Tensor3.of(None if z is None else of_z),
+        grad_B=native.address(of_B),
+        grad_C=native.address(of_C),
+        grad_A=native.address(of_A),
+        grad_A_b=None if A_b is None else native.address(of_A_b),
+        grad_D=None if D is None else native.address(of_D),
+        grad_delta_bias=None if delta_bias is None else native.address(of_bias),
+        grad_initial_state=None if initial_state is None else native.address(of_state),
     )
     native.call("scan_gradient", gradient)
     return grads
@@ -227,56 +195,83 @@ def _scan_backward(
 
 @_scan_backward.register_fake
 def _scan_backward_fake(
-    grad_out,
-    grad_last_state,
-    u,
-    delta,
-    A,
-    A_b,
-    B,
-    C,
-    D,
-    z,
-    delta_bias,
-    initial_state,
-    lengths,
-    saved,
-    delta_softplus,
-    reverse,
-):
-    def like(x, dtype=None):
-        return A.new_empty(0) if x is None else x.new_empty(x.shape, dtype=dtype)
+    _grad_out: Tensor,
+    _grad_last_state: Tensor | None,
+    _saved: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    A_b: Tensor | None,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    initial_state: Tensor | None,
+    *_: Any,
+) -> list[Tensor]:
+    def empty(x: Tensor | None) -> Tensor:
+        return A.new_empty(0) if x is None else x.new_empty(x.shape)
 
-    return [
-        like(u),
-        like(delta),
-        like(A),
-        like(A_b),
-        like(B, torch.float32),
-        like(C, torch.float32),
-        like(D),
-        like(z),
-        like(delta_bias),
-        like(initial_state),
-    ]
+    # The gradients of B and C are sums over channels and stay in float32 until they are complete.
+    of_B, of_C = A.new_empty(B.shape), A.new_empty(C.shape)
+    before = [empty(x) for x in (u, delta, A, A_b)]
+    after = [empty(x) for x in (D, z, delta_bias, initial_state)]
+    return [*before, of_B, of_C, *after]
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *tensors, delta_softplus, reverse, want_last_state, _ = inputs
-    ctx.save_for_backward(*tensors, output[2])
-    ctx.flags = (delta_softplus, reverse)
+    *tensors, softplus, reverse, want_last_state, _, chunk_tokens = inputs
+    ctx.save_for_backward(output[2], *tensors)
+    ctx.flags = (softplus, reverse, chunk_tokens)
     ctx.want_last_state = want_last_state
 
 
 def _backward(
     ctx: Any, grad_out: Tensor, grad_last_state: Tensor, _: Tensor
 ) -> tuple[Tensor | None, ...]:
-    tensors = ctx.saved_tensors
-    grads = _scan_backward(
-        grad_out, grad_last_state if ctx.want_last_state else None, *tensors, *ctx.flags
-    )
-    given = [grad.to(x.dtype) if x is not None else None for grad, x in zip(grads, tensors)]
-    return (*given, None, None, None, None, None)
+    saved, *tensors = ctx.saved_tensors
+    of_state = grad_last_state if ctx.want_last_state else None
+    grads = _scan_backward(grad_out, of_state, saved, *tensors, *ctx.flags)
+    *differentiable, _ = tensors
+    pairs = zip(grads, differentiable, strict=True)
+    given = (None if x is None else grad.to(x.dtype) for grad, x in pairs)
+    return (*given, *[None] * 6)  # lengths and the five flags
 
 
 _scan.register_autograd(_backward, setup_context=_setup_context)
+
+
+def _laid_out(u: Tensor, delta: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
+    """Copy what is not laid out as the library needs it: contiguous rows, contiguous weights."""
+    A, A_b, B, C, D, z, *rest = others
+    rows = [None if x is None else native.rows(x) for x in (u, delta, B, C, z)]
+    weights = [None if x is None else x.contiguous() for x in (A, A_b, D, *rest)]
+    return (*rows[:2], *weights[:2], *rows[2:4], weights[2], rows[4], *weights[3:])
+
+
+def _arguments(tensors: tuple[Any, ...], softplus: bool, reverse: bool, chunk_tokens: int) -> _Scan:
+    """Describe the inputs to the library; they must outlive its call."""
+    u, delta, A, A_b, B, C, D, z, delta_bias, initial_state, lengths = tensors
+    return _Scan(
+        element=native.ELEMENTS[u.dtype],
+        batch=u.shape[0],
+        tokens=u.shape[1],
+        channels=u.shape[2],
+        groups=B.shape[2],
+        states=B.shape[3],
+        chunk_tokens=chunk_tokens,
+        delta_softplus=softplus,
+        reverse=reverse,
+        u=native.Tensor3.of(u),
+        delta=native.Tensor3.of(delta),
+        z=native.Tensor3.of(z),
+        B=native.Tensor4.of(B),
+        C=native.Tensor4.of(C),
+        A=native.address(A),
+        A_b=native.address(A_b),
+        D=native.address(D),
+        delta_bias=native.address(delta_bias),
+        initial_state=native.address(initial_state),
+        lengths=native.address(lengths),
+    )

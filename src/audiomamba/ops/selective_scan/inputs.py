@@ -104,7 +104,7 @@ def padding_mask(lengths: Tensor, tokens: int) -> Tensor:
 
 
 def without_padding(inputs: ScanInputs) -> ScanInputs:
-    """Replace what lies beyond each length by zeros, so that nothing there is seen, NaN included."""
+    """Set what lies beyond each length to 0, so that nothing there is seen, NaN included."""
     if inputs.lengths is None:
         return inputs
     padding = padding_mask(inputs.lengths, inputs.u.shape[1])

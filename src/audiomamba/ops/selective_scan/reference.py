@@ -1,7 +1,7 @@
 """The selective scan as its definition reads: the truth that every backend is compared with.
 
-One loop over the tokens carries a (batch, channels, states) state; autograd makes the gradients. Channels are seen
-as (groups, channels per group), so that B and C of a group broadcast over its channels.
+One loop over the tokens carries a (batch, channels, states) state; autograd makes the gradients.
+Channels are seen as (groups, channels per group), so that B and C of a group broadcast over them.
 """
 
 import torch
@@ -27,12 +27,12 @@ def scan(inputs: ScanInputs, *, reverse: bool) -> tuple[Tensor, Tensor]:
         delta = softplus(delta)
     if inputs.lengths is not None:  # a step of size 0 keeps the state
         delta = delta.masked_fill(padding_mask(inputs.lengths, tokens), 0)
-    A = inputs.A.unflatten(0, grouped)
-    step = delta.unflatten(2, grouped).unsqueeze(-1)
-    step_u = (delta * u).unflatten(2, grouped).unsqueeze(-1)
+    A = inputs.A.reshape(*grouped, states)
+    step = delta.reshape(batch, tokens, *grouped, 1)
+    step_u = (delta * u).reshape(batch, tokens, *grouped, 1)
     state = torch.zeros(batch, *grouped, states, dtype=wide, device=u.device)
     if inputs.initial_state is not None:
-        state = inputs.initial_state.unflatten(1, grouped)
+        state = inputs.initial_state.reshape(batch, *grouped, states)
     rows = [torch.empty(0)] * tokens
     for t in reversed(range(tokens)) if reverse else range(tokens):
         state = torch.exp(step[:, t] * A) * state + step_u[:, t] * B[:, t].unsqueeze(2)
