@@ -115,7 +115,9 @@ def _check(value: Any, hint: Any, name: str) -> Any:
         if is_dataclass(hint) and isinstance(hint, type):
             return _build(hint, value, f"{name}.")
         if get_origin(hint) is Mapping:
-            return dict(value)
+            return {
+                key: tuple(part) if isinstance(part, list) else part for key, part in value.items()
+            }
     if hint is float and type(value) is int:
         return float(value)
     allowed = value in get_args(hint) if get_origin(hint) is Literal else type(value) is hint
@@ -135,7 +137,7 @@ def _check_tuple(value: Any, hint: Any, name: str) -> tuple[Any, ...]:
 def _parse(text: str, hint: Any, name: str) -> Any:
     """Read a text as the type that is asked for."""
     if hint is Any:
-        return _guess(text)
+        return [_guess(part) for part in text.split(",")] if "," in text else _guess(text)
     if get_origin(hint) in (Union, types.UnionType):
         return None if text.lower() == "none" else _parse(text, _without_none(hint), name)
     if hint is str or get_origin(hint) is Literal:

@@ -55,7 +55,9 @@ class Recipe:
     name: str
     corpus: str
     model: str
-    model_changes: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    model_changes: Mapping[str, bool | int | float | str | tuple[int, ...]] = field(
+        default_factory=dict
+    )
     front_end: FrontEnd = field(default_factory=FrontEnd)
     measure_statistics: bool = True
     augment: Augment = field(default_factory=Augment)

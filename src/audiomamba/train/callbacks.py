@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
 import lightning.pytorch as pl
 import torch
@@ -127,13 +128,13 @@ def checkpoint_of(
     """
     recipe = module.recipe
     return Checkpoint(
-        name=recipe.model,
+        name=recipe.name,
         model=module.final_model,
         front_end=module.front_end,
         labels=labels,
         scores="sigmoid" if recipe.loss == "bce" else "softmax",
         license="unknown",
-        notes={"recipe": recipe.name, **line},
+        notes={"model": recipe.model, "seed": recipe.seed, **line},
     )
 
 
@@ -147,5 +148,5 @@ def _epochs_of(state: Path) -> int:
     try:
         saved = torch.load(state, map_location="cpu", weights_only=True)
         return int(saved["epoch"]) + 1
-    except (OSError, RuntimeError, KeyError, EOFError, ValueError) as error:
-        raise TrainingError(f"{state}: cannot be read: {error}; delete it to start over") from error
+    except (OSError, RuntimeError, KeyError, EOFError, UnpicklingError) as error:
+        raise TrainingError(f"{state}: cannot be read; delete it to start over") from error

@@ -142,7 +142,8 @@ def cross_validate(
     recipe_path = out / "recipe.json"
     write_json(recipe_path, to_dict(recipe))
     workers = [_Worker(recipe_path, data, out / f"fold-{fold}", fold, n_threads) for fold in folds]
-    _work(workers, n_jobs, recipe.epochs, progress=progress)
+    waiting = [worker for worker in workers if not worker.is_done(recipe)]
+    _work(waiting, n_jobs, recipe.epochs, progress=progress)
     result = _summary(recipe, out, folds, time.perf_counter() - started, (n_jobs, n_threads))
     write_json(out / "cross_validation.json", result.to_dict())
     write_text(out / "cross_validation.md", result.to_markdown())
@@ -158,6 +159,11 @@ class _Worker:
         self.arguments = [str(recipe), str(data), str(out), str(fold), str(n_threads)]
         self.n_threads = n_threads
         self.process: subprocess.Popen[bytes] | None = None
+
+    def is_done(self, recipe: Recipe) -> bool:
+        """Whether an earlier call finished this fold with the same recipe."""
+        record = self.run.record() or {}
+        return "metrics" in record and record["recipe"] == to_dict(recipe)
 
     def start(self) -> None:
         """Start the process; it ends itself if this one ends, which closes its standard input."""

@@ -22,7 +22,9 @@ from audiomamba.recipes import Recipe
 __all__ = ["TrainingModule", "hide", "learning_rate_fraction", "smooth", "weight_groups"]
 
 # Last parts of the names of weights that no weight decay is put on, whatever their shape.
-UNDECAYED = frozenset({"A_log", "A_b_log", "D", "D_b", "pos_embed", "cls_token", "dist_token"})
+UNDECAYED = frozenset(
+    {"A_log", "A_b_log", "D", "D_b", "pos_embed", "cls_token", "cls_token_head", "cls_token_tail"}
+)
 
 
 class TrainingModule(pl.LightningModule):

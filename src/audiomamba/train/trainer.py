@@ -12,6 +12,27 @@ from audiomamba.train.run import Run
 __all__ = ["make_trainer"]
 
 
+class ProgressBar(TQDMProgressBar):
+    """One bar for the current epoch, with the last epoch's figures beside it.
+
+    Args:
+        run: the run's folder.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """Return the figures to show."""
+        del trainer, pl_module
+        last = self.run.epochs()[-1:]
+        shown = ("loss", "accuracy", "ema_accuracy")
+        return {name: f"{line[name]:.3f}" for line in last for name in shown if name in line}
+
+
 def make_trainer(
     recipe: Recipe, run: Run, epoch_end: Callback, *, precision: str, bar: bool
 ) -> pl.Trainer:
@@ -30,7 +51,7 @@ def make_trainer(
     logger: Logger | bool = False
     if find_spec("tensorboard") is not None:
         logger = TensorBoardLogger(run.folder, name="", version="tensorboard")
-    callbacks = [epoch_end, *([TQDMProgressBar()] if bar else [])]
+    callbacks = [epoch_end, *([ProgressBar(run)] if bar else [])]
     return pl.Trainer(
         max_epochs=recipe.epochs,
         accelerator="auto",

@@ -44,7 +44,8 @@ def main(arguments: list[str]) -> int:
 
 def _end_with_parent() -> None:
     """Wait for standard input to close, which happens when the parent ends, however it ends."""
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1):
+        pass
     os._exit(1)
 
 
