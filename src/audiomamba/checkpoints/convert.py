@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import from_aum
 from audiomamba.checkpoints.format import Checkpoint, save
 from audiomamba.checkpoints.labels import packaged_labels
 from audiomamba.checkpoints.released import CODE_LICENSE, CORPORA, corpus_of
-from audiomamba.checkpoints.state import check_state, read_state
+from audiomamba.checkpoints.state import read_state
 from audiomamba.errors import CheckpointError
 from audiomamba.models import AuMConfig
 
@@ -66,13 +64,8 @@ def convert(
             f"{source}: not the weights of a known model (it starts with {first}); "
             "known: AuM as released by its authors"
         )
-    config = from_aum.config_of(state)
-    with torch.device("meta"):
-        model = config.build()
-    native = from_aum.rename(state)
-    check_state(model, native, str(source))
-    model = model.to_empty(device="cpu")
-    model.load_state_dict(native)
+    model = from_aum.build_aum(state, str(source))
+    config = model.config
     corpus = corpus_of(config.n_classes)
     front_end = _front_end(source, config, corpus)
     names = tuple(labels) if labels is not None else packaged_labels(corpus, config.n_classes)

@@ -7,13 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from audiomamba.checkpoints.state import State
+from audiomamba.checkpoints.state import State, check_state
 from audiomamba.errors import CheckpointError
-from audiomamba.models import AuMConfig, SSMConfig
+from audiomamba.models import AuM, AuMConfig, SSMConfig
 
-__all__ = ["RENAMED", "config_of", "is_aum", "rename"]
+__all__ = ["RENAMED", "build_aum", "config_of", "is_aum", "rename"]
 
 RENAMED: dict[str, str] = {"pos_embed.pos_embed": "pos_embed"}
 
@@ -81,6 +82,30 @@ def config_of(state: Mapping[str, Tensor], **known: Any) -> AuMConfig:
     except KeyError as error:
         raise CheckpointError(f"AuM's tensor {error} is missing") from error
     return AuMConfig(patch=patch, ssm=ssm, **fields)
+
+
+def build_aum(state: Mapping[str, Tensor], source: str, **known: Any) -> AuM:
+    """Make an AuM from its released tensors, every one of them used.
+
+    Args:
+        state: tensors by released key.
+        source: what to call the tensors in messages.
+        known: fields of AuMConfig that shapes do not tell, as for config_of.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        CheckpointError: a tensor is missing or unknown, or has another shape than the rest says.
+    """
+    config = config_of(state, **known)
+    native = rename(state)
+    with torch.device("meta"):
+        model = config.build()
+    check_state(model, native, source)
+    model = model.to_empty(device="cpu")
+    model.load_state_dict(native)
+    return model.eval()
 
 
 def _ssm_of(state: Mapping[str, Tensor]) -> SSMConfig:

@@ -1,7 +1,7 @@
 """The weights that AuM's authors released: what they are, what they score, where they are.
 
 Scores are the paper's means over three runs; the released files are single runs. The authors host the files behind the
-links of their repository, and state no licence for the weights apart from the code's.
+links of their repository, whose code is under the BSD 3-Clause licence; no other is stated for the weights.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from audiomamba.audio import FrontEnd
 
 __all__ = ["CORPORA", "RELEASED", "Corpus", "Released", "corpus_of"]
 
-AUM_REPOSITORY = "https://github.com/mhamzaerol/Audio-Mamba-AuM"
+AUM_REPOSITORY = "https://github.com/kaistmm/Audio-Mamba-AuM"
 CODE_LICENSE = "BSD-3-Clause"
 
 
