@@ -77,4 +77,5 @@ def test_d_prime(auc, expected):
 def test_a_report_is_plain_data():
     found = metrics.compute(np.eye(3), np.eye(3), LABELS).to_dict()
     assert found["accuracy"] == 1.0
+    assert found["d_prime"] is None  # infinite, which JSON has no word for
     assert found["classes"][0]["label"] == "a"

@@ -59,8 +59,11 @@ class Metrics:
     confusion: tuple[tuple[int, ...], ...] | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the same as dictionaries, lists, numbers and strings."""
-        return asdict(self)
+        """Return the same as dictionaries, lists, numbers and strings; None for what is not finite."""
+        plain = asdict(self)
+        for name in ("mean_average_precision", "mean_auc", "d_prime"):
+            plain[name] = plain[name] if math.isfinite(plain[name]) else None
+        return plain
 
 
 def compute(scores: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> Metrics:

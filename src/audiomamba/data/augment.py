@@ -112,7 +112,8 @@ def change_speed(waveform: np.ndarray, speed: float) -> np.ndarray:
     """
     if speed == 1:
         return waveform
-    return soxr.resample(waveform, speed, 1.0)
+    played: np.ndarray = soxr.resample(waveform, speed, 1.0)
+    return played
 
 
 def wrap(waveform: np.ndarray, start: int, n_samples: int) -> np.ndarray:

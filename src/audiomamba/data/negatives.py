@@ -63,7 +63,8 @@ def tones(n_samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndar
     ):
         waveform += np.float32(weight + 0.1) * np.sin(np.float32(2 * np.pi * hz) * time_s)
     depth, rate_hz = rng.uniform(0, 0.9), rng.uniform(0.2, 12)
-    return waveform * (1 + np.float32(depth) * np.sin(np.float32(2 * np.pi * rate_hz) * time_s))
+    waveform *= 1 + np.float32(depth) * np.sin(np.float32(2 * np.pi * rate_hz) * time_s)
+    return waveform
 
 
 def chirps(n_samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:

@@ -97,15 +97,10 @@ class EpochEnd(CheckpointCallback):
 
     def _evaluate(self, module: TrainingModule) -> dict[str, float]:
         """Metrics of the weights, and of their average if there is one."""
-        found = {}
-        weights = (
-            {"": module.model}
-            if module.average is None
-            else {
-                "": module.model,
-                "ema_": module.average.module,
-            }
-        )
+        weights = {"": module.model}
+        if module.average is not None:
+            weights["ema_"] = module.final_model
+        found: dict[str, float] = {}
         for prefix, model in weights.items():
             logits = predict(model, self.held_out, module.recipe.batch_size)
             scores = score(logits, self.held_out.targets, self.labels, module.recipe.loss)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from audiomamba import models
@@ -30,6 +29,7 @@ from audiomamba.data import (
     open_manifest,
 )
 from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
+from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe, to_dict
 from audiomamba.train.parts import NOTHING, Parts, divide
 from audiomamba.train.run import Run, RunResult, commit, differences, versions, write_json
@@ -209,7 +209,7 @@ def _front_end(recipe: Recipe, cache: ClipCache) -> FrontEnd:
     return replace(recipe.front_end, mean=found.mean, std=found.std)
 
 
-def _new_model(recipe: Recipe, front_end: FrontEnd, manifest: Manifest) -> nn.Module:
+def _new_model(recipe: Recipe, front_end: FrontEnd, manifest: Manifest) -> AudioModel:
     """The model with its first weights, which the seed decides."""
     torch.manual_seed(recipe.seed)
     return models.create(

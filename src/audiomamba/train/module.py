@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -17,6 +17,7 @@ from audiomamba import audio
 from audiomamba.audio import FrontEnd
 from audiomamba.data import Example
 from audiomamba.errors import TrainingError
+from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe
 
 __all__ = ["TrainingModule", "hide", "learning_rate_fraction", "smooth", "weight_groups"]
@@ -40,7 +41,7 @@ class TrainingModule(pl.LightningModule):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: AudioModel,
         recipe: Recipe,
         front_end: FrontEnd,
         n_steps: int,
@@ -60,9 +61,9 @@ class TrainingModule(pl.LightningModule):
             self.average.requires_grad_(False)
 
     @property
-    def final_model(self) -> nn.Module:
+    def final_model(self) -> AudioModel:
         """The model that the run hands over: the average if there is one."""
-        return self.model if self.average is None else self.average.module
+        return self.model if self.average is None else cast(AudioModel, self.average.module)
 
     def on_train_epoch_start(self) -> None:
         """Begin the random numbers of dropout anew: an epoch does not depend on those before."""
@@ -176,7 +177,8 @@ def weight_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]
     Returns:
         Two groups for an optimizer.
     """
-    decayed, rest = [], []
+    decayed: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, weight in model.named_parameters():
         free = weight.ndim < 2 or name.rpartition(".")[2] in UNDECAYED
         (rest if free else decayed).append(weight)

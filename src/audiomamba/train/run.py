@@ -107,7 +107,7 @@ class Run:
             line: metrics by name.
         """
         with self.metrics_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -1,9 +1,10 @@
 """Evaluation of a model on clips with known labels."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,13 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as dictionaries, lists, numbers and strings."""
-        return asdict(self) | {"model": str(self.model), "data": str(self.data)}
+        return {
+            "model": str(self.model),
+            "data": str(self.data),
+            "split": self.split,
+            "metrics": self.metrics.to_dict(),
+            "seconds": self.seconds,
+        }
 
 
 def evaluate(
@@ -141,7 +148,8 @@ def score(
         loss: "bce" or "ce".
 
     Returns:
-        Accuracy, mean average precision, mean AUC, d-prime and log loss by name.
+        Accuracy, mean average precision, mean AUC, d-prime and log loss by name; those that are not
+        finite are left out.
     """
     wanted = torch.from_numpy(targets)
     if loss == "bce":
@@ -149,13 +157,14 @@ def score(
     else:
         scores, log_loss = logits.softmax(dim=-1), F.cross_entropy(logits, wanted)
     found = metrics.compute(scores.numpy(), targets, labels)
-    return {
+    figures = {
         "accuracy": found.accuracy,
         "mean_average_precision": found.mean_average_precision,
         "mean_auc": found.mean_auc,
         "d_prime": found.d_prime,
         "log_loss": log_loss.item(),
     }
+    return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
 def _record(folder: Path) -> Mapping[str, Any] | None:
