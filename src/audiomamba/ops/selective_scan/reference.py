@@ -28,15 +28,17 @@ def scan(inputs: ScanInputs, *, reverse: bool) -> tuple[Tensor, Tensor]:
     if inputs.lengths is not None:  # a step of size 0 keeps the state
         delta = delta.masked_fill(padding_mask(inputs.lengths, tokens), 0)
     A = inputs.A.reshape(*grouped, states)
-    step = delta.reshape(batch, tokens, *grouped, 1)
-    step_u = (delta * u).reshape(batch, tokens, *grouped, 1)
+    # One slice per token: unbind's gradient is one stack, that of indexing a full array per token.
+    steps = delta.reshape(batch, tokens, *grouped, 1).unbind(1)
+    inflows = (delta * u).reshape(batch, tokens, *grouped, 1).unbind(1)
+    Bs, Cs = B.unsqueeze(3).unbind(1), C.unsqueeze(3).unbind(1)
     state = torch.zeros(batch, *grouped, states, dtype=wide, device=u.device)
     if inputs.initial_state is not None:
         state = inputs.initial_state.reshape(batch, *grouped, states)
     rows = [torch.empty(0)] * tokens
     for t in reversed(range(tokens)) if reverse else range(tokens):
-        state = torch.exp(step[:, t] * A) * state + step_u[:, t] * B[:, t].unsqueeze(2)
-        rows[t] = (state * C[:, t].unsqueeze(2)).sum(-1).flatten(1)
+        state = torch.exp(steps[t] * A) * state + inflows[t] * Bs[t]
+        rows[t] = (state * Cs[t]).sum(-1).flatten(1)
     out = torch.stack(rows, dim=1)
     if inputs.D is not None:
         out = out + inputs.D * u
