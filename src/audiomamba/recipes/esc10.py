@@ -51,7 +51,10 @@ AUM_TINY = replace(
     model_changes={"direction": "fo-bi", "class_token": "middle"},
     augment=replace(STARTER.augment, negatives=0.0),
     loss="ce",
-    epochs=25,
+    epochs=16,
+    batch_size=8,
+    warmup_epochs=2,
+    evaluate_every=4,
 )
 AUM_TINY_MEAN = replace(
     AUM_TINY,
@@ -59,6 +62,8 @@ AUM_TINY_MEAN = replace(
     model_changes={"direction": "fo-bi", "class_token": "none", "pool": "mean"},
 )
 AST_TINY = replace(AUM_TINY, name="esc10/ast-tiny", model="ast_tiny", model_changes={})
-CNN_SMALL = replace(AUM_TINY, name="esc10/cnn-small", model="cnn_small", model_changes={})
+CNN_SMALL = replace(
+    AUM_TINY, name="esc10/cnn-small", model="cnn_small", model_changes={}, epochs=30
+)
 
 RECIPES = (STARTER, AUM_TINY, AUM_TINY_MEAN, AST_TINY, CNN_SMALL)
