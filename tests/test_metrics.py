@@ -48,8 +48,8 @@ def test_a_class_that_every_clip_has_counts_for_precision_only():
 
 
 def test_several_labels_have_no_confusion():
-    targets = np.array([[1, 1, 0], [0, 0, 1]])
-    scores = np.array([[0.2, 0.9, 0.1], [0.9, 0.1, 0.3]])
+    targets = np.array([[1, 1, 0], [1, 0, 1]])
+    scores = np.array([[0.2, 0.9, 0.1], [0.9, 0.1, 0.3]])  # the first label counts
     found = metrics.compute(scores, targets, LABELS)
     assert found.confusion is None
     assert found.classes[0].recall is None

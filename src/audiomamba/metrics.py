@@ -39,7 +39,8 @@ class Metrics:
 
     Args:
         n_clips: number of clips.
-        accuracy: share of clips whose highest score is at a label of theirs.
+        accuracy: share of clips whose highest score is at their label; of several labels the first
+            in the order of the classes counts, as in the papers.
         mean_average_precision: mean over the classes that have clips.
         mean_auc: mean over the classes that have clips with and without the label.
         d_prime: sqrt(2) times the normal quantile of mean_auc.
@@ -59,7 +60,7 @@ class Metrics:
     confusion: tuple[tuple[int, ...], ...] | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the same as dictionaries, lists, numbers and strings; None for what is not finite."""
+        """Return the same as plain data that JSON can hold: None for what is not finite."""
         plain = asdict(self)
         for name in ("mean_average_precision", "mean_auc", "d_prime"):
             plain[name] = plain[name] if math.isfinite(plain[name]) else None
@@ -100,7 +101,7 @@ def compute(scores: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> M
     mean_auc = _mean([one.auc for one in classes])
     return Metrics(
         n_clips=len(scores),
-        accuracy=float(present[np.arange(len(scores)), best].mean()),
+        accuracy=float((present.argmax(axis=1) == best).mean()),
         mean_average_precision=_mean([one.average_precision for one in classes]),
         mean_auc=mean_auc,
         d_prime=d_prime(mean_auc),
