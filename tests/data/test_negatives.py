@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from audiomamba.data.negatives import SOUNDS, noise, synthesize
+from audiomamba.data.negatives import SOUNDS, mirror, noise, synthesize
 
 
 @pytest.mark.parametrize("name", sorted(SOUNDS))
@@ -32,3 +32,9 @@ def test_the_tilt_of_noise_varies():
         slopes.append(np.log(low / high) / np.log(6000 / 150))
     assert min(slopes) < -0.5
     assert max(slopes) > 2.5
+
+
+def test_a_mirrored_tone_is_as_far_from_the_top_as_it_was_from_the_bottom():
+    time_s = np.arange(16_000) / 16_000
+    mirrored = mirror(np.sin(2 * np.pi * 1_000 * time_s).astype(np.float32))
+    assert np.abs(np.fft.rfft(mirrored)).argmax() == 7_000

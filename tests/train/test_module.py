@@ -14,6 +14,7 @@ from audiomamba.train.module import (
     hide,
     learning_rate_fraction,
     smooth,
+    spread,
     weight_groups,
 )
 
@@ -98,6 +99,12 @@ def test_the_loss_is_the_written_one(recipe, loss):
         expected = -(target * p.log() + (1 - target) * (1 - p).log()).mean()
     found = module.training_step(batch, 0)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_clip_of_no_class_asks_for_even_scores():
+    target = torch.tensor([[0.0, 0.0, 0.0, 0.0], [0.75, 0.25, 0.0, 0.0], [0.5, 0.0, 0.0, 0.0]])
+    expected = torch.tensor([[0.25] * 4, [0.75, 0.25, 0.0, 0.0], [0.625, 0.125, 0.125, 0.125]])
+    torch.testing.assert_close(spread(target), expected)
 
 
 def test_the_average_follows_a_hand_computed_one(recipe):

@@ -23,8 +23,9 @@ class Augment:
         mixup: probability that a second clip is mixed in.
         mixup_alpha: the first clip's share is drawn from Beta(alpha, alpha): 1 for evenly
             distributed shares, 10 for shares near one half.
-        negatives: probability that a clip is replaced by a synthetic sound that is none of the
-            classes; only with the loss "bce".
+        negatives: probability that a clip is replaced by a sound that is none of the classes: a
+            synthetic one, or as often the clip itself with its spectrum turned upside down. Its
+            label vector is all 0.
         n_mel_masks: number of mel bands masks.
         mel_mask_bins: greatest width of one, in mel bins.
         n_frame_masks: number of masks in time.

@@ -13,7 +13,7 @@ from audiomamba import audio
 from audiomamba.audio import FrontEnd
 from audiomamba.data.augment import Augment, change_waveform, draw_masks, mix
 from audiomamba.data.manifest import Clip
-from audiomamba.data.negatives import synthesize
+from audiomamba.data.negatives import mirror, synthesize
 from audiomamba.data.sampler import clip_rng
 from audiomamba.errors import DataError
 
@@ -141,16 +141,21 @@ class TrainingSet(Dataset[Example]):
         )
 
     def _sound(self, clip: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The clip itself, a mixture, or a synthetic sound; with its label vector."""
+        """The clip itself, a mixture, or a sound of no class; with its label vector."""
         if rng.random() < self.augment.negatives:
-            sound = synthesize(self.front_end.n_samples, self.front_end.sample_rate, rng)
-            return sound, np.zeros_like(self.targets[clip])
+            return self._foreign(clip, rng), np.zeros_like(self.targets[clip])
         first = self._clip(clip, rng)
         if rng.random() >= self.augment.mixup:
             return first
         second = self._clip(int(rng.integers(len(self))), rng)
         share = rng.beta(self.augment.mixup_alpha, self.augment.mixup_alpha)
         return mix(first, second, share)
+
+    def _foreign(self, clip: int, rng: np.random.Generator) -> np.ndarray:
+        """A sound that is none of the classes."""
+        if rng.random() < 0.5:
+            return mirror(self._clip(clip, rng)[0])
+        return synthesize(self.front_end.n_samples, self.front_end.sample_rate, rng)
 
     def _clip(self, clip: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One clip with its waveform changed; and its label vector."""

@@ -1,12 +1,28 @@
-"""Synthetic sounds that are none of the classes, for training to say "none of them"."""
+"""Sounds that are none of the classes, for training to say "none of them"."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["SOUNDS", "synthesize"]
+__all__ = ["SOUNDS", "mirror", "synthesize"]
 
 LEVELS_DB = (-60.0, -3.0)  # of the loudest sample
+
+
+def mirror(waveform: np.ndarray) -> np.ndarray:
+    """Turn a sound's spectrum upside down: what was at 0 Hz goes to half the rate, and the reverse.
+
+    Loudness keeps its course in time, so the result is as lively as a recording but unlike its source.
+
+    Args:
+        waveform: (samples,).
+
+    Returns:
+        (samples,).
+    """
+    mirrored = waveform.copy()
+    mirrored[1::2] *= -1
+    return mirrored
 
 
 def synthesize(n_samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:

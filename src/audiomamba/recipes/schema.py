@@ -86,8 +86,3 @@ class Recipe:
                 f"betas are {self.betas} and ema_decay is {self.ema_decay}; "
                 "expected at least 0 and less than 1"
             )
-        if self.augment.negatives and self.loss != "bce":
-            raise ConfigError(
-                f"augment.negatives is {self.augment.negatives} with the loss {self.loss!r}; "
-                "clips without a label need the loss 'bce'"
-            )

@@ -20,7 +20,7 @@ from audiomamba.errors import TrainingError
 from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe
 
-__all__ = ["TrainingModule", "hide", "learning_rate_fraction", "smooth", "weight_groups"]
+__all__ = ["TrainingModule", "hide", "learning_rate_fraction", "smooth", "spread", "weight_groups"]
 
 # Last parts of the names of weights that no weight decay is put on, whatever their shape.
 UNDECAYED = frozenset(
@@ -91,7 +91,7 @@ class TrainingModule(pl.LightningModule):
         if self.recipe.loss == "bce":
             loss = F.binary_cross_entropy_with_logits(logits, target)
         else:
-            loss = F.cross_entropy(logits, target)
+            loss = F.cross_entropy(logits, spread(target))
         self.losses.append(loss.item())
         if not math.isfinite(self.losses[-1]):
             names = ", ".join(self.clip_names[place] for place in batch.clip.tolist())
@@ -199,6 +199,22 @@ def smooth(target: Tensor, share: float) -> Tensor:
         (batch, classes).
     """
     return target * (1 - share) + share / target.shape[-1]
+
+
+def spread(target: Tensor) -> Tensor:
+    """Share out what a label vector lacks to a sum of 1 among all classes.
+
+    A clip that is none of the classes, whose vector is all 0, thus asks for even scores.
+
+    Args:
+        target: (batch, classes), sums of at most 1.
+
+    Returns:
+        (batch, classes), sums of 1.
+
+    Source: Hendrycks, Mazeika, Dietterich, "Deep Anomaly Detection with Outlier Exposure" (2019).
+    """
+    return target + (1 - target.sum(dim=-1, keepdim=True)) / target.shape[-1]
 
 
 def hide(features: Tensor, mel_masks: Tensor, frame_masks: Tensor) -> Tensor:
