@@ -179,6 +179,27 @@ def test_killing_and_resuming_changes_nothing(finished, corpus, recipe, tmp_path
     assert_same_run(finished.folder, out)
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupted_run_says_how_to_go_on(
+    finished, corpus, recipe, tmp_path, monkeypatch, name
+):
+    add_epoch = Run.add_epoch
+
+    def add_and_interrupt(self: Run, line: dict[str, float]) -> None:
+        add_epoch(self, line)
+        if line["epoch"] == 2:
+            signal.raise_signal(signal.Signals[name])
+
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(Run, "add_epoch", add_and_interrupt)
+    with pytest.raises(TrainingError, match=r"interrupted after epoch 2 of 4; the same call"):
+        train.fit(recipe, corpus, tmp_path, fold=1, n_threads=1, progress=False)
+    monkeypatch.undo()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    train.fit(recipe, corpus, tmp_path, fold=1, n_threads=1, progress=False)
+    assert_same_run(finished.folder, tmp_path)
+
+
 def test_metrics_of_an_epoch_without_a_state_are_written_again(
     finished, corpus, recipe, tmp_path, monkeypatch
 ):

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import signal
 import sys
 import time
 import warnings
@@ -170,13 +171,9 @@ def _train(
         trainer = make_trainer(
             recipe, run, epoch_end, precision=PRECISIONS[recipe.precision], bar=inputs.progress
         )
-        trainer.fit(module, loader, ckpt_path=state, weights_only=True)
+        with _interruptible(run, recipe.epochs):
+            trainer.fit(module, loader, ckpt_path=state, weights_only=True)
     epochs = run.epochs()
-    if len(epochs) < recipe.epochs:
-        raise TrainingError(
-            f"stopped after epoch {len(epochs)} of {recipe.epochs}; "
-            "the same command goes on from there"
-        )
     epoch_end.save_model(checkpoint_of(module, inputs.manifest.labels, epochs[-1]), "last")
     seconds = sum(line["seconds"] for line in epochs)
     write_json(run.record_path, record | {"seconds": seconds, "metrics": epochs[-1]})
@@ -225,6 +222,7 @@ def _loader(cache: ClipCache, inputs: _Inputs, front_end: FrontEnd) -> DataLoade
     """Batches of augmented training clips."""
     recipe = inputs.recipe
     targets = inputs.manifest.targets(cache.clips)
+    front_end = recipe.training_front_end(front_end)
     clips = TrainingSet(cache, targets, front_end, recipe.augment, recipe.seed)
     return DataLoader(
         clips,
@@ -235,6 +233,20 @@ def _loader(cache: ClipCache, inputs: _Inputs, front_end: FrontEnd) -> DataLoade
         collate_fn=collate,
         generator=torch.Generator(),
     )
+
+
+@contextmanager
+def _interruptible(run: Run, n_epochs: int) -> Iterator[None]:
+    """Turn an interruption, for which Lightning ends the process, into an error."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
+        raise TrainingError(
+            f"{run.folder}: interrupted after epoch {len(run.epochs())} of {n_epochs}; "
+            "the same call goes on from there"
+        ) from stop
 
 
 @contextmanager
