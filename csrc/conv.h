@@ -46,7 +46,7 @@ int conv_forward(const AudiomambaConv& a) {
   const int64_t blocks = (a.channels + kBlock - 1) / kBlock;
   const int64_t stretches = (a.tokens + kConvTokens - 1) / kConvTokens;
   int status = kDone;
-#pragma omp parallel reduction(max : status)
+#pragma omp parallel num_threads(audiomamba_threads()) reduction(max : status)
   {
     FlushDenormals flush;
     const bool ready = thread_workspace.reserve(a.width * kBlock);
@@ -128,7 +128,7 @@ int conv_backward(const AudiomambaConvGradient& gradient) {
   CallMemory parts(a.batch * blocks * part_floats);  // [sample][block][tap and bias][kBlock]
   if (!parts.data) return kOutOfMemory;
   int status = kDone;
-#pragma omp parallel reduction(max : status)
+#pragma omp parallel num_threads(audiomamba_threads()) reduction(max : status)
   {
     FlushDenormals flush;
     const bool ready = thread_workspace.reserve((2 * a.width + kConvTokens) * kBlock);

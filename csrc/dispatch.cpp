@@ -1,6 +1,11 @@
 // The library's exported functions: pick the instruction set, pass the call on.
+#include <pthread.h>
+
 #include <atomic>
 #include <cstring>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
 
 #include "interface.h"
 
@@ -56,9 +61,20 @@ std::atomic<int>& selected() {
   return index;
 }
 
+bool forked = false;
+const int fork_is_watched = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+
 const AudiomambaKernels& kernels() { return *kSets[selected().load()].kernels; }
 
 }  // namespace
+
+int audiomamba_threads() {
+#if defined(_OPENMP)
+  return forked || fork_is_watched != 0 ? 1 : omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
 
 EXPORT int audiomamba_interface_version() { return 1; }
 EXPORT int audiomamba_n_instruction_sets() { return kSetCount; }

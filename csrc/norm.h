@@ -14,7 +14,7 @@ namespace {
 
 template <class Element>
 int norm_forward(const AudiomambaNorm& a) {
-#pragma omp parallel
+#pragma omp parallel num_threads(audiomamba_threads())
   {
     FlushDenormals flush;
 #pragma omp for schedule(static)
@@ -76,7 +76,7 @@ int norm_backward(const AudiomambaNormGradient& a) {
   const int64_t pieces = (a.rows + kRows - 1) / kRows;
   CallMemory parts(pieces * a.channels);
   if (!parts.data) return kOutOfMemory;
-#pragma omp parallel
+#pragma omp parallel num_threads(audiomamba_threads())
   {
     FlushDenormals flush;
 #pragma omp for schedule(static)

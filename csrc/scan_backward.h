@@ -329,7 +329,7 @@ int scan_backward(const AudiomambaScanGradient& g) {
   if (!call_memory.data) return kOutOfMemory;
   Parts parts(a, call_memory.data);
   int status = kDone;
-#pragma omp parallel reduction(max : status)
+#pragma omp parallel num_threads(audiomamba_threads()) reduction(max : status)
   {
     FlushDenormals flush;
     const bool ready = BackwardMemory::reserve(a);

@@ -193,7 +193,7 @@ template <class Element>
 int scan_forward(const AudiomambaScan& a) {
   const int64_t n_tasks = a.batch * a.groups * blocks_per_group(a);
   int status = kDone;
-#pragma omp parallel reduction(max : status)
+#pragma omp parallel num_threads(audiomamba_threads()) reduction(max : status)
   {
     FlushDenormals flush;
     const bool ready = ForwardMemory::reserve(a);

@@ -1,10 +1,14 @@
-// What each OpenMP thread of a kernel sets up: flushing of denormals and working memory.
+// The threads of a kernel, and what each sets up: flushing of denormals and working memory.
 #pragma once
 #include <cstdint>
 #include <cstdlib>
 #if defined(__SSE__)
 #include <xmmintrin.h>
 #endif
+
+// How many threads a kernel may use: PyTorch's number; 1 in a forked child, where the parent's OpenMP
+// threads do not exist and waiting for them would never end.
+int audiomamba_threads();
 
 namespace {
 
