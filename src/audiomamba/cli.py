@@ -21,6 +21,7 @@ from audiomamba.errors import (
     AudioMambaError,
     BackendError,
     ConfigError,
+    DataError,
     MissingDependencyError,
 )
 
@@ -188,6 +189,61 @@ def tag(
 
 
 @app.command(
+    epilog="Examples:\n\n`audiomamba models`\n\n`audiomamba models starter`",
+)
+def models(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME|DIR]", show_default=False, help="Show all that is known of one model."
+        ),
+    ] = None,
+) -> None:
+    """List the models: shipped with weights, released, or to be trained."""
+    from audiomamba import listing
+
+    typer.echo(listing.list_models() if name is None else listing.describe_model(name), nl=False)
+
+
+@app.command(
+    epilog="Examples:\n\n`audiomamba convert audio_model.pth models/aum-audioset`\n\n"
+    "`audiomamba convert audio_model.pth models/aum --labels class_labels_indices.csv`"
+)
+def convert(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", show_default=False, help="The released weights, .pth."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", show_default=False, help="The folder to write."),
+    ],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            show_default="the corpus's own",
+            help="Names of the classes in order, in a column label or display_name.",
+        ),
+    ] = None,
+) -> None:
+    """Turn weights that the authors of AuM released into a folder that `tag --model` takes.
+
+    The file is read as data: a file that would run code is refused. The model's settings are read
+    off the tensors, and every tensor is accounted for.
+    """
+    from audiomamba import checkpoints
+
+    report = checkpoints.convert(file, out, labels=None if labels is None else _labels(labels))
+    config = report.config
+    typer.echo(
+        f"{report.folder}: {report.origin}, dim {config.dim}, {config.depth} layers, "
+        f"{config.direction}, {config.n_classes} classes ({report.corpus or 'unknown corpus'}), "
+        f"{report.n_parameters / 1e6:.2f} M parameters in {report.n_tensors} tensors"
+    )
+
+
+@app.command(
     epilog="Examples:\n\n`audiomamba train esc10/starter --data ESC-50 --out runs/fold-1 --fold 1`"
     "\n\n`audiomamba train own/starter --data my-clips --out runs/mine --set epochs=30`"
 )
@@ -249,6 +305,7 @@ def train(
         raise ConfigError("more than one of --fold, --cv and --all was given; expected one")
     from audiomamba import recipes
     from audiomamba import train as training
+    from audiomamba.listing import columns
 
     chosen = recipes.override(recipes.get(recipe), changes or [])
     progress = sys.stderr.isatty()
@@ -266,7 +323,8 @@ def train(
         n_threads=threads,
         progress=progress,
     )
-    _print_columns((name, _number(value)) for name, value in result.metrics.items())
+    rows = [(name, _number(value)) for name, value in result.metrics.items()]
+    typer.echo(columns(rows, "<>"), nl=False)
     typer.echo(f"The model is in {result.folder / 'last'}: {result.seconds:.0f} s of training.")
 
 
@@ -303,25 +361,22 @@ def evaluate(
     Needs the extra audiomamba[train].
     """
     from audiomamba import train as training
+    from audiomamba.listing import columns
 
     found = training.evaluate(run, data, split=split, n_threads=threads)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))
         return
     scores = found.metrics
+    names = ("n_clips", "accuracy", "mean_average_precision", "mean_auc", "d_prime")
+    rows = [(name.replace("_", " "), _number(getattr(scores, name))) for name in names]
     typer.echo(f"{found.model} on {found.split or 'all clips'} of {found.data}\n")
-    _print_columns(
-        (name.replace("_", " "), _number(getattr(scores, name)))
-        for name in ("n_clips", "accuracy", "mean_average_precision", "mean_auc", "d_prime")
-    )
-    typer.echo("")
-    _print_columns(
-        [("class", "clips", "AP", "AUC", "recall")]
-        + [
-            (one.label, *map(_number, (one.n_clips, one.average_precision, one.auc, one.recall)))
-            for one in scores.classes
-        ]
-    )
+    typer.echo(columns(rows, "<>"))
+    classes: list[tuple[str, ...]] = [("class", "clips", "AP", "AUC", "recall")]
+    for one in scores.classes:
+        figures = (one.n_clips, one.average_precision, one.auc, one.recall)
+        classes.append((one.label, *map(_number, figures)))
+    typer.echo(columns(classes, "<>>>>"), nl=False)
 
 
 @app.command(epilog="Examples:\n\n`audiomamba doctor`")
@@ -406,13 +461,15 @@ def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-def _print_columns(rows: Iterable[tuple[str, ...]]) -> None:
-    """Print rows with their columns aligned: the first to the left, numbers to the right."""
-    table = list(rows)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for name, *cells in table:
-        right = (f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
-        typer.echo("  ".join([f"{name:<{widths[0]}}", *right]))
+def _labels(table: Path) -> list[str]:
+    """The class names in a CSV file."""
+    from audiomamba.data.corpora.table import read_table
+
+    rows = read_table(table, [])
+    for column in ("display_name", "label"):
+        if rows and column in rows[0]:
+            return [row[column] for row in rows]
+    raise DataError(f"{table}: no column label or display_name with names of classes")
 
 
 def _number(value: float | None) -> str:

@@ -1,0 +1,53 @@
+# Everything happens in a virtual environment in $(VENV); nothing outside this folder is touched.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt
+
+# What a change of makes a new installation necessary.
+SOURCES := pyproject.toml constraints.txt CMakeLists.txt README.md LICENSE \
+	$(shell find src csrc -type f -not -name '*.py[co]' -not -name '*.so')
+
+.PHONY: help demo test lint format build clean
+.DEFAULT_GOAL := help
+
+help:  ## list what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/installed-plot  ## tag the recordings in demo/recordings; the picture is demo/tags.png
+	$(BIN)/audiomamba tag demo/recordings --picture demo/tags.png
+	@echo "A picture of it is in demo/tags.png."
+
+test: $(VENV)/installed-test  ## run the default tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev  ## check style, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/installed-dev  ## put the code into its format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+build: $(VENV)/build-tools  ## compile the kernels into src/, for work on the checkout itself
+	$(BIN)/cmake -S . -B build/cmake -G Ninja -DCMAKE_BUILD_TYPE=Release
+	$(BIN)/cmake --build build/cmake
+	$(BIN)/cmake --install build/cmake --prefix src
+
+clean:  ## delete the virtual environment, builds and caches
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache demo/tags.png
+	rm -f src/audiomamba/ops/_kernels.so
+
+$(VENV)/build-tools: constraints.txt
+	@echo "Installing into $(VENV): a minute or two the first time."
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) scikit-build-core cmake ninja
+	@touch $@
+
+# Installed with the extra that the stamp is named after. Without build isolation the kernels are
+# compiled again only if their sources changed.
+$(VENV)/installed-%: $(SOURCES) $(VENV)/build-tools
+	$(PIP) --no-build-isolation ".[$*]"
+	@touch $@
