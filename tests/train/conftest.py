@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiomamba import recipes
+from audiomamba.audio import FrontEnd
+from audiomamba.data import Augment
 from audiomamba.recipes import Recipe
 
 CLASSES = {"low": (0, 200.0), "middle": (4, 900.0), "high": (9, 4000.0)}
@@ -35,22 +36,30 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def recipe() -> Recipe:
     """A recipe with everything switched on that trains in a second."""
-    changes = [
-        "name=esc10/tiny",
-        "model=aum_tiny",
-        "model_changes.depth=1",
-        "model_changes.dim=32",
-        "model_changes.drop_path=0.2",
-        "front_end.n_frames=32",
-        "front_end.n_mels=32",
-        "augment.mel_mask_bins=4",
-        "augment.frame_mask_frames=8",
-        "epochs=4",
-        "batch_size=4",
-        "warmup_epochs=1",
-        "learning_rate=0.003",
-        "ema_decay=0.7",
-        "evaluate_every=2",
-        "precision=float32",
-    ]
-    return recipes.override(recipes.get("esc10/starter"), changes)
+    return Recipe(
+        name="esc10/tiny",
+        corpus="esc10",
+        model="aum_tiny",
+        model_changes={"depth": 1, "dim": 32, "drop_path": 0.2},
+        front_end=FrontEnd(n_frames=32, n_mels=32),
+        augment=Augment(
+            speed=(0.8, 1.25),
+            roll=True,
+            gain_db=6.0,
+            mixup=0.5,
+            mixup_alpha=1.0,
+            negatives=0.1,
+            n_mel_masks=2,
+            mel_mask_bins=4,
+            n_frame_masks=2,
+            frame_mask_frames=8,
+        ),
+        loss="bce",
+        label_smoothing=0.1,
+        epochs=4,
+        batch_size=4,
+        learning_rate=0.003,
+        warmup_epochs=1,
+        ema_decay=0.7,
+        evaluate_every=2,
+    )

@@ -86,6 +86,14 @@ def batch_of(recipe, scale: float = 0.1) -> Example:
     return Example(torch.from_numpy(waveform), torch.eye(3)[:2], masks, masks, torch.arange(2))
 
 
+def test_training_may_be_on_shorter_pieces(recipe):
+    module = small_module(override(recipe, ["training_frames=16"]))
+    seen = []
+    module.model.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].shape))
+    module.training_step(batch_of(recipe), 0)
+    assert seen == [(2, 16, 32)]
+
+
 @pytest.mark.parametrize("loss", ["bce", "ce"])
 def test_the_loss_is_the_written_one(recipe, loss):
     recipe = override(recipe, [f"loss={loss}", "augment.negatives=0", "label_smoothing=0.1"])
