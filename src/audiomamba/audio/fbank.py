@@ -134,10 +134,11 @@ def _log_mel(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
     )
     frames = waveforms.unfold(-1, window_samples, front_end.shift_samples)
     frames = frames - frames.mean(dim=-1, keepdim=True)
-    previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
-    spectrum = torch.fft.rfft((frames - PRE_EMPHASIS * previous) * window, n=fft_samples)
-    power = spectrum.abs().square()
-    return (power @ filters).clamp(min=SMALLEST_POWER).log()
+    # The window is 0 at its first sample, which so needs no value: without it only phases change.
+    emphasized = torch.sub(frames[..., 1:], frames[..., :-1], alpha=PRE_EMPHASIS) * window[1:]
+    spectrum = torch.fft.rfft(emphasized, n=fft_samples)
+    power: Tensor = (spectrum.real.square() + spectrum.imag.square()) @ filters
+    return power.clamp(min=SMALLEST_POWER).log()
 
 
 def _fft_samples(front_end: FrontEnd) -> int:

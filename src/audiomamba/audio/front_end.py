@@ -42,11 +42,11 @@ class FrontEnd:
         for name in ("sample_rate", "n_mels", "n_frames"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if self.window_samples < 2 or self.shift_samples < 1:
+        if self.window_samples < 3 or self.shift_samples < 1:
             raise ConfigError(
                 f"frames of {self.frame_length_ms} ms every {self.frame_shift_ms} ms are "
                 f"{self.window_samples} and {self.shift_samples} samples at {self.sample_rate} Hz; "
-                "expected at least 2 and 1"
+                "expected at least 3 and 1"
             )
         nyquist = self.sample_rate / 2
         high_hz = nyquist if self.high_hz is None else self.high_hz

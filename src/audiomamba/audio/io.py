@@ -6,59 +6,23 @@ mono result at the wanted rate.
 """
 
 import io
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from audiomamba.audio.decode import Samples, Stream, UnfinishedError, open_stream, open_with_av
 from audiomamba.audio.resample import resample_blocks
-from audiomamba.errors import AudioError, ConfigError, MissingDependencyError
-
-if TYPE_CHECKING:
-    from av import AudioStream
-    from av.container import InputContainer
+from audiomamba.errors import AudioError, ConfigError
 
 __all__ = ["load"]
 
-Samples = NDArray[np.float32]
-
 RATES_HZ = range(1_000, 1_000_001)
-BLOCK_VALUES = 1 << 16
 LARGEST_SAMPLE = 1e6
-UNKNOWN_SIZE = 0x7FFF_0000  # writers to a pipe put such sizes where they know none
-
-# What the first bytes of the containers look like that only PyAV opens: (offset, bytes).
-MEDIA_MARKS = {
-    "mp4": (4, b"ftyp"),
-    "webm or mkv": (0, b"\x1a\x45\xdf\xa3"),
-    "wma or wmv": (0, b"\x30\x26\xb2\x75"),
-    "amr": (0, b"#!AMR"),
-    "ape": (0, b"MAC "),
-    "wavpack": (0, b"wvpk"),
-    "avi": (8, b"AVI "),
-}
-# FFmpeg's names of the formats that PyAV may open: none that refers to other files or addresses.
-MEDIA_FORMATS = (
-    "mov,matroska,asf,amr,ape,wv,avi,aac,ac3,eac3,aiff,au,caf,dts,flac,flv,mp3,mpeg,mpegts,ogg,rm,"
-    "tta,w64,wav"
-)
-
-
-@dataclass(frozen=True)
-class _Stream:
-    """A recording being decoded: mono blocks (samples,) at rate_hz."""
-
-    rate_hz: int
-    blocks: Iterator[Samples]
-    declared_s: float | None  # how long the file says it is
-    tolerance_s: float  # how much less than that may come out of a whole file
 
 
 def load(source: str | Path | BinaryIO, *, sample_rate: int) -> Tensor:
@@ -110,103 +74,30 @@ def _seekable(file: BinaryIO) -> BinaryIO:
 def _decode(file: BinaryIO, name: str, sample_rate: int) -> Tensor:
     """Decode an open file to mono at the wanted rate."""
     file.seek(0)
-    head = file.read(16)
-    file.seek(0)
-    if not head:
+    if not file.read(1):
         raise AudioError(f"{name}: the file is empty (0 bytes)")
-    stream = _open(file, name, head)
+    file.seek(0)
+    try:
+        return _collect(open_stream(file, name), name, sample_rate)
+    except UnfinishedError:
+        file.seek(0)
+        stream = open_with_av(file, name, "an mp3 that does not tell its length")
+        return _collect(stream, name, sample_rate)
+
+
+def _collect(stream: Stream, name: str, sample_rate: int) -> Tensor:
+    """Decode, check and resample a stream to one waveform."""
     if stream.rate_hz not in RATES_HZ:
         raise AudioError(f"{name}: its rate is {stream.rate_hz} Hz; expected 1000 to 1000000 Hz")
-    samples = bytearray()
-    checked = _checked(stream, name)
-    for block in resample_blocks(checked, stream.rate_hz, sample_rate):
+    samples = bytearray()  # grows in place, so that the waveform is held only once
+    for block in resample_blocks(_checked(stream, name), stream.rate_hz, sample_rate):
         samples += block.tobytes()
     if not samples:
         raise AudioError(f"{name}: the recording has no samples")
     return torch.frombuffer(samples, dtype=torch.float32)
 
 
-def _open(file: BinaryIO, name: str, head: bytes) -> _Stream:
-    """Choose the decoder by the first bytes, not by the name."""
-    for kind, (offset, mark) in MEDIA_MARKS.items():
-        if head[offset : offset + len(mark)] == mark:
-            return _open_with_av(file, name, kind)
-    try:
-        return _open_with_soundfile(file)
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.rstrip(".").lower()
-    file.seek(0)
-    try:
-        return _open_with_av(file, name, "this file")
-    except MissingDependencyError as error:
-        raise AudioError(
-            f"{name}: not audio that can be read ({reason}); "
-            "more formats are read with pip install 'audiomamba[media]'"
-        ) from error
-
-
-def _open_with_soundfile(file: BinaryIO) -> _Stream:
-    """Decode with libsndfile."""
-    sound = soundfile.SoundFile(file)
-    declared_s = None if sound.format == "MP3" else _declared_s(sound)
-    return _Stream(sound.samplerate, _soundfile_blocks(sound), declared_s, tolerance_s=0.1)
-
-
-def _declared_s(sound: soundfile.SoundFile) -> float:
-    """Seconds that the header promises; libsndfile notes in its log where the file holds less."""
-    size = re.search(
-        r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE
-    )
-    seconds: float = sound.frames / sound.samplerate
-    if size is None or not 0 < int(size[2]) < int(size[1]) < UNKNOWN_SIZE:
-        return seconds
-    return seconds * int(size[1]) / int(size[2])
-
-
-def _soundfile_blocks(sound: soundfile.SoundFile) -> Iterator[Samples]:
-    """Mono blocks until the decoder has no more."""
-    block = np.empty((max(1, BLOCK_VALUES // sound.channels), sound.channels), dtype=np.float32)
-    with sound:
-        while len(frames := sound.read(out=block)):
-            yield frames.mean(axis=1)
-
-
-def _open_with_av(file: BinaryIO, name: str, kind: str) -> _Stream:
-    """Decode the best audio stream of a container with PyAV."""
-    try:
-        import av
-    except ImportError as error:
-        raise MissingDependencyError("PyAV", "media", f"{name}: reading {kind}") from error
-    try:
-        container = av.open(file, "r", options={"format_whitelist": MEDIA_FORMATS})
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise AudioError(f"{name}: not audio or video that can be read") from error
-    stream = container.streams.best("audio")
-    if not isinstance(stream, av.AudioStream):
-        raise AudioError(f"{name}: holds no sound")
-    length_s = None
-    if stream.duration is not None and stream.time_base is not None:
-        length_s = float(stream.duration * stream.time_base)
-    return _Stream(
-        stream.rate, _av_blocks(container, stream, name), length_s, 0.5 + 0.01 * (length_s or 0)
-    )
-
-
-def _av_blocks(container: "InputContainer", stream: "AudioStream", name: str) -> Iterator[Samples]:
-    """Mono blocks until the stream ends."""
-    import av
-
-    to_float = av.AudioResampler(format="fltp")
-    try:
-        with container:
-            for frame in container.decode(stream):
-                for part in to_float.resample(frame):
-                    yield part.to_ndarray().mean(axis=0)
-    except (av.FFmpegError, ValueError) as error:
-        raise AudioError(f"{name}: damaged, or changes its format on the way") from error
-
-
-def _checked(stream: _Stream, name: str) -> Iterator[Samples]:
+def _checked(stream: Stream, name: str) -> Iterator[Samples]:
     """Pass the blocks on; raise for samples that are not numbers and for files cut short."""
     n_samples = 0
     try:
