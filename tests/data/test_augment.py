@@ -8,6 +8,7 @@ from audiomamba.data.augment import (
     change_speed,
     change_waveform,
     draw_masks,
+    loud_start,
     mix,
     wrap,
 )
@@ -120,3 +121,13 @@ def test_masks_wider_than_the_spectrogram_fit():
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         Augment(**changes)
+
+
+def test_a_piece_begins_where_something_is_heard():
+    rng = np.random.default_rng(0)
+    waveform = np.zeros(10_000, dtype=np.float32)
+    waveform[9_000:] = waveform[:1_000] = 0.5
+    starts = [loud_start(waveform, 2_000, rng) for _ in range(300)]
+    heard = [np.abs(wrap(waveform, start, 2_000)).mean() > 0 for start in starts]
+    assert np.mean(heard) > 0.9
+    assert len(set(starts)) > 100

@@ -9,7 +9,10 @@ import soxr
 
 from audiomamba.errors import ConfigError
 
-__all__ = ["Augment", "Masks", "change_speed", "draw_masks", "mix", "wrap"]
+__all__ = ["Augment", "Masks", "change_speed", "draw_masks", "loud_start", "mix", "wrap"]
+
+LOUD_SHARE = 0.3
+N_PLACES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +21,8 @@ class Augment:
 
     Args:
         speed: slowest and fastest playing speed; drawn evenly on a log scale. (1, 1) for none.
-        roll: whether a clip begins at a random place and goes on at its start where it ends.
+        roll: whether a clip begins at a random place and goes on at its start where it ends; if only
+            a piece of it is wanted, the place is drawn among those where something is heard.
         gain_db: the level is changed by up to this much up or down.
         mixup: probability that a second clip is mixed in.
         mixup_alpha: the first clip's share is drawn from Beta(alpha, alpha): 1 for evenly
@@ -96,9 +100,33 @@ def change_waveform(
     """
     slow, fast = augment.speed
     waveform = change_speed(waveform, math.exp(rng.uniform(math.log(slow), math.log(fast))))
-    start = int(rng.integers(len(waveform))) if augment.roll else 0
+    start = 0
+    if augment.roll and n_samples < len(waveform):
+        start = loud_start(waveform, n_samples, rng)
+    elif augment.roll:
+        start = int(rng.integers(len(waveform)))
     gain_db = rng.uniform(-augment.gain_db, augment.gain_db)
     return wrap(waveform, start, n_samples) * np.float32(10 ** (gain_db / 20))
+
+
+def loud_start(waveform: np.ndarray, n_samples: int, rng: np.random.Generator) -> int:
+    """Draw where a piece of a clip begins, so that the piece is not one of its silent stretches.
+
+    Args:
+        waveform: (samples,); read again from its start where it ends.
+        n_samples: length of the piece, less than samples.
+        rng: the clip's random numbers.
+
+    Returns:
+        The first of a few random places whose piece has at least LOUD_SHARE of the clip's mean
+        power; the loudest of them if none has.
+    """
+    starts = rng.integers(len(waveform), size=N_PLACES)
+    turned = np.concatenate([waveform, waveform[:n_samples]]).astype(np.float64)
+    energy = np.concatenate([[0.0], np.cumsum(turned * turned)])
+    pieces = energy[starts + n_samples] - energy[starts]
+    loud = pieces >= LOUD_SHARE * energy[len(waveform)] * n_samples / len(waveform)
+    return int(starts[loud.argmax() if loud.any() else pieces.argmax()])
 
 
 def change_speed(waveform: np.ndarray, speed: float) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What a recipe says."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from audiomamba.audio.front_end import FrontEnd
@@ -29,6 +29,9 @@ class Recipe:
         model_changes: fields of the model's config with other values than the model's own; the
             number of classes and the size of the input are set by the run.
         front_end: how the model's input is made.
+        training_frames: frames of a training example, for models that read any length: shorter
+            pieces than front_end.n_frames show a clip from more sides in the same time. None for
+            front_end.n_frames. Evaluation is on front_end.n_frames.
         measure_statistics: whether the front end's mean and std are measured on the training clips
             when the run starts; otherwise those of front_end are used.
         augment: what is done to training clips.
@@ -59,6 +62,7 @@ class Recipe:
         default_factory=dict
     )
     front_end: FrontEnd = field(default_factory=FrontEnd)
+    training_frames: int | None = None
     measure_statistics: bool = True
     augment: Augment = field(default_factory=Augment)
     loss: Literal["bce", "ce"] = "ce"
@@ -76,11 +80,24 @@ class Recipe:
     evaluate_every: int = 1
     seed: int = 0
 
+    def training_front_end(self, front_end: FrontEnd) -> FrontEnd:
+        """Change a front end to the length of the training examples.
+
+        Args:
+            front_end: the front end of evaluation, statistics included.
+
+        Returns:
+            The same with training_frames for n_frames, if the recipe says so.
+        """
+        return replace(front_end, n_frames=self.training_frames or front_end.n_frames)
+
     def __post_init__(self) -> None:
         for names, fits, expected in RANGES:
             for name in names:
                 if not fits(getattr(self, name)):
                     raise ConfigError(f"{name} is {getattr(self, name)}; expected {expected}")
+        if self.training_frames is not None and self.training_frames < 1:
+            raise ConfigError(f"training_frames is {self.training_frames}; expected at least 1")
         if not all(0 <= beta < 1 for beta in (*self.betas, self.ema_decay or 0.0)):
             raise ConfigError(
                 f"betas are {self.betas} and ema_decay is {self.ema_decay}; "

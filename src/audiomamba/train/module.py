@@ -84,7 +84,8 @@ class TrainingModule(pl.LightningModule):
             TrainingError: the loss is not a finite number.
         """
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            features = audio.features(batch.waveform, self.front_end)
+            front_end = self.recipe.training_front_end(self.front_end)
+            features = audio.features(batch.waveform, front_end)
             features = hide(features, batch.mel_masks, batch.frame_masks)
             target = smooth(batch.target, self.recipe.label_smoothing)
         logits = self.model(features).float()
