@@ -80,8 +80,7 @@ class MissingDependencyError(AudioMambaError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs {package}, which is not installed: "
-            f"pip install 'audiomamba[{extra}]'"
+            f"{purpose} needs {package}, which is not installed: pip install 'audiomamba[{extra}]'"
         )
 
 

@@ -128,9 +128,7 @@ class AuM(AudioModel):
             self.pos_embed = _new_table(config.n_class_tokens + rows * columns, config.dim)
         rates = [0.0, *torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()]
         self.layers = nn.ModuleList(
-            MambaBlock(
-                config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate
-            )
+            MambaBlock(config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate)
             for rate in rates[: config.depth]
         )
         self.norm_f = nn.RMSNorm(config.dim, eps=1e-5)

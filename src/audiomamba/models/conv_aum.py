@@ -106,9 +106,7 @@ class ConvAuM(AudioModel):
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         rates = torch.linspace(0, config.drop_path, config.depth + 1, device="cpu").tolist()
         self.layers = nn.ModuleList(
-            MambaBlock(
-                config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate
-            )
+            MambaBlock(config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate)
             for rate in rates[: config.depth]
         )
         self.norm_f = nn.RMSNorm(config.dim, eps=1e-5)
