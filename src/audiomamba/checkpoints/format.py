@@ -70,9 +70,7 @@ class Checkpoint:
             )
 
 
-def save(
-    folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = torch.float32
-) -> None:
+def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = torch.float32) -> None:
     """Write a model folder; an existing one is overwritten.
 
     Args:

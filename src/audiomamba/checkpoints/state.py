@@ -69,7 +69,9 @@ def _read_pickle(path: Path) -> Any:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: damaged, or not written by torch.save ({reason})") from error
+        raise CheckpointError(
+            f"{path}: damaged, or not written by torch.save ({reason})"
+        ) from error
 
 
 def check_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

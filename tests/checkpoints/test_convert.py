@@ -1,0 +1,101 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from audiomamba import checkpoints, models
+from audiomamba.checkpoints.labels import packaged_labels
+from audiomamba.checkpoints.released import CORPORA, RELEASED
+from audiomamba.errors import CheckpointError
+
+
+def released_state(**changes) -> dict[str, torch.Tensor]:
+    """Tensors named as the authors name them."""
+    torch.manual_seed(0)
+    model = models.create("aum_tiny", **{"dim": 16, "depth": 2, "n_classes": 35} | changes)
+    return {
+        {"pos_embed": "pos_embed.pos_embed"}.get(key, key): value
+        for key, value in model.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize("direction", ["fo-fo", "fo-bi", "bi-bi"])
+@pytest.mark.parametrize("wrapped", ["bare", "module.", "model"])
+def test_a_released_file_becomes_a_model_folder(tmp_path, direction, wrapped):
+    state = released_state(direction=direction, n_frames=128)
+    content = {
+        "bare": state,
+        "module.": {"module." + key: value for key, value in state.items()},
+        "model": {"model": state},
+    }[wrapped]
+    torch.save(content, tmp_path / "aum.pth")
+    report = checkpoints.convert(tmp_path / "aum.pth", tmp_path / "out")
+    assert report.n_tensors == len(state)
+    assert report.corpus == "speech_commands_v2"
+    found = checkpoints.load(tmp_path / "out")
+    assert found.model.config.direction == direction
+    assert found.model.config.n_frames == 128
+    assert found.front_end == CORPORA["speech_commands_v2"].front_end
+    assert len(found.labels) == 35
+    for key, value in found.model.state_dict().items():
+        expected = state.get(key, state["pos_embed.pos_embed"])
+        torch.testing.assert_close(value, expected, rtol=0, atol=0)
+
+
+def test_settings_are_read_off_the_shapes(tmp_path):
+    ssm = models.SSMConfig(d_state=8, d_conv=3, expand=3, dt_rank=5)
+    changes = {"class_token": "double", "patch": (32, 8), "n_frames": 64, "ssm": ssm, "depth": 3}
+    save_file(released_state(**changes), tmp_path / "aum.safetensors")
+    labels = [f"word {index}" for index in range(35)]
+    checkpoints.convert(tmp_path / "aum.safetensors", tmp_path / "out", labels=labels)
+    found = checkpoints.load(tmp_path / "out")
+    assert found.labels == tuple(labels)
+    for name, value in changes.items():
+        assert getattr(found.model.config, name) == value
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("layers.1.norm.weight"), r"layers\.1\.norm\.weight is missing"),
+        (lambda s: s.update(oops=torch.zeros(1)), "oops is unknown"),
+        (lambda s: s.update({"head.bias": torch.zeros(2)}), r"head\.bias is \(2,\)"),
+        (lambda s: s.pop("head.weight"), r"tensor 'head\.weight' is missing"),
+        (lambda s: s.pop("layers.0.mixer.A_log"), "not the weights of a known model"),
+    ],
+)
+def test_every_key_is_accounted_for(tmp_path, change, message):
+    state = released_state(n_frames=128)
+    change(state)
+    torch.save(state, tmp_path / "aum.pth")
+    with pytest.raises(CheckpointError, match=message):
+        checkpoints.convert(tmp_path / "aum.pth", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_front_end_is_said(tmp_path):
+    torch.save(released_state(n_classes=44), tmp_path / "aum.pth")
+    with pytest.raises(CheckpointError, match="epic_sounds .* whose front end"):
+        checkpoints.convert(tmp_path / "aum.pth", tmp_path / "out")
+
+
+def test_labels_must_be_as_many_as_classes(tmp_path):
+    torch.save(released_state(), tmp_path / "aum.pth")
+    with pytest.raises(CheckpointError, match="2 labels for 35 classes"):
+        checkpoints.convert(tmp_path / "aum.pth", tmp_path / "out", labels=["a", "b"])
+
+
+@pytest.mark.parametrize("corpus", ["audioset", "vggsound", "speech_commands_v2"])
+def test_packaged_labels_are_complete(corpus):
+    labels = packaged_labels(corpus, 0)
+    assert len(labels) == len(set(labels)) == CORPORA[corpus].n_classes
+
+
+def test_unknown_labels_are_numbered():
+    assert packaged_labels(None, 2) == ("class 0", "class 1")
+
+
+def test_the_table_of_released_weights_names_models_that_exist():
+    assert len(RELEASED) == 16
+    for entry in RELEASED:
+        assert entry.model in models.names()
+        assert 0 < entry.score < 100
