@@ -14,13 +14,13 @@ constexpr float kLn2 = 0.693147180559945309f;
 // bits of the sum. -ffast-math would remove it; the build does not use that.
 constexpr float kRounder = 12582912.0f;
 
-// 2^f for f in [-1/2, 1/2], relative error 2e-7, and exactly 1 at f = 0: what counts in a decay a = 2^x is the error
-// of 1 - a, because it is multiplied by the memory length 1 / (1 - a).
+// 2^f for f in [-1/2, 1/2], relative error 2e-7. Exactly 1 at f = 0, and fitted for the least relative error of 1 - 2^f
+// (5e-7): in a decay a = 2^x the error of 1 - a counts, because the memory length 1 / (1 - a) multiplies it.
 AUDIOMAMBA_INLINE Vec exp2_reduced(Vec f) {
-  Vec p = splat(1.326472725e-03f) * f + splat(9.671512786e-03f);
-  p = p * f + splat(5.550733744e-02f);
-  p = p * f + splat(2.402224208e-01f);
-  p = p * f + splat(6.931469776e-01f);
+  Vec p = splat(1.333353925e-03f) * f + splat(9.666245431e-03f);
+  p = p * f + splat(5.550500378e-02f);
+  p = p * f + splat(2.402235121e-01f);
+  p = p * f + splat(6.931471229e-01f);
   return p * f + splat(1.0f);
 }
 
@@ -75,14 +75,14 @@ AUDIOMAMBA_INLINE Vec log1p_unit(Vec x) {
   Vec lost = x - (y - splat(1.0f));                   // what rounding y took away
   IntVec exponent = ((IntVec)y - 0x3f3504f3) >> 23;   // 0x3f3504f3 is sqrt(1/2): y = 2^exponent * m, m near 1
   Vec s = (Vec)((IntVec)y - (exponent << 23)) - splat(1.0f);
-  Vec p = splat(8.720110533e-02f) * s + splat(-1.436624741e-01f);
-  p = p * s + splat(1.495273767e-01f);
-  p = p * s + splat(-1.656248985e-01f);
-  p = p * s + splat(1.995680126e-01f);
-  p = p * s + splat(-2.500206978e-01f);
-  p = p * s + splat(3.333418637e-01f);
-  p = p * s + splat(-4.999998801e-01f);
-  p = p * s + splat(9.999999742e-01f);
+  Vec p = splat(8.722360432e-02f) * s + splat(-1.436684877e-01f);
+  p = p * s + splat(1.495226771e-01f);
+  p = p * s + splat(-1.656239182e-01f);
+  p = p * s + splat(1.995683312e-01f);
+  p = p * s + splat(-2.500207424e-01f);
+  p = p * s + splat(3.333418667e-01f);
+  p = p * s + splat(-4.999998808e-01f);
+  p = p * s + splat(1.0f);
   return __builtin_convertvector(exponent, Vec) * splat(kLn2) + (p * s + lost / y);
 }
 

@@ -152,6 +152,13 @@ def cases(draw: st.DrawFn) -> tuple[Callable[..., Tensor], Tensors, dict[str, ob
     return op, tensors, options
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_constant_map_goes_with_any_groups(groups: int, compare: Compare) -> None:
+    op, tensors = split(scan_tensors(2, 20, 4, 3, groups), both=False)
+    tensors["B"] = torch.randn(4, 3)
+    compare(op, tensors, options_of(both=False))
+
+
 @settings(
     max_examples=N_RANDOM,
     deadline=None,
@@ -343,7 +350,6 @@ def test_can_be_cut_in_two() -> None:
         ({"delta": torch.zeros(2, 5, 3)}, "delta has shape (2, 5, 3); expected (2, 5, 4)"),
         ({"A": torch.zeros(3, 2)}, "A has shape (3, 2); expected (4, states)"),
         ({"B": torch.zeros(2, 5, 3, 2)}, "B has shape (2, 5, 3, 2)"),
-        ({"B": torch.zeros(2, 5, 4, 2), "C": torch.zeros(2, 5, 2, 2)}, "C has 2 groups"),
         ({"C": torch.zeros(2, 5, 3)}, "C has shape (2, 5, 3); expected (2, 5, 2)"),
         ({"D": torch.zeros(2)}, "D has shape (2,); expected (4,)"),
         ({"lengths": torch.zeros(3)}, "lengths has shape (3,); expected (2,)"),
@@ -356,6 +362,12 @@ def test_wrong_shapes_are_named(changes: dict[str, Tensor], message: str) -> Non
     with pytest.raises(ConfigError) as caught:
         selective_scan(**(tensors | changes))
     assert str(caught.value).startswith(message)
+
+
+def test_groups_that_do_not_nest_are_named() -> None:
+    _, tensors = split(scan_tensors(1, 5, 12, 2, groups=6), both=False)
+    with pytest.raises(ConfigError, match="C has 4 groups"):
+        selective_scan(**(tensors | {"C": torch.zeros(1, 5, 4, 2)}))
 
 
 def test_a_wrong_second_decay_is_named() -> None:

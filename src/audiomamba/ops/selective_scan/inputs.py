@@ -133,12 +133,13 @@ def _with_groups(name: str, value: Tensor, u: Tensor, states: int) -> Tensor:
 
 
 def _match_groups(name: str, value: Tensor, groups: int) -> Tensor:
-    """Give B or C the other's number of groups."""
-    if value.shape[2] not in (1, groups):
-        raise ConfigError(
-            f"{name} has {value.shape[2]} groups; expected 1 or {groups}, as B and C must agree"
-        )
-    return value.expand(-1, -1, groups, -1)
+    """Give B or C the other's number of groups, where that is a multiple of its own."""
+    own = value.shape[2]
+    if groups % own != 0:
+        raise ConfigError(f"{name} has {own} groups; expected a divisor of the other's {groups}")
+    if own in (1, groups):
+        return value.expand(-1, -1, groups, -1)
+    return value.repeat_interleave(groups // own, dim=2)
 
 
 def _check_shape(name: str, value: Tensor | None, expected: tuple[int, ...]) -> None:
