@@ -43,8 +43,7 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except AudioMambaError as error:
             _complain(error)
-            wrong_call = isinstance(error, ConfigError | BackendError | MissingDependencyError)
-            raise typer.Exit(2 if wrong_call else 1) from None
+            raise typer.Exit(_exit_code(error)) from None
 
 
 app = typer.Typer(
@@ -323,7 +322,7 @@ def train(
         n_threads=threads,
         progress=progress,
     )
-    rows = [(name, _number(value)) for name, value in result.metrics.items()]
+    rows = [(name.replace("_", " "), _number(value)) for name, value in result.metrics.items()]
     typer.echo(columns(rows, "<>"), nl=False)
     typer.echo(f"The model is in {result.folder / 'last'}: {result.seconds:.0f} s of training.")
 
@@ -393,6 +392,14 @@ def doctor() -> None:
         typer.echo(f"{mark} {finding.name:<30}{finding.value}")
         if finding.advice:
             typer.echo(f"{'':<32}-> {finding.advice}")
+
+
+def _exit_code(error: AudioMambaError) -> int:
+    """What the process ends with when a command could not be done."""
+    if isinstance(error.__cause__, KeyboardInterrupt | SystemExit):
+        return 130
+    wrong_call = isinstance(error, ConfigError | BackendError | MissingDependencyError)
+    return 2 if wrong_call else 1
 
 
 def _complain(error: AudioMambaError) -> None:

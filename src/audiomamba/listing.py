@@ -22,7 +22,7 @@ def list_models() -> str:
         "Released by the authors of AuM: get the file, then audiomamba convert FILE OUT",
         *sorted({f"  from {it.address}, {it.license}" for it in checkpoints.RELEASED}),
         _indented(columns(_released(), "<<<<>")),
-        "To be trained: audiomamba train RECIPE, or audiomamba.models.create(NAME) in Python",
+        "To be trained: audiomamba train RECIPE, or in Python models.create(NAME)",
         _indented(columns(_untrained(), "<>>>")),
     )
     return "\n".join(parts)

@@ -90,7 +90,7 @@ def _draw_spectrogram(axes: "Axes", samples: Tensor, front_end: audio.FrontEnd) 
     seconds = len(samples) / front_end.sample_rate
     shift_ms = max(front_end.frame_shift_ms, 1000 * seconds / _MOST_COLUMNS)
     log_mel = audio.kaldi_fbank(samples, replace(front_end, frame_shift_ms=shift_ms))
-    decibels = log_mel.T * (10 / math.log(10))
+    decibels = log_mel.T.numpy() * (10 / math.log(10))
     top = float(decibels.max())
     axes.imshow(
         decibels,

@@ -19,7 +19,7 @@ __all__ = ["Audio", "Tag", "Tagger", "load"]
 Samples = Tensor | NDArray[Any]
 Audio = str | Path | BinaryIO | tuple[Samples, int]
 
-_WINDOWS_PER_BATCH = 8
+WINDOWS_PER_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Tagger:
             samples,
             front_end.n_samples,
             shortest=front_end.window_samples,
-            batch_size=_WINDOWS_PER_BATCH,
+            batch_size=WINDOWS_PER_BATCH,
         ):
             logits = self._model(audio.features(windows, front_end)).float()
             scores = logits.softmax(-1) if self._scores == "softmax" else logits.sigmoid()

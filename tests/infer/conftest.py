@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from audiomamba import checkpoints, models
+from audiomamba.audio import FrontEnd
+
+LABELS = ("bell", "dog", "rain")
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small untrained model with three labels; its window is 0.335 s."""
+    torch.manual_seed(0)
+    model = models.create("aum_tiny", n_classes=3, n_frames=32, n_mels=32, depth=1, dim=32)
+    checkpoint = checkpoints.Checkpoint(
+        name="tiny",
+        model=model,
+        front_end=FrontEnd(n_frames=32, n_mels=32),
+        labels=LABELS,
+        scores="sigmoid",
+        license="Apache-2.0",
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    checkpoints.save(folder, checkpoint)
+    return folder

@@ -1,0 +1,128 @@
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import audiomamba
+from audiomamba import audio, checkpoints
+from audiomamba.errors import AudioError, ConfigError, UnknownNameError
+from audiomamba.infer import Tagger
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def tagger(model_folder: Path) -> Tagger:
+    return audiomamba.load(model_folder)
+
+
+def noise(seconds: float, rate: int = RATE, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return 0.1 * rng.standard_normal(round(seconds * rate), dtype=np.float32)
+
+
+def test_scores_every_label_once_and_the_highest_first(tagger: Tagger) -> None:
+    tags = tagger.tag((noise(0.3), RATE))
+
+    assert {tag.label for tag in tags} == set(tagger.labels)
+    scores = [tag.score for tag in tags]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < score < 1 for score in scores)
+
+
+def test_a_path_an_open_file_and_samples_give_the_same(tagger: Tagger, tmp_path: Path) -> None:
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, noise(0.4), RATE, subtype="FLOAT")
+
+    expected = tagger.scores((noise(0.4), RATE))
+
+    torch.testing.assert_close(tagger.scores(path), expected)
+    torch.testing.assert_close(tagger.scores(str(path)), expected)
+    torch.testing.assert_close(tagger.scores(io.BytesIO(path.read_bytes())), expected)
+    torch.testing.assert_close(tagger.scores((torch.from_numpy(noise(0.4)), RATE)), expected)
+
+
+def test_channels_are_averaged_and_the_rate_is_changed(tagger: Tagger, tmp_path: Path) -> None:
+    left, right = noise(0.4, 44_100, seed=1), noise(0.4, 44_100, seed=2)
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, np.stack([left, right], 1), 44_100, subtype="FLOAT")
+
+    from_file = tagger.scores(path)
+
+    stereo = (np.stack([left, right], 1), 44_100)
+    torch.testing.assert_close(tagger.scores(stereo), from_file)
+    torch.testing.assert_close(tagger.scores(((left + right) / 2, 44_100)), from_file)
+
+
+def test_a_short_recording_is_scored_as_the_model_itself_scores_it(model_folder: Path) -> None:
+    checkpoint = checkpoints.load(model_folder)
+    samples = torch.from_numpy(noise(0.2))
+    with torch.inference_mode():
+        logits = checkpoint.model(audio.features(samples[None], checkpoint.front_end))[0]
+
+    torch.testing.assert_close(Tagger(checkpoint).scores((samples, RATE)), logits.sigmoid())
+
+
+def test_softmax_scores_add_up_to_one(model_folder: Path) -> None:
+    tagger = Tagger(replace(checkpoints.load(model_folder), scores="softmax"))
+
+    assert tagger.scores((noise(1.0), RATE)).sum() == pytest.approx(1)
+
+
+def test_windows_are_weighted_by_the_seconds_that_they_cover(tagger: Tagger) -> None:
+    n_window = tagger.front_end.n_samples
+    samples = torch.from_numpy(noise(2.0))[: 3 * n_window + n_window // 2]
+    parts = [tagger.scores((part, RATE)) for part in samples.split(n_window)]
+
+    weights = torch.tensor([1, 1, 1, (n_window // 2) / n_window])
+    expected = (torch.stack(parts) * weights[:, None]).sum(0) / weights.sum()
+    torch.testing.assert_close(tagger.scores((samples, RATE)), expected)
+
+
+def test_the_number_of_windows_in_a_batch_changes_nothing(
+    tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = (noise(6.0), RATE)
+    expected = tagger.scores(samples)
+
+    monkeypatch.setattr("audiomamba.infer.tagger.WINDOWS_PER_BATCH", 1)
+
+    torch.testing.assert_close(tagger.scores(samples), expected)
+
+
+def test_less_than_a_frame_of_sound_is_an_error(tagger: Tagger) -> None:
+    with pytest.raises(AudioError, match=r"the recording: 3 ms of sound; expected at least 25 ms"):
+        tagger.tag((noise(0.003), RATE))
+
+
+def test_no_sound_is_an_error(tagger: Tagger) -> None:
+    with pytest.raises(AudioError, match="0 ms of sound"):
+        tagger.tag((noise(0), RATE))
+
+
+def test_samples_that_are_not_numbers_are_an_error(tagger: Tagger) -> None:
+    samples = noise(0.3)
+    samples[100] = np.nan
+
+    with pytest.raises(AudioError, match="NaN"):
+        tagger.tag((samples, RATE))
+
+
+@pytest.mark.parametrize("shape", [(), (2, 100, 2)])
+def test_samples_of_another_shape_are_an_error(tagger: Tagger, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"expected floating point \(samples,\)"):
+        tagger.tag((np.zeros(shape, np.float32), RATE))
+
+
+def test_whole_numbers_are_an_error(tagger: Tagger) -> None:
+    with pytest.raises(ConfigError, match="int16"):
+        tagger.tag((np.zeros(8000, np.int16), RATE))
+
+
+def test_an_unknown_name_is_an_error_that_offers_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean starter"):
+        audiomamba.load("startr")
