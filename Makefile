@@ -20,7 +20,7 @@ demo: $(VENV)/installed-plot  ## tag the recordings in demo/recordings; the pict
 	@echo "A picture of it is in demo/tags.png."
 
 test: $(VENV)/installed-test  ## run the default tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: $(VENV)/installed-dev  ## check style, format and types
 	$(BIN)/ruff check
