@@ -12,7 +12,7 @@ LEVELS_DB = (-60.0, -3.0)  # of the loudest sample
 def mirror(waveform: np.ndarray) -> np.ndarray:
     """Turn a sound's spectrum upside down: what was at 0 Hz goes to half the rate, and the reverse.
 
-    Loudness keeps its course in time, so the result is as lively as a recording but unlike its source.
+    Loudness keeps its course in time: the result is as lively as a recording but unlike its source.
 
     Args:
         waveform: (samples,).
