@@ -1,7 +1,8 @@
 """How sure is a model of sounds that it knows, and of sounds that it does not?
 
-Known sounds are the held-out clips of a cross-validation, each scored by the run that did not see it. Unknown sounds
-are the recordings of a folder, scored by the model that ships. The score that counts is the highest one of a clip.
+Known sounds are the held-out clips of a cross-validation, each scored by the run that did not see
+it. Unknown sounds are the recordings of a folder, scored by the model that ships. The score that
+counts is the highest one of a clip.
 
     audiomamba train esc10/starter --data ESC-10 --out runs/starter --cv
     python benchmarks/unknown_sounds.py --runs runs/starter --data ESC-10 --unknown unknown-sounds \
@@ -37,7 +38,7 @@ def known_scores(runs: Path, corpus: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def unknown_scores(model: str, folder: Path) -> tuple[np.ndarray, list[tuple[float, str, str]]]:
-    """Highest score of every recording, and the ten that are taken for something with most confidence."""
+    """Highest score of every recording, and the ten recordings with the highest ones."""
     tagger = audiomamba.load(model)
     top = []
     for result in infer.tag_files(tagger, audio.find([folder]), top=1):

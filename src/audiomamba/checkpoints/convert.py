@@ -45,15 +45,18 @@ def convert(
     """Turn a weight file that AuM's authors released into a model folder.
 
     Args:
-        source: the released file (.pth), or the same tensors as .safetensors. It is read as data only.
+        source: the released file (.pth), or the same tensors as .safetensors. It is read as data
+            only.
         out: the folder to write.
-        labels: names of the classes, in order; None for the packaged list of the corpus, else plain numbers.
+        labels: names of the classes, in order; None for the packaged list of the corpus, else plain
+            numbers.
 
     Returns:
         What was done.
 
     Raises:
-        CheckpointError: the file cannot be read, is not AuM's, has a key too many or too few, needs a front end that
+        CheckpointError: the file cannot be read, is not AuM's, has a key too many or too few, needs
+        a front end that
             is not available, or has another number of classes than labels.
     """
     source, out = Path(source), Path(out)
@@ -94,7 +97,7 @@ def _front_end(source: Path, config: AuMConfig, corpus: str | None) -> FrontEnd:
     front_end = CORPORA[corpus].front_end if corpus else FrontEnd()
     if front_end is None:
         raise CheckpointError(
-            f"{source}: looks like a model of {corpus} ({config.n_classes} classes), whose front end "
+            f"{source}: {config.n_classes} classes are those of {corpus}, whose front end "
             "(24 kHz, 5 ms hop) this version does not have"
         )
     return replace(front_end, n_mels=config.n_mels, n_frames=config.n_frames)

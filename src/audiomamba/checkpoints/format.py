@@ -1,11 +1,10 @@
 """A saved model: a folder with model.safetensors and config.json.
 
-config.json holds all that is needed to use the weights: the model's family and settings, the front end, the labels,
-how logits become scores, the licence, and notes such as how it was trained.
+config.json holds all that is needed to use the weights: the model's family and settings, the front
+end, the labels, how logits become scores, the licence, and notes such as how it was trained.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
@@ -40,7 +39,8 @@ class Checkpoint:
         model: the model.
         front_end: how its input is made.
         labels: one name per class, in the order of the logits.
-        scores: how logits become scores: "sigmoid" for independent labels, "softmax" for exactly one.
+        scores: how logits become scores: "sigmoid" for independent labels, "softmax" for exactly
+            one.
         license: the weights' licence, as an SPDX identifier where there is one.
         notes: facts worth keeping, such as the training data and the accuracy.
 
@@ -99,21 +99,23 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
     save_file(state, weights_part, metadata={"format": "pt"})
     config_part = folder / f"{CONFIG_FILE}.part"
     config_part.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(weights_part, folder / WEIGHTS_FILE)
-    os.replace(config_part, folder / CONFIG_FILE)
+    weights_part.replace(folder / WEIGHTS_FILE)
+    config_part.replace(folder / CONFIG_FILE)
 
 
 def load(folder: str | Path) -> Checkpoint:
     """Read a model folder.
 
     Args:
-        folder: a folder that `save` wrote, or a training run's folder, of which the last model is taken.
+        folder: a folder that `save` wrote, or a training run's folder, of which the last model is
+            taken.
 
     Returns:
         The checkpoint, its model in float32 and evaluation mode.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or a key or shape is not what the settings say.
+        CheckpointError: a file is missing or damaged, or a key or shape is not what the settings
+        say.
     """
     folder = _model_folder(Path(folder))
     config = _read_config(folder / CONFIG_FILE)
@@ -205,12 +207,13 @@ def _from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
     for name in values:
         if name not in known:
             raise UnknownNameError(f"field of {kind.__name__}", name, known)
-    arguments = {}
-    for name, value in values.items():
-        if isinstance(value, list):
-            value = tuple(value)
-        elif isinstance(value, dict):
-            options = (hints[name], *get_args(hints[name]))
-            value = _from_dict(next(option for option in options if is_dataclass(option)), value)
-        arguments[name] = value
-    return kind(**arguments)
+    return kind(**{name: _from_json(hints[name], value) for name, value in values.items()})
+
+
+def _from_json(hint: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, dict):
+        options = (hint, *get_args(hint))
+        return _from_dict(next(option for option in options if is_dataclass(option)), value)
+    return value

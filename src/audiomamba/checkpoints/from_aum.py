@@ -50,8 +50,8 @@ def rename(state: Mapping[str, Tensor]) -> State:
 def config_of(state: Mapping[str, Tensor], **known: Any) -> AuMConfig:
     """Read AuM's settings off its tensors.
 
-    What shapes do not tell is taken from `known`, else as in the released models: 128 mel bands, patches that do not
-    overlap, the class token in the middle, the sum of two branches halved.
+    What shapes do not tell is taken from `known`, else as in the released models: 128 mel bands,
+    patches that do not overlap, the class token in the middle, the sum of two branches halved.
 
     Args:
         state: tensors by released key.

@@ -1,7 +1,8 @@
 """The weights that AuM's authors released: what they are, what they score, where they are.
 
-Scores are the paper's means over three runs; the released files are single runs. The authors host the files behind the
-links of their repository, whose code is under the BSD 3-Clause licence; no other is stated for the weights.
+Scores are the paper's means over three runs; the released files are single runs. The authors host
+the files behind the links of their repository, whose code is under the BSD 3-Clause licence; no
+other is stated for the weights.
 """
 
 from dataclasses import dataclass

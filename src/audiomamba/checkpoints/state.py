@@ -23,11 +23,12 @@ N_NAMED = 4
 def read_state(path: str | Path) -> State:
     """Read the tensors of a weight file.
 
-    Nothing in the file is run: safetensors holds only data, and pickles are read with torch's data-only loader.
+    Nothing in the file is run: safetensors holds only data, and pickles are read with torch's
+    data-only loader.
 
     Args:
-        path: a .safetensors file, or a file written by torch.save (.pth, .pt, .ckpt, .bin) that holds tensors by
-            name, perhaps below "state_dict" or "model".
+        path: a .safetensors file, or a file written by torch.save (.pth, .pt, .ckpt, .bin) that
+            holds tensors by name, perhaps below "state_dict" or "model".
 
     Returns:
         Tensors by key, with every "module." of a parallel wrapper taken out of the keys.
@@ -64,8 +65,8 @@ def _read_pickle(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path}: refused, because it is no plain file of tensors and reading it could run code; "
-            "save the bare state_dict, or use safetensors"
+            f"{path}: refused, because it is no plain file of tensors and reading it could run "
+            "code; save the bare state_dict, or use safetensors"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -83,7 +84,8 @@ def check_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> N
         source: what to call the tensors in the message.
 
     Raises:
-        CheckpointError: a key is missing or unknown, or a shape differs; the message names the first few.
+        CheckpointError: a key is missing or unknown, or a shape differs; the message names the
+        first few.
     """
     expected = model.state_dict()
     problems = [f"{key} is missing" for key in expected if key not in state]

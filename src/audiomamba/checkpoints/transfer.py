@@ -1,4 +1,5 @@
-"""Starting a model from weights that were trained for another input size, patch, set of classes, or for images.
+"""Starting a model from weights that were trained for another input size, patch, set of classes, or
+for images.
 
 Nothing is taken silently: the report says for every tensor of the new model where it came from.
 
@@ -38,7 +39,8 @@ class TransferReport:
 
 
 def aum_from_aum(model: AuM, state: Mapping[str, Tensor], source: AuMConfig) -> TransferReport:
-    """Start an AuM from another AuM: positions and patches are resized, a head for other classes stays fresh.
+    """Start an AuM from another AuM: positions and patches are resized, a head for other classes
+    stays fresh.
 
     Args:
         model: the model to fill.
@@ -65,11 +67,13 @@ def aum_from_aum(model: AuM, state: Mapping[str, Tensor], source: AuMConfig) -> 
 def aum_from_vim(model: AuM, state: Mapping[str, Tensor]) -> TransferReport:
     """Start an AuM from a Vision Mamba that was trained on images; the head stays fresh.
 
-    The patch kernel is averaged over the three colors. Vision Mamba keeps its positions in the order of the sequence
-    with the class token in the middle; that row moves to the front, and the square grid of the others is resized.
+    The patch kernel is averaged over the three colors. Vision Mamba keeps its positions in the
+    order of the sequence with the class token in the middle; that row moves to the front, and the
+    square grid of the others is resized.
 
     Args:
-        model: the model to fill; of direction "bi-bi", like the released Vision Mamba models, with one class token.
+        model: the model to fill; of direction "bi-bi", like the released Vision Mamba models, with
+            one class token.
         state: Vision Mamba's tensors by released key.
 
     Returns:

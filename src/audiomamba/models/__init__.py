@@ -61,7 +61,8 @@ def create(name: str, **changes: Any) -> AudioModel:
 
     Args:
         name: one of `names()`.
-        changes: new values for fields of the model's config, such as n_classes=10 or direction="bi-bi".
+        changes: new values for fields of the model's config, such as n_classes=10 or
+            direction="bi-bi".
 
     Returns:
         The model, in training mode.

@@ -1,9 +1,10 @@
 """AST, the Audio Spectrogram Transformer, as the baseline of AuM's tables.
 
-A plain pre-norm vision transformer on 16x16 spectrogram patches with a class token at the head of the sequence and no
-distillation token: the form that the AuM paper compares against.
+A plain pre-norm vision transformer on 16x16 spectrogram patches with a class token at the head of
+the sequence and no distillation token: the form that the AuM paper compares against.
 
-Source: Gong, Chung, Glass, "AST: Audio Spectrogram Transformer" (2021); Erol et al. 2024, section III, for this form.
+Source: Gong, Chung, Glass, "AST: Audio Spectrogram Transformer" (2021); Erol et al. 2024, section
+III, for this form.
 """
 
 from dataclasses import dataclass

@@ -1,12 +1,12 @@
 """AuM, Audio Mamba: bidirectional Mamba blocks on spectrogram patches.
 
-The log-mel spectrogram is cut into patches (16 mel bands by 16 frames), each becomes a token, a learned position is
-added, and a stack of Mamba blocks reads the sequence. Tokens run along time within each row of patches, lowest
-frequencies first. A class token, put into the middle of the sequence in the released models, or the pooled tokens
-feed a linear head.
+The log-mel spectrogram is cut into patches (16 mel bands by 16 frames), each becomes a token, a
+learned position is added, and a stack of Mamba blocks reads the sequence. Tokens run along time
+within each row of patches, lowest frequencies first. A class token, put into the middle of the
+sequence in the released models, or the pooled tokens feed a linear head.
 
-Source: Erol, Senocak, Feng, Chung, "Audio Mamba: Bidirectional State Space Model for Audio Representation Learning"
-(2024), section II.
+Source: Erol, Senocak, Feng, Chung, "Audio Mamba: Bidirectional State Space Model for Audio
+Representation Learning" (2024), section II.
 """
 
 from dataclasses import dataclass, field
@@ -38,11 +38,14 @@ class AuMConfig(ModelConfig):
         depth: number of blocks.
         direction: form of the mixer.
         class_token: its place in the sequence; "double" puts one at each end and averages them.
-        pool: without a class token: "mean" of the tokens, "max" over tokens of the logits, or the "last" token.
+        pool: without a class token: "mean" of the tokens, "max" over tokens of the logits, or the
+            "last" token.
         positions: learned absolute positions, or none.
-        token_order: "frequency" reads row of patches after row, along time; "time" reads column after column.
+        token_order: "frequency" reads row of patches after row, along time; "time" reads column
+            after column.
         ssm: inner sizes of the mixers.
-        drop_path: highest probability of dropping a block's branch in training; grows linearly with depth.
+        drop_path: highest probability of dropping a block's branch in training; grows linearly with
+            depth.
     """
 
     family: ClassVar[str] = "aum"
@@ -144,9 +147,11 @@ class AuM(AudioModel):
         """Score features for each class.
 
         Args:
-            features: (batch, frames, mels); any number of frames from one patch on: positions are resized.
+            features: (batch, frames, mels); any number of frames from one patch on: positions are
+                resized.
             patch: cut patches of another size than the configured one, with a resized kernel.
-            stride: step between patches; None for the configured one, or for `patch` if that is given.
+            stride: step between patches; None for the configured one, or for `patch` if that is
+                given.
 
         Returns:
             Logits (batch, classes).
@@ -176,7 +181,8 @@ class AuM(AudioModel):
             stride: as in forward.
 
         Returns:
-            (batch, tokens, dim), after the last norm, class tokens included, in the order of the scan.
+            (batch, tokens, dim), after the last norm, class tokens included, in the order of the
+            scan.
 
         Raises:
             ConfigError: as in forward.
@@ -195,7 +201,8 @@ class AuM(AudioModel):
             features: (batch, frames, mels).
 
         Returns:
-            (batch, dim): the class token (the mean of two), or the pooled tokens; with pool "max" their mean.
+            (batch, dim): the class token (the mean of two), or the pooled tokens; with pool "max"
+            their mean.
         """
         return self._pool(self.tokens(features))
 

@@ -81,7 +81,8 @@ class AudioModel(nn.Module):
             features: (batch, frames, mels).
 
         Returns:
-            (batch, tokens, dim), after the last norm, in the order in which the last block had them.
+            (batch, tokens, dim), after the last norm, in the order in which the last block had
+            them.
         """
         raise NotImplementedError
 

@@ -20,7 +20,8 @@ class CNNConfig(ModelConfig):
     """Settings of CNN.
 
     Args:
-        widths: channels after each halving of the map; every halving but the last is followed by one more convolution.
+        widths: channels after each halving of the map; every halving but the last is followed by
+            one more convolution.
     """
 
     family: ClassVar[str] = "cnn"
@@ -58,7 +59,8 @@ class CNN(AudioModel):
             features: (batch, frames, mels); any number of frames.
 
         Returns:
-            (batch, rows * columns, dim): row after row of 16 mel bands, lowest first, each along time.
+            (batch, rows * columns, dim): row after row of 16 mel bands, lowest first, each along
+            time.
 
         Raises:
             ConfigError: the features have another number of mel bands.

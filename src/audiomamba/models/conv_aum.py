@@ -1,8 +1,9 @@
 """ConvAuM: bidirectional scan blocks behind a small residual convolution stem, mean-pooled.
 
-Made for little data and small machines: the stem looks at the spectrogram closely and shrinks it sixteenfold each
-way, the scan blocks then read the whole map, alternately along time and along frequency, and the mean of all tokens
-feeds the head. There are positions for frequency only, so any number of frames is read as it is.
+Made for little data and small machines: the stem looks at the spectrogram closely and shrinks it
+sixteenfold each way, the scan blocks then read the whole map, alternately along time and along
+frequency, and the mean of all tokens feeds the head. There are positions for frequency only, so any
+number of frames is read as it is.
 
 Source: this project; the blocks are AuM's (Erol et al. 2024).
 """
@@ -33,7 +34,8 @@ class ConvAuMConfig(ModelConfig):
         depth: number of scan blocks.
         direction: form of the mixer.
         ssm: inner sizes of the mixers.
-        drop_path: highest probability of dropping a block's branch in training; grows linearly with depth.
+        drop_path: highest probability of dropping a block's branch in training; grows linearly with
+            depth.
 
     Raises:
         ConfigError: n_mels is no multiple of 16.
@@ -119,8 +121,8 @@ class ConvAuM(AudioModel):
             features: (batch, frames, mels); any number of frames.
 
         Returns:
-            (batch, rows * columns, dim), after the last norm: row after row of n_mels / 16 bands, lowest first, each
-            along time, one column per 16 frames (rounded up).
+            (batch, rows * columns, dim), after the last norm: row after row of n_mels / 16 bands,
+            lowest first, each along time, one column per 16 frames (rounded up).
 
         Raises:
             ConfigError: the features have another number of mel bands.

@@ -1,12 +1,14 @@
 """The Mamba block that AuM, Vision Mamba and ConvAuM are stacks of.
 
-A block is a norm and a mixer; the mixer is a gated selective scan over the token sequence, in one of three forms:
+A block is a norm and a mixer; the mixer is a gated selective scan over the token sequence, in one
+of three forms:
 
     fo-fo   forward only
     fo-bi   one forward convolution, then the scan in both directions, the outputs added
     bi-bi   a second branch for the reverse direction with its own convolution, projections and scan
 
-Letters in the parameters as in the Mamba paper: A decay, D skip, dt step size, `_b` the reverse direction.
+Letters in the parameters as in the Mamba paper: A decay, D skip, dt step size, `_b` the reverse
+direction.
 """
 
 import math
@@ -102,7 +104,7 @@ class MambaMixer(nn.Module):
         return nn.Conv1d(self.d_inner, self.d_inner, self.ssm.d_conv, groups=self.d_inner)
 
     def _new_dt_proj(self) -> nn.Linear:
-        """A projection whose bias puts softplus(bias) log-uniformly between DELTA_MIN and DELTA_MAX."""
+        """A projection whose bias makes step sizes log-uniform from DELTA_MIN to DELTA_MAX."""
         dt_proj = nn.Linear(self.dt_rank, self.d_inner)
         nn.init.uniform_(dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
         log_delta = torch.empty(self.d_inner).uniform_(math.log(DELTA_MIN), math.log(DELTA_MAX))
@@ -160,7 +162,7 @@ class MambaMixer(nn.Module):
     def _project(
         self, u: Tensor, x_proj: nn.Linear, dt_proj: nn.Linear
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """delta (without its bias, which the scan adds), B and C from the convolved input."""
+        """Delta (without its bias, which the scan adds), B and C from the convolved input."""
         sizes = [self.dt_rank, self.ssm.d_state, self.ssm.d_state]
         dt, b, c = x_proj(u).split(sizes, dim=-1)
         return F.linear(dt, dt_proj.weight), b, c

@@ -41,7 +41,8 @@ def resize_patch_kernel(kernel: Tensor, patch: tuple[int, int]) -> Tensor:
         patch: (height, width) wanted.
 
     Returns:
-        (dim, channels, new height, new width): the pseudo-inverse of a bilinear resize applied to the kernel.
+        (dim, channels, new height, new width): the pseudo-inverse of a bilinear resize applied to
+        the kernel.
 
     Source: Beyer et al., "FlexiViT" (2023), equation 3 (PI-resize).
     """
