@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -503,6 +503,14 @@ def test_a_file_name_that_is_no_text_is_shown_escaped(model_folder: Path, good: 
     assert json.loads(done.stdout)["file"] == os.fsdecode(odd)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C reach processes that tests start, also where the tests run in the background."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 def interrupt(process: subprocess.Popen[str], when: Callable[[], bool]) -> str:
     """Press Ctrl-C when something has happened; return what is on stderr then."""
     deadline = time.monotonic() + 60
@@ -512,6 +520,7 @@ def interrupt(process: subprocess.Popen[str], when: Callable[[], bool]) -> str:
     return process.communicate(timeout=60)[1]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_tagging_quietly_and_keeps_what_is_done(
     model_folder: Path, tmp_path: Path
 ) -> None:
@@ -529,6 +538,7 @@ def test_ctrl_c_ends_tagging_quietly_and_keeps_what_is_done(
     assert [json.loads(line) for line in out.read_text().splitlines()]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_training_with_one_line(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with subprocess.Popen(

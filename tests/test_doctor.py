@@ -40,7 +40,7 @@ def test_without_kernels_the_reason_and_the_remedy_are_given() -> None:
     assert found("backends", "(cpu)").state == "slow"
     scan = found("backends", "one scan")
     assert scan.state == "slow"
-    assert "100 times slower" in scan.value
+    assert "50 times slower" in scan.value
     assert "C++ compiler" in scan.advice
 
 

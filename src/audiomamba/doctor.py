@@ -25,7 +25,7 @@ EXTRAS = {
 }
 SCAN_TOKENS, SCAN_CHANNELS, SCAN_STATES = 256, 384, 16
 SCAN_REPEATS, LONGEST_MEASUREMENT_S = 5, 1.0
-USUAL_SPEEDUP = 100  # of the compiled scan over plain PyTorch, on x86 with AVX2 or AVX-512
+USUAL_SPEEDUP = 50  # of compiled scans on x86 with AVX-512: 30 on one thread, 100 on two
 COMPILER_ADVICE = "install a C++ compiler such as g++, then reinstall audiomamba"
 
 

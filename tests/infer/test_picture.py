@@ -9,7 +9,7 @@ from matplotlib.image import imread
 import audiomamba
 from audiomamba.errors import ConfigError, MissingDependencyError
 from audiomamba.infer import Tagged, tag_files
-from audiomamba.infer.picture import MOST_ROWS, check, draw
+from audiomamba.infer.picture import MOST_RECORDINGS, check, draw
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_a_tone_is_a_bright_line_at_its_height(
 
 
 def test_too_many_recordings_are_refused() -> None:
-    with pytest.raises(ConfigError, match=f"expected at most {MOST_ROWS}"):
-        check(Path("tags.png"), MOST_ROWS + 1)
+    with pytest.raises(ConfigError, match=f"expected at most {MOST_RECORDINGS}"):
+        check(Path("tags.png"), MOST_RECORDINGS + 1)
 
 
 def test_an_unknown_format_is_refused() -> None:

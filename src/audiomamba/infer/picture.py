@@ -18,12 +18,12 @@ from audiomamba.infer.write import length_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["MOST_ROWS", "check", "draw"]
+__all__ = ["MOST_RECORDINGS", "check", "draw"]
 
-MOST_ROWS = 24
+MOST_RECORDINGS = 24
 
 _FORMATS = (".png", ".svg", ".pdf")
-_MOST_COLUMNS, _MOST_BARS = 1000, 3
+_MOST_BELOW, _MOST_COLUMNS, _MOST_BARS = 8, 1000, 3
 _RANGE_DB = 70.0  # what lies further below the loudest point is drawn black
 _FIRST_BAR, _OTHER_BAR, _TRACK, _INK = "#c8553d", "#8d99ae", "#edf0f4", "#22303c"
 
@@ -33,7 +33,7 @@ def check(file: Path, n_recordings: int) -> None:
 
     Args:
         file: where the picture is to go; the suffix (.png, .svg, .pdf) says the format.
-        n_recordings: how many recordings it is to show, at most MOST_ROWS.
+        n_recordings: how many recordings it is to show, at most MOST_RECORDINGS.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -42,9 +42,10 @@ def check(file: Path, n_recordings: int) -> None:
     """
     if find_spec("matplotlib") is None:
         raise MissingDependencyError("matplotlib", "plot", "drawing a picture")
-    if n_recordings > MOST_ROWS:
+    if n_recordings > MOST_RECORDINGS:
         raise ConfigError(
-            f"a picture of {n_recordings} recordings was asked for; expected at most {MOST_ROWS}"
+            f"a picture of {n_recordings} recordings was asked for; "
+            f"expected at most {MOST_RECORDINGS}"
         )
     if file.suffix.lower() not in _FORMATS:
         raise ConfigError(f"{file} is no picture; expected a name that ends in .png, .svg or .pdf")
@@ -53,10 +54,10 @@ def check(file: Path, n_recordings: int) -> None:
 
 
 def draw(recordings: Sequence[Tagged], tagger: Tagger, file: Path) -> None:
-    """Draw one row per recording: its spectrogram, and its highest tags as bars.
+    """Draw for every recording its spectrogram over the seconds, and its highest tags as bars.
 
     Args:
-        recordings: the tagged recordings, 1 to MOST_ROWS; they are read again.
+        recordings: the tagged recordings, 1 to MOST_RECORDINGS; they are read again.
         tagger: the model that tagged them.
         file: where the picture goes.
 
@@ -68,9 +69,13 @@ def draw(recordings: Sequence[Tagged], tagger: Tagger, file: Path) -> None:
     check(file, len(recordings))
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.0, 0.5 + 1.25 * len(recordings)), layout="constrained")
-    grid = figure.subplots(len(recordings), 2, squeeze=False, width_ratios=[2.2, 1])
-    for (left, right), tagged in zip(grid, recordings, strict=True):
+    n_beside = 1 if len(recordings) <= _MOST_BELOW else 2
+    n_below = math.ceil(len(recordings) / n_beside)
+    figure = Figure(figsize=(9.0 * n_beside, 0.4 + 1.25 * n_below), layout="constrained")
+    grid = figure.subplots(n_below, 2 * n_beside, squeeze=False, width_ratios=[2.2, 1] * n_beside)
+    places = grid.reshape(-1, 2)
+    for (left, right), tagged in zip(places, recordings, strict=False):
+        _draw_spectrogram(left, tagger.read(tagged.file), tagger.front_end)
         left.set_title(
             f"{tagged.file.name}   {length_text(tagged.seconds)}",
             loc="left",
@@ -78,10 +83,9 @@ def draw(recordings: Sequence[Tagged], tagger: Tagger, file: Path) -> None:
             color=_INK,
             parse_math=False,
         )
-        _draw_spectrogram(left, tagger.read(tagged.file), tagger.front_end)
         _draw_tags(right, tagged)
-    grid[-1][0].set_xlabel("seconds", fontsize=8, color=_INK)
-    grid[-1][1].set_xlabel("score", fontsize=8, color=_INK)
+    for axes in places[len(recordings) :].flat:
+        axes.set_axis_off()
     figure.savefig(file, dpi=120)
 
 
@@ -109,6 +113,7 @@ def _draw_spectrogram(axes: "Axes", samples: Tensor, front_end: audio.FrontEnd) 
         [(_mel(hz) - low) / (high - low) for hz in ticks_hz],
         [f"{hz / 1000:g} kHz" for hz in ticks_hz],
     )
+    axes.xaxis.set_major_formatter("{x:g} s")
     axes.tick_params(labelsize=7, colors=_INK, length=2)
     axes.spines[:].set_visible(False)
 

@@ -10,7 +10,8 @@ from audiomamba.infer.files import Tagged
 
 __all__ = ["CsvWriter", "JsonWriter", "TableWriter", "Writer", "length_text"]
 
-_WIDEST_FILE, _WIDEST_LABEL, _BAR = 28, 22, 9  # with the other columns, 80 in all
+_WIDEST_LABEL, _BAR = 22, 9
+_FILE_AND_LABEL = 50  # what the other columns leave of a line of 80
 
 
 class Writer(Protocol):
@@ -32,8 +33,8 @@ class TableWriter:
     """
 
     def __init__(self, files: Sequence[str], labels: Sequence[str]) -> None:
-        self._file = min(_WIDEST_FILE, max(map(len, [*files, "recording"])))
-        self._label = min(_WIDEST_LABEL, max(map(len, [*labels, "tag"])))
+        self._label = min(_WIDEST_LABEL, max(map(len, [*labels, "(none)"])))
+        self._file = min(_FILE_AND_LABEL - self._label, max(map(len, [*files, "recording"])))
 
     def header(self) -> str:
         """Return the column names and a rule."""
