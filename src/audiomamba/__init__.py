@@ -13,8 +13,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from audiomamba import audio, checkpoints, data, errors, infer, metrics, models, ops
-    from audiomamba import recipes, train
+    from audiomamba import (
+        audio,
+        checkpoints,
+        data,
+        errors,
+        infer,
+        metrics,
+        models,
+        ops,
+        recipes,
+        train,
+    )
     from audiomamba.errors import AudioMambaError
     from audiomamba.infer import Tag, Tagger, load
 
