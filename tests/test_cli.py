@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import typer
 from safetensors.torch import load_file, save_file
+from typer.core import TyperGroup
 from typer.testing import CliRunner, Result
 
 from audiomamba import __version__, checkpoints, models, recipes
@@ -102,6 +105,21 @@ def test_the_help_of_train_names_every_recipe() -> None:
 
 def test_the_version_is_shown() -> None:
     assert run("--version").stdout == f"audiomamba {__version__}\n"
+
+
+def calls_in(document: str) -> list[str]:
+    """The lines of a document at the root of the project that call the command line."""
+    lines = Path(__file__).parents[1].joinpath(document).read_text("utf-8").splitlines()
+    return [line.strip() for line in lines if line.startswith("    audiomamba ")]
+
+
+@pytest.mark.parametrize("call", calls_in("README.md"))
+def test_every_call_in_the_readme_is_understood(call: str) -> None:
+    name, *arguments = shlex.split(call.partition("|")[0])[1:]
+    commands = typer.main.get_command(app)
+
+    assert isinstance(commands, TyperGroup)
+    commands.commands[name].make_context(name, arguments)
 
 
 # Tagging
