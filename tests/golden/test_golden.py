@@ -197,7 +197,7 @@ def aum(golden: Any) -> None:
 
 
 def transfer(golden: Any, model: AuM) -> None:
-    """Transfer the source's weights into a fresh model: it becomes the given one, but for a head."""
+    """Transfer the source's weights into a fresh model: it becomes the given one but for a head."""
     args = golden.args["args"]
     source = golden.below("pretrain_state")
     fresh = model.config.build()

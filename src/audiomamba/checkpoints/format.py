@@ -214,6 +214,6 @@ def _from_json(hint: Any, value: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
     if isinstance(value, dict):
-        options = (hint, *get_args(hint))
-        return _from_dict(next(option for option in options if is_dataclass(option)), value)
+        kinds = [option for option in (hint, *get_args(hint)) if isinstance(option, type)]
+        return _from_dict(next(kind for kind in kinds if is_dataclass(kind)), value)
     return value

@@ -54,9 +54,9 @@ class Released:
 
     Args:
         model: the name of the model here.
-        direction: form of its mixer.
+        direction: form of its mixer, as in models.AuMConfig.
         corpus: what it was trained on last.
-        start: what it was trained from.
+        start: what it was trained from: "scratch", "imagenet" or "audioset".
         score: the paper's figure on that corpus, in percent.
         metric: what the figure is.
         table: where in the paper it stands.
@@ -65,9 +65,9 @@ class Released:
     """
 
     model: str
-    direction: Literal["fo-bi", "bi-bi"]
+    direction: str
     corpus: str
-    start: Literal["scratch", "imagenet", "audioset"]
+    start: str
     score: float
     metric: Literal["mAP", "accuracy"]
     table: str

@@ -1,5 +1,4 @@
-"""Starting a model from weights that were trained for another input size, patch, set of classes, or
-for images.
+"""Starting a model from weights that were trained for other inputs or classes, or for images.
 
 Nothing is taken silently: the report says for every tensor of the new model where it came from.
 
@@ -39,8 +38,9 @@ class TransferReport:
 
 
 def aum_from_aum(model: AuM, state: Mapping[str, Tensor], source: AuMConfig) -> TransferReport:
-    """Start an AuM from another AuM: positions and patches are resized, a head for other classes
-    stays fresh.
+    """Start an AuM from an AuM of another input size, patch or set of classes.
+
+    Positions and patches are resized; a head for other classes stays fresh.
 
     Args:
         model: the model to fill.

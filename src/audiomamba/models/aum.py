@@ -88,10 +88,11 @@ class PatchEmbed(nn.Module):
     def __init__(self, patch: tuple[int, int], dim: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(1, dim, patch)
-        fan_in = patch[0] * patch[1]
-        # The standard deviation of a normal that is cut at two of them is 0.8796.
-        nn.init.trunc_normal_(self.proj.weight, std=fan_in**-0.5 / 0.87962566, a=-2.0, b=2.0)
-        nn.init.zeros_(self.proj.bias)
+        # A normal that is cut at two standard deviations has 0.8796 of its standard deviation left.
+        std = (patch[0] * patch[1]) ** -0.5 / 0.87962566
+        nn.init.trunc_normal_(self.proj.weight, std=std, a=-2 * std, b=2 * std)
+        if self.proj.bias is not None:
+            nn.init.zeros_(self.proj.bias)
 
     def forward(self, features: Tensor, patch: tuple[int, int], stride: tuple[int, int]) -> Tensor:
         """Project patches.

@@ -49,7 +49,8 @@ class CNN(AudioModel):
             layers += [ConvNorm(n_in, width, stride=2), ConvNorm(width, width, stride=1)]
             n_in = width
         layers.append(ConvNorm(n_in, config.widths[-1], stride=2))
-        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.layers = nn.Sequential(*layers)
+        self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
         self.head = new_head(config.widths[-1], config.n_classes)
 
     def tokens(self, features: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ class ConvAuM(AudioModel):
             ConvNorm(second, third, stride=2),
             Residual(third),
             ConvNorm(third, config.dim, stride=2),
-        ).to(memory_format=torch.channels_last)
+        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
         rows = config.n_mels // STEM_STRIDE
         self.pos_embed = nn.Parameter(torch.empty(1, config.dim, rows, 1))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
@@ -131,9 +131,10 @@ class ConvAuM(AudioModel):
         image = features.transpose(1, 2).unsqueeze(1)
         image = self.stem(image) + self.pos_embed
         rows, columns = image.shape[2:]
-        hidden, residual = image.flatten(2).transpose(1, 2), None
-        for index, layer in enumerate(self.layers):
-            if index:
+        hidden: Tensor = image.flatten(2).transpose(1, 2)
+        residual: Tensor | None = None
+        for layer in self.layers:
+            if residual is not None:
                 hidden, residual = (_swap(part, rows, columns) for part in (hidden, residual))
                 rows, columns = columns, rows
             hidden, residual = layer(hidden, residual)
@@ -155,4 +156,5 @@ class ConvAuM(AudioModel):
 
 def _swap(tokens: Tensor, rows: int, columns: int) -> Tensor:
     """Reorder a map of tokens from row after row to column after column."""
-    return tokens.unflatten(1, (rows, columns)).transpose(1, 2).flatten(1, 2)
+    by_row: Tensor = tokens.unflatten(1, (rows, columns))
+    return by_row.transpose(1, 2).flatten(1, 2)

@@ -30,7 +30,8 @@ def resize_positions(
     prefix, patches = table[:, :n_prefix], table[:, n_prefix:]
     image = patches.transpose(1, 2).unflatten(2, grid)
     image = F.interpolate(image.float(), new_grid, mode="bilinear", antialias=True)
-    return torch.cat([prefix, image.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
+    resized: Tensor = torch.cat([prefix, image.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
+    return resized
 
 
 def resize_patch_kernel(kernel: Tensor, patch: tuple[int, int]) -> Tensor:
@@ -50,7 +51,8 @@ def resize_patch_kernel(kernel: Tensor, patch: tuple[int, int]) -> Tensor:
     if (height, width) == patch:
         return kernel
     matrix = _inverse_resize((height, width), patch).to(kernel.device, kernel.dtype)
-    return (kernel.flatten(2) @ matrix.T).unflatten(2, patch)
+    resized: Tensor = (kernel.flatten(2) @ matrix.T).unflatten(2, patch)
+    return resized
 
 
 @cache
@@ -59,4 +61,5 @@ def _inverse_resize(size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
     n_old = size[0] * size[1]
     basis = torch.eye(n_old, dtype=torch.float64, device="cpu").reshape(n_old, 1, *size)
     resized = F.interpolate(basis, new_size, mode="bilinear").flatten(1)
-    return torch.linalg.pinv(resized, rtol=1e-6)
+    inverse: Tensor = torch.linalg.pinv(resized, rtol=1e-6)
+    return inverse
