@@ -7,7 +7,6 @@ from audiomamba.data.augment import (
     Augment,
     change_speed,
     change_waveform,
-    draw_equalizer,
     draw_masks,
     loud_start,
     mix,
@@ -132,16 +131,3 @@ def test_a_piece_begins_where_something_is_heard():
     heard = [np.abs(wrap(waveform, start, 2_000)).mean() > 0 for start in starts]
     assert np.mean(heard) > 0.9
     assert len(set(starts)) > 100
-
-
-def test_an_equalizer_keeps_to_its_range_and_runs_smoothly():
-    rng = np.random.default_rng(0)
-    courses = np.stack([draw_equalizer(6.0, 64, rng) for _ in range(300)])
-    courses_db = courses * 10 / np.log(10)
-    assert np.abs(courses_db).max() <= 6.0001
-    assert np.abs(courses_db[:, 0]).max() > 5.5
-    assert abs(courses_db.mean()) < 0.5
-    bends = np.abs(np.diff(courses_db, n=2, axis=1)) > 1e-4
-    assert bends.sum(axis=1).min() >= 1
-    assert bends.sum(axis=1).max() <= 8
-    assert not draw_equalizer(0.0, 64, rng).any()

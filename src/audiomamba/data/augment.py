@@ -9,20 +9,10 @@ import soxr
 
 from audiomamba.errors import ConfigError
 
-__all__ = [
-    "Augment",
-    "Masks",
-    "change_speed",
-    "draw_equalizer",
-    "draw_masks",
-    "loud_start",
-    "mix",
-    "wrap",
-]
+__all__ = ["Augment", "Masks", "change_speed", "draw_masks", "loud_start", "mix", "wrap"]
 
 LOUD_SHARE = 0.3
 N_PLACES = 6
-EQUALIZER_POINTS = (3, 7)  # at least and fewer than
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +24,6 @@ class Augment:
         roll: whether a clip begins at a random place and goes on at its start where it ends; if
             only a piece of it is wanted, the place is one where something is heard.
         gain_db: the level is changed by up to this much up or down.
-        equalizer_db: the level of every mel bin is changed by up to this much, along a random
-            course over frequency, as by another microphone or room.
         mixup: probability that a second clip is mixed in.
         mixup_alpha: the first clip's share is drawn from Beta(alpha, alpha): 1 for evenly
             distributed shares, 10 for shares near one half.
@@ -50,14 +38,12 @@ class Augment:
     Raises:
         ConfigError: a setting is out of its range.
 
-    Source: SpecAugment (Park et al. 2019) for the masks; FilterAugment (Nam et al. 2022) for the
-        equalizer; AST and AuM for mixup of waveforms.
+    Source: SpecAugment (Park et al. 2019) for the masks; AST and AuM for mixup of waveforms.
     """
 
     speed: tuple[float, float] = (1.0, 1.0)
     roll: bool = False
     gain_db: float = 0.0
-    equalizer_db: float = 0.0
     mixup: float = 0.0
     mixup_alpha: float = 10.0
     negatives: float = 0.0
@@ -77,7 +63,6 @@ class Augment:
             raise ConfigError(f"mixup_alpha is {self.mixup_alpha}; expected more than 0")
         for name in (
             "gain_db",
-            "equalizer_db",
             "n_mel_masks",
             "mel_mask_bins",
             "n_frame_masks",
@@ -191,26 +176,6 @@ def mix(
     """
     weight, rest = np.float32(share), np.float32(1 - share)
     return weight * first[0] + rest * second[0], weight * first[1] + rest * second[1]
-
-
-def draw_equalizer(equalizer_db: float, n_mels: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw the course of a random equalizer: straight lines between a few random points.
-
-    Args:
-        equalizer_db: greatest change of the level, up or down.
-        n_mels: mel bins.
-        rng: the clip's random numbers.
-
-    Returns:
-        (mels,) float32, what to add to the natural logarithm of a power.
-    """
-    if not equalizer_db:
-        return np.zeros(n_mels, dtype=np.float32)
-    n_points = int(rng.integers(*EQUALIZER_POINTS))
-    places = np.r_[0, np.sort(rng.uniform(0, n_mels - 1, size=n_points - 2)), n_mels - 1]
-    levels_db = rng.uniform(-equalizer_db, equalizer_db, size=n_points)
-    course = np.interp(np.arange(n_mels), places, levels_db) * math.log(10) / 10
-    return course.astype(np.float32)
 
 
 def draw_masks(augment: Augment, shape: tuple[int, int], rng: np.random.Generator) -> Masks:

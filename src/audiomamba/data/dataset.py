@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from audiomamba import audio
 from audiomamba.audio import FrontEnd
-from audiomamba.data.augment import Augment, change_waveform, draw_equalizer, draw_masks, mix
+from audiomamba.data.augment import Augment, change_waveform, draw_masks, mix
 from audiomamba.data.manifest import Clip
 from audiomamba.data.negatives import mirror, synthesize
 from audiomamba.data.sampler import clip_rng
@@ -86,7 +86,6 @@ class Example(NamedTuple):
     Args:
         waveform: (samples,) float32.
         target: (classes,) float32, shares of the labels.
-        equalizer: (mels,) float32, to be added to the log-mel values.
         mel_masks: (masks, 2) int64, ranges of mel bins to hide.
         frame_masks: (masks, 2) int64, ranges of frames to hide.
         clip: place of the clip in the data set, int64.
@@ -94,7 +93,6 @@ class Example(NamedTuple):
 
     waveform: Tensor
     target: Tensor
-    equalizer: Tensor
     mel_masks: Tensor
     frame_masks: Tensor
     clip: Tensor
@@ -134,11 +132,9 @@ class TrainingSet(Dataset[Example]):
         waveform, target = self._sound(clip, rng)
         shape = (self.front_end.n_frames, self.front_end.n_mels)
         masks = draw_masks(self.augment, shape, rng)
-        equalizer = draw_equalizer(self.augment.equalizer_db, self.front_end.n_mels, rng)
         return Example(
             torch.from_numpy(waveform),
             torch.from_numpy(target),
-            torch.from_numpy(equalizer),
             torch.from_numpy(masks.mels),
             torch.from_numpy(masks.frames),
             torch.tensor(clip),

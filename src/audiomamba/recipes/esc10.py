@@ -26,10 +26,9 @@ STARTER = Recipe(
         speed=(0.8, 1.25),
         roll=True,
         gain_db=6.0,
-        equalizer_db=9.0,
         mixup=0.7,
         mixup_alpha=1.0,
-        negatives=0.05,
+        negatives=0.1,
         n_mel_masks=2,
         mel_mask_bins=16,
         n_frame_masks=2,
@@ -55,6 +54,7 @@ CNN_SMALL = replace(
     name="esc10/cnn-small",
     model="cnn_small",
     augment=replace(STARTER.augment, negatives=0.0),
+    epochs=40,
 )
 AUM_TINY = replace(
     STARTER,
@@ -62,9 +62,7 @@ AUM_TINY = replace(
     model="aum_tiny",
     model_changes={"depth": 12, "direction": "fo-bi", "class_token": "middle"},
     training_frames=None,
-    augment=replace(
-        STARTER.augment, equalizer_db=0.0, mixup=0.5, negatives=0.0, frame_mask_frames=64
-    ),
+    augment=replace(STARTER.augment, mixup=0.5, negatives=0.0, frame_mask_frames=64),
     epochs=20,
     evaluate_every=5,
 )

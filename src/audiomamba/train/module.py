@@ -86,7 +86,6 @@ class TrainingModule(pl.LightningModule):
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             front_end = self.recipe.training_front_end(self.front_end)
             features = audio.features(batch.waveform, front_end)
-            features = features + batch.equalizer[:, None] / (2 * (front_end.std or 0.5))
             features = hide(features, batch.mel_masks, batch.frame_masks)
             target = smooth(batch.target, self.recipe.label_smoothing)
         logits = self.model(features).float()
