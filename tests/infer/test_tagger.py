@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 import audiomamba
-from audiomamba import audio, checkpoints
+from audiomamba import audio, checkpoints, models
 from audiomamba.errors import AudioError, ConfigError, UnknownNameError
 from audiomamba.infer import Tagger
 
@@ -126,3 +126,22 @@ def test_whole_numbers_are_an_error(tagger: Tagger) -> None:
 def test_an_unknown_name_is_an_error_that_offers_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean starter"):
         audiomamba.load("startr")
+
+
+def test_a_model_of_any_length_reads_a_short_recording_without_padding() -> None:
+    torch.manual_seed(0)
+    size = {"n_classes": 2, "n_mels": 32, "n_frames": 64, "dim": 16, "stem": (4, 6, 8)}
+    checkpoint = checkpoints.Checkpoint(
+        name="any",
+        model=models.create("conv_aum_tiny", depth=1, **size),
+        front_end=audio.FrontEnd(n_mels=32, n_frames=64),
+        labels=("a", "b"),
+        scores="softmax",
+    )
+    tagger = Tagger(checkpoint)
+    samples = torch.from_numpy(noise(0.3))
+    bare = replace(checkpoint.front_end, n_frames=28)  # 1 + (4800 - 400) // 160
+    with torch.inference_mode():
+        logits = checkpoint.model(audio.features(samples[None], bare))[0]
+
+    torch.testing.assert_close(tagger.scores((samples, RATE)), logits.softmax(-1))

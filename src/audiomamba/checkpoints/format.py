@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as save_tensors
 
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints.state import check_state, read_state
@@ -96,7 +96,7 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
         "notes": dict(checkpoint.notes),
     }
     weights_part = folder / f"{WEIGHTS_FILE}.part"
-    save_file(state, weights_part, metadata={"format": "pt"})
+    weights_part.write_bytes(save_tensors(state, metadata={"format": "pt"}))
     config_part = folder / f"{CONFIG_FILE}.part"
     config_part.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
     weights_part.replace(folder / WEIGHTS_FILE)

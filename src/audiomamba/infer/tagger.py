@@ -1,6 +1,6 @@
 """The tagger: a trained model with its front end and labels, ready for recordings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -87,11 +87,19 @@ class Tagger:
             shortest=front_end.window_samples,
             batch_size=WINDOWS_PER_BATCH,
         ):
-            logits = self._model(audio.features(windows, front_end)).float()
+            logits = self._model(audio.features(windows, self._fitted(windows.shape[1]))).float()
             scores = logits.softmax(-1) if self._scores == "softmax" else logits.sigmoid()
             total += scores.sum(0) * windows.shape[1]
             n_covered += windows.numel()
         return total / n_covered
+
+    def _fitted(self, n_samples: int) -> audio.FrontEnd:
+        """The front end for windows of this length: without padding if the model can do without."""
+        front_end = self.front_end
+        if not self._model.config.any_length:
+            return front_end
+        n_frames = 1 + (n_samples - front_end.window_samples) // front_end.shift_samples
+        return replace(front_end, n_frames=min(n_frames, front_end.n_frames))
 
     def read(self, recording: Audio) -> Tensor:
         """Decode, mix to one channel and resample to the model's rate.

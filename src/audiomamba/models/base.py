@@ -25,6 +25,7 @@ class ModelConfig:
     """
 
     family: ClassVar[str]
+    any_length: ClassVar[bool] = False  # whether a short clip is read as it is, without padding
 
     n_classes: int = 527
     n_mels: int = 128

@@ -25,6 +25,7 @@ class CNNConfig(ModelConfig):
     """
 
     family: ClassVar[str] = "cnn"
+    any_length: ClassVar[bool] = True
 
     widths: tuple[int, int, int, int] = (48, 96, 192, 256)
 

@@ -42,6 +42,7 @@ class ConvAuMConfig(ModelConfig):
     """
 
     family: ClassVar[str] = "conv_aum"
+    any_length: ClassVar[bool] = True
 
     n_frames: int = 512
     stem: tuple[int, int, int] = (24, 48, 96)
