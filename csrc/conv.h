@@ -76,6 +76,48 @@ int conv_forward(const AudiomambaConv& a) {
   return status;
 }
 
+// Rows [first, first + n) of the gradient before the activation, into g.
+template <class Element>
+AUDIOMAMBA_INLINE void conv_gradient_rows(const AudiomambaConvGradient& gradient, const Task& task, const float* taps,
+                                          int64_t first, int64_t n, float* g) {
+  const AudiomambaConv& a = gradient.conv;
+  const Rows<const Element> x = rows_of<const Element>(a.x, task, task.channel);
+  const Rows<const Element> grad_out = rows_of<const Element>(gradient.grad_out, task, task.channel);
+  for (int64_t t = first; t < first + n; t++, g += kBlock) {
+    prefetch_row(x, t - kConvTokens, task.length, task.width);  // stretches come from the end
+    prefetch_row(grad_out, t - kConvTokens, task.length, task.width);
+    for (int v = 0; v < task.vectors; v++) {
+      const int lanes = task.lanes(v), column = v * kLanes;
+      Vec of_y = load_lanes(grad_out[t] + column, lanes);
+      if (a.silu) {
+        const Vec y = filtered<Element>(a, x, taps, t, task.channel + column, column, lanes);
+        const Vec open = sigmoid(y);
+        of_y *= open * (splat(1.0f) + y * (splat(1.0f) - open));  // d silu(y) / dy
+      }
+      store(g + column, of_y);
+    }
+  }
+}
+
+// Add the sum over rows [first, first + n) of g * x, x shifted by each tap, and of g to grad_taps.
+template <class Element>
+AUDIOMAMBA_INLINE void add_tap_gradients(const AudiomambaConv& a, const Task& task, int64_t first, int64_t n,
+                                         const float* g, float* grad_taps) {
+  const Rows<const Element> x = rows_of<const Element>(a.x, task, task.channel);
+  for (int64_t k = 0; k <= a.width; k++, grad_taps += kBlock) {
+    const int64_t before = k < a.width ? a.width - 1 - k : 0;  // k == width is the bias
+    Vec sums[kBlockVectors];
+    for (int v = 0; v < kBlockVectors; v++) sums[v] = load(grad_taps + v * kLanes);
+    for (int64_t i = first < before ? before - first : 0; i < n; i++)
+      for (int v = 0; v < task.vectors; v++) {
+        const int column = v * kLanes;
+        const Vec of_y = load(g + i * kBlock + column);
+        sums[v] += k < a.width ? of_y * load_lanes(x[first + i - before] + column, task.lanes(v)) : of_y;
+      }
+    for (int v = 0; v < kBlockVectors; v++) store(grad_taps + v * kLanes, sums[v]);
+  }
+}
+
 // One task's gradient. `g` holds the gradient before the activation for one stretch and the width - 1 rows after it, so
 // stretches go from the last to the first and hand their first rows on. grad_taps is [tap and bias][kBlock].
 template <class Element>
@@ -83,33 +125,15 @@ AUDIOMAMBA_INLINE void conv_gradient_task(const AudiomambaConvGradient& gradient
                                           float* g, float* grad_taps) {
   const AudiomambaConv& a = gradient.conv;
   const int64_t halo = a.width - 1;
-  const Rows<const Element> x = rows_of<const Element>(a.x, task, task.channel);
-  const Rows<const Element> grad_out = rows_of<const Element>(gradient.grad_out, task, task.channel);
   const Rows<Element> grad_x = rows_of<Element>(gradient.grad_x, task, task.channel);
   memset(g, 0, (kConvTokens + halo) * kBlock * sizeof(float));
   memset(grad_taps, 0, (a.width + 1) * kBlock * sizeof(float));
-  for (int64_t first = (task.length - 1) / kConvTokens * kConvTokens; first >= 0; first -= kConvTokens) {
+  const int64_t stretches = (task.length + kConvTokens - 1) / kConvTokens;
+  for (int64_t first = (stretches - 1) * kConvTokens; first >= 0; first -= kConvTokens) {
     const int64_t n = task.length - first < kConvTokens ? task.length - first : kConvTokens;
     memmove(g + n * kBlock, g, halo * kBlock * sizeof(float));
-    for (int64_t i = 0; i < n; i++) {
-      const int64_t t = first + i;
-      for (int v = 0; v < task.vectors; v++) {
-        const int lanes = task.lanes(v), column = v * kLanes;
-        Vec of_y = load_lanes(grad_out[t] + column, lanes);
-        if (a.silu) {
-          const Vec y = filtered<Element>(a, x, taps, t, task.channel + column, column, lanes);
-          const Vec open = sigmoid(y);
-          of_y *= open * (splat(1.0f) + y * (splat(1.0f) - open));
-        }
-        store(g + i * kBlock + column, of_y);
-        for (int64_t k = t < halo ? halo - t : 0; k < a.width; k++) {
-          float* sum = grad_taps + k * kBlock + column;
-          store(sum, load(sum) + of_y * load_lanes(x[t - halo + k] + column, lanes));
-        }
-        float* sum = grad_taps + a.width * kBlock + column;
-        store(sum, load(sum) + of_y);
-      }
-    }
+    conv_gradient_rows<Element>(gradient, task, taps, first, n, g);
+    add_tap_gradients<Element>(a, task, first, n, g, grad_taps);
     for (int64_t i = 0; i < n; i++)
       for (int v = 0; v < task.vectors; v++) {
         const int column = v * kLanes;
@@ -125,8 +149,8 @@ template <class Element>
 int conv_backward(const AudiomambaConvGradient& gradient) {
   const AudiomambaConv& a = gradient.conv;
   const int64_t blocks = (a.channels + kBlock - 1) / kBlock, part_floats = (a.width + 1) * kBlock;
-  CallMemory parts(a.batch * blocks * part_floats);  // [sample][block][tap and bias][kBlock]
-  if (!parts.data) return kOutOfMemory;
+  if (!call_workspace.reserve(a.batch * blocks * part_floats)) return kOutOfMemory;
+  float* parts = call_workspace.take(a.batch * blocks * part_floats);  // [sample][block][tap and bias][kBlock]
   int status = kDone;
 #pragma omp parallel num_threads(audiomamba_threads()) reduction(max : status)
   {
@@ -140,12 +164,12 @@ int conv_backward(const AudiomambaConvGradient& gradient) {
       if (!ready) continue;
       const Task task = conv_task(a, index / blocks, index % blocks);
       gather_taps(a, task, taps);
-      conv_gradient_task<Element>(gradient, task, taps, g, parts.data + index * part_floats);
+      conv_gradient_task<Element>(gradient, task, taps, g, parts + index * part_floats);
       clear_padding<Element>(gradient.grad_x, task, a.tokens);
     }
 #pragma omp for schedule(static)
     for (int64_t channel = 0; channel < a.channels; channel++) {
-      const float* part = parts.data + channel / kBlock * part_floats + channel % kBlock;
+      const float* part = parts + channel / kBlock * part_floats + channel % kBlock;
       for (int64_t k = 0; k <= a.width; k++) {
         float sum = 0;
         for (int64_t sample = 0; sample < a.batch; sample++)

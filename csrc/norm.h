@@ -74,14 +74,14 @@ template <class Element>
 int norm_backward(const AudiomambaNormGradient& a) {
   constexpr int64_t kRows = 64;  // whose parts of grad_weight are added by one thread
   const int64_t pieces = (a.rows + kRows - 1) / kRows;
-  CallMemory parts(pieces * a.channels);
-  if (!parts.data) return kOutOfMemory;
+  if (!call_workspace.reserve(pieces * a.channels)) return kOutOfMemory;
+  float* parts = call_workspace.take(pieces * a.channels);
 #pragma omp parallel num_threads(audiomamba_threads())
   {
     FlushDenormals flush;
 #pragma omp for schedule(static)
     for (int64_t piece = 0; piece < pieces; piece++) {
-      float* part = parts.data + piece * a.channels;
+      float* part = parts + piece * a.channels;
       memset(part, 0, a.channels * sizeof(float));
       const int64_t last = (piece + 1) * kRows < a.rows ? (piece + 1) * kRows : a.rows;
       for (int64_t row = piece * kRows; row < last; row++) norm_gradient_row<Element>(a, row, part);
@@ -89,7 +89,7 @@ int norm_backward(const AudiomambaNormGradient& a) {
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < a.channels; i++) {
       float sum = 0;
-      for (int64_t piece = 0; piece < pieces; piece++) sum += parts.data[piece * a.channels + i];
+      for (int64_t piece = 0; piece < pieces; piece++) sum += parts[piece * a.channels + i];
       a.grad_weight[i] = sum;
     }
   }

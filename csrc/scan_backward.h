@@ -81,10 +81,13 @@ template <class Element>
 AUDIOMAMBA_INLINE void prepare_gradient(const AudiomambaScanGradient& g, const Task& task, int64_t first, int n,
                                         BackwardMemory& m, int64_t at, bool* care) {
   const AudiomambaScan& a = g.scan;
-  prepare_chunk<Element>(a, task, first, n, m.forward, at, care);
+  const int64_t ahead = -a.chunk_tokens;  // chunks come from the end
+  prepare_chunk<Element>(a, task, first, n, m.forward, at, ahead, care);
   const Rows<const Element> grad_out = rows_of<const Element>(g.grad_out, task, task.channel);
   const Rows<const Element> z = rows_of<const Element>(a.z, task, task.channel);
   for (int i = 0; i < n; i++) {
+    prefetch_row(grad_out, first + i + ahead, task.length, task.width);
+    if (z) prefetch_row(z, first + i + ahead, task.length, task.width);
     for (int v = 0; v < task.vectors; v++) {
       const int lanes = task.lanes(v), column = v * kLanes;
       const int64_t k = (at + i) * kBlock + column;
@@ -214,7 +217,13 @@ AUDIOMAMBA_INLINE void finish_gradient(const AudiomambaScanGradient& g, const Ta
   const Rows<Element> grad_z = rows_of<Element>(g.grad_z, task, task.channel);
   const float scans = a.A_b ? 2.0f : 1.0f;
   for (int i = 0; i < n; i++) {
-    const int64_t row = first + i;
+    const int64_t row = first + i, next = row + kPrefetchRows;
+    if (a.A_b) {  // with one scan, prepare_gradient() has just read these
+      for (const auto& rows : {u, delta, z, grad_out})
+        if (rows) prefetch_row(rows, next, task.length, task.width);
+    }
+    for (const auto& rows : {grad_u, grad_delta, grad_z})
+      if (rows) prefetch_row(rows, next, task.length, task.width);
     for (int v = 0; v < task.vectors; v++) {
       const int lanes = task.lanes(v), column = v * kLanes;
       const int64_t k = (at + i) * kBlock + column, channel = task.channel + column;
@@ -244,7 +253,7 @@ AUDIOMAMBA_INLINE void finish_gradient(const AudiomambaScanGradient& g, const Ta
 }
 
 template <class Element>
-void gradient_task(const AudiomambaScanGradient& g, const Task& task, BackwardMemory& m, Parts& parts, float* part) {
+void gradient_task(const AudiomambaScanGradient& g, const Task& task, BackwardMemory& m, const Parts& parts, float* part) {
   const AudiomambaScan& a = g.scan;
   const int64_t n_chunks = (task.length + a.chunk_tokens - 1) / a.chunk_tokens;
   const int paths = a.A_b ? 2 : 1;
@@ -325,9 +334,8 @@ template <class Element>
 int scan_backward(const AudiomambaScanGradient& g) {
   const AudiomambaScan& a = g.scan;
   const int64_t sample_tasks = a.groups * blocks_per_group(a), slice = Parts::slice_samples(a);
-  CallMemory call_memory(Parts::floats(a));
-  if (!call_memory.data) return kOutOfMemory;
-  Parts parts(a, call_memory.data);
+  if (!call_workspace.reserve(Parts::floats(a))) return kOutOfMemory;
+  const Parts parts(a, call_workspace.take(Parts::floats(a)));
   int status = kDone;
 #pragma omp parallel num_threads(audiomamba_threads()) reduction(max : status)
   {

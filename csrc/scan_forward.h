@@ -47,18 +47,19 @@ AUDIOMAMBA_INLINE Vec step_size(const AudiomambaScan& a, const Element* delta, c
   return a.delta_softplus ? softplus(step) : step;
 }
 
-// Rows [first, first + n) of delta, x and y. Returns whether exp2_product needs care in a vector's lanes.
+// Rows [first, first + n) of delta, x and y. Tells in `care` whether exp2_product needs care in a vector's lanes.
+// `ahead` says where the next rows will be read.
 template <class Element>
 AUDIOMAMBA_INLINE void prepare_chunk(const AudiomambaScan& a, const Task& task, int64_t first, int n,
-                                     ForwardMemory& m, int64_t at, bool* care) {
+                                     ForwardMemory& m, int64_t at, int64_t ahead, bool* care) {
   const Rows<const Element> u = rows_of<const Element>(a.u, task, task.channel);
   const Rows<const Element> delta = rows_of<const Element>(a.delta, task, task.channel);
   const float* bias = a.delta_bias ? a.delta_bias + task.channel : nullptr;
   const float scans = a.A_b ? 2.0f : 1.0f;  // each scan adds D * u
   IntVec exceeds[kBlockVectors] = {};
   for (int i = 0; i < n; i++) {
-    prefetch_row(u, first + i + kPrefetchRows, task.length, task.width);
-    prefetch_row(delta, first + i + kPrefetchRows, task.length, task.width);
+    prefetch_row(u, first + i + ahead, task.length, task.width);
+    prefetch_row(delta, first + i + ahead, task.length, task.width);
     for (int v = 0; v < task.vectors; v++) {
       const int lanes = task.lanes(v), column = v * kLanes;
       const int64_t k = (at + i) * kBlock + column;
@@ -168,7 +169,7 @@ void scan_task(const AudiomambaScan& a, const Task& task, ForwardMemory& m) {
   for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
     const int64_t first = chunk * a.chunk_tokens, at = a.A_b ? first : 0;
     const int n = rows_in(chunk);
-    prepare_chunk<Element>(a, task, first, n, m, at, care);
+    prepare_chunk<Element>(a, task, first, n, m, at, kPrefetchRows, care);
     for (int v = 0; v < task.vectors; v++) care_anywhere[v] |= care[v];
     scan_chunk(a, task, 0, chunk, n, m, at, care);
     if (!a.A_b) finish_chunk<Element>(a, task, first, n, m, at);

@@ -67,18 +67,7 @@ class Workspace {
   int64_t capacity_ = 0, used_ = 0;
 };
 
-thread_local Workspace thread_workspace;
-
-// Memory of one call, shared by its threads.
-class CallMemory {
- public:
-  explicit CallMemory(int64_t n_floats)
-      : data(static_cast<float*>(malloc((n_floats > 0 ? n_floats : 1) * sizeof(float)))) {}
-  ~CallMemory() { free(data); }
-  CallMemory(const CallMemory&) = delete;
-  CallMemory& operator=(const CallMemory&) = delete;
-
-  float* const data;
-};
+thread_local Workspace thread_workspace;  // of each thread of a kernel
+thread_local Workspace call_workspace;    // of the calling thread, shared by the kernel's threads
 
 }  // namespace
