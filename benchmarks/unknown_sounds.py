@@ -2,7 +2,8 @@
 
 Known sounds are the held-out clips of a cross-validation, each scored by the run that did not see
 it. Unknown sounds are the recordings of a folder, scored by the model that ships. The score that
-counts is the highest one of a clip.
+counts is the highest one of a clip. The recordings of the published figures are those that
+unknown_sounds.csv lists, taken out of Debian 12's packages into one folder.
 
     audiomamba train esc10/starter --data ESC-10 --out runs/starter --cv
     python benchmarks/unknown_sounds.py --runs runs/starter --data ESC-10 --unknown unknown-sounds \
