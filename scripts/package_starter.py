@@ -18,6 +18,7 @@ OUT = Path(__file__).parents[1] / "src" / "audiomamba" / "weights" / "starter"
 
 
 def main() -> None:
+    """Save the run's model with half-precision weights and notes on what it can do."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="the run that was trained on all clips")
     parser.add_argument("--folds", type=Path, required=True, help="its recipe's cross-validation")
