@@ -1,5 +1,6 @@
 """The decoders: an open file in, mono blocks out."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,14 @@ if TYPE_CHECKING:
     from av import AudioStream
     from av.container import InputContainer
 
-__all__ = ["Samples", "Stream", "UnfinishedError", "open_stream", "open_with_av"]
+__all__ = [
+    "BrokenStreamError",
+    "Samples",
+    "Stream",
+    "UnfinishedError",
+    "open_stream",
+    "open_with_av",
+]
 
 Samples = NDArray[np.float32]
 
@@ -39,8 +47,12 @@ MEDIA_FORMATS = (
 )
 
 
+class BrokenStreamError(Exception):
+    """The decoder cannot go on; the message is its reason, in words."""
+
+
 class UnfinishedError(Exception):
-    """libsndfile took an mp3 without a frame count for shorter than it is, and stopped early."""
+    """libsndfile stopped early in an mp3, as it may where the file has no frame count."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +80,7 @@ def open_stream(file: BinaryIO, name: str) -> Stream:
         name: what messages call it.
 
     Returns:
-        The stream; reading its blocks may raise UnfinishedError, soundfile.LibsndfileError or
-        AudioError.
+        The stream; reading its blocks may raise BrokenStreamError or UnfinishedError.
 
     Raises:
         AudioError: no decoder knows the file.
@@ -83,7 +94,7 @@ def open_stream(file: BinaryIO, name: str) -> Stream:
     try:
         return _open_with_soundfile(file)
     except soundfile.LibsndfileError as error:
-        reason = error.error_string.rstrip(".").lower()
+        reason = _reason(error)
     file.seek(0)
     try:
         return open_with_av(file, name, "this format")
@@ -108,14 +119,18 @@ def open_with_av(file: BinaryIO, name: str, kind: str) -> Stream:
     if not isinstance(stream, av.AudioStream):
         container.close()
         raise AudioError(f"{name}: has no sound in it")
+    rate_hz: int | None = getattr(stream, "rate", None)  # not there without a decoder for the codec
+    if rate_hz is None:
+        container.close()
+        raise AudioError(f"{name}: its sound is in a codec that cannot be decoded")
     declared_s = None
     if stream.duration is not None and stream.time_base is not None:
         declared_s = float(stream.duration * stream.time_base)
     tolerance_s = 0.5 + 0.01 * (declared_s or 0)
-    return Stream(stream.rate, _av_blocks(container, stream, name), declared_s, tolerance_s)
+    return Stream(rate_hz, _av_blocks(container, stream), declared_s, tolerance_s)
 
 
-def _av_blocks(container: "InputContainer", stream: "AudioStream", name: str) -> Iterator[Samples]:
+def _av_blocks(container: "InputContainer", stream: "AudioStream") -> Iterator[Samples]:
     """Mono blocks until the stream ends."""
     import av
 
@@ -126,16 +141,29 @@ def _av_blocks(container: "InputContainer", stream: "AudioStream", name: str) ->
                 for part in to_float.resample(frame):
                     yield part.to_ndarray().mean(axis=0)
     except (av.FFmpegError, ValueError) as error:
-        raise AudioError(f"{name}: damaged, or changes its format on the way") from error
+        raise BrokenStreamError("invalid data, or another format from here on") from error
 
 
 def _open_with_soundfile(file: BinaryIO) -> Stream:
     """Open a file with libsndfile."""
+    counted = _has_mp3_count(file)
     sound = soundfile.SoundFile(file)
-    is_mp3 = sound.format == "MP3"  # its length is only estimated where it has no frame count
-    declared_s = None if is_mp3 else _declared_s(sound)
-    blocks = _mp3_blocks(sound, file) if is_mp3 else _soundfile_blocks(sound)
-    return Stream(sound.samplerate, blocks, declared_s, tolerance_s=0.1)
+    if sound.format != "MP3":
+        return Stream(sound.samplerate, _soundfile_blocks(sound), _declared_s(sound), 0.1)
+    declared_s = _declared_s(sound) if counted else None
+    return Stream(sound.samplerate, _mp3_blocks(sound, file), declared_s, 0.1)
+
+
+def _has_mp3_count(file: BinaryIO) -> bool:
+    """Whether the first mp3 frame, after tags, tells the number of frames."""
+    head = file.read(10)
+    size = sum(
+        (byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False)
+    )
+    file.seek(10 + size if head.startswith(b"ID3") else 0)
+    frame = file.read(2048)
+    file.seek(0)
+    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
 
 
 def _declared_s(sound: soundfile.SoundFile) -> float:
@@ -153,15 +181,29 @@ def _soundfile_blocks(sound: soundfile.SoundFile) -> Iterator[Samples]:
     n_channels = sound.channels
     block = np.empty((max(1, BLOCK_VALUES // n_channels), n_channels), dtype=np.float32)
     weights = np.full(n_channels, 1 / n_channels, dtype=np.float32)
-    with sound:
-        while len(frames := sound.read(out=block)):
-            yield frames @ weights
+    try:
+        with sound:
+            while len(frames := sound.read(out=block)):
+                yield frames @ weights
+    except soundfile.LibsndfileError as error:
+        raise BrokenStreamError(_reason(error)) from error
 
 
 def _mp3_blocks(sound: soundfile.SoundFile, file: BinaryIO) -> Iterator[Samples]:
-    """Mono blocks; raises UnfinishedError where much of the file was left unread."""
-    yield from _soundfile_blocks(sound)
+    """Mono blocks; raises UnfinishedError on damage or where much of the file was left unread."""
+    try:
+        yield from _soundfile_blocks(sound)
+    except BrokenStreamError as error:
+        raise UnfinishedError from error
     stopped_at = file.tell()
-    size = file.seek(0, 2)
-    if size - stopped_at > max(4096, size // 50):
+    file.seek(max(0, stopped_at - 4096))
+    tag_follows = b"APETAGEX" in file.read(8192)
+    size = file.seek(0, os.SEEK_END)
+    if size - stopped_at > max(4096, size // 50) and not tag_follows:
         raise UnfinishedError
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    """What libsndfile says, to stand inside a sentence."""
+    text: str = error.error_string
+    return text.removeprefix("Error : ").rstrip(".").lower()

@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor
 
-from audiomamba.audio.decode import Samples, Stream, UnfinishedError, open_stream, open_with_av
+from audiomamba.audio.decode import (
+    BrokenStreamError,
+    Samples,
+    Stream,
+    UnfinishedError,
+    open_stream,
+    open_with_av,
+)
 from audiomamba.audio.resample import resample_blocks
 from audiomamba.errors import AudioError, ConfigError
 
@@ -81,7 +87,7 @@ def _decode(file: BinaryIO, name: str, sample_rate: int) -> Tensor:
         return _collect(open_stream(file, name), name, sample_rate)
     except UnfinishedError:
         file.seek(0)
-        stream = open_with_av(file, name, "an mp3 that does not tell its length")
+        stream = open_with_av(file, name, "an mp3 that is damaged or does not tell its length")
         return _collect(stream, name, sample_rate)
 
 
@@ -100,6 +106,7 @@ def _collect(stream: Stream, name: str, sample_rate: int) -> Tensor:
 def _checked(stream: Stream, name: str) -> Iterator[Samples]:
     """Pass the blocks on; raise for samples that are not numbers and for files cut short."""
     n_samples = 0
+    broken = ""
     try:
         for block in stream.blocks:
             if block.size and not np.abs(block).max() <= LARGEST_SAMPLE:
@@ -109,15 +116,13 @@ def _checked(stream: Stream, name: str) -> Iterator[Samples]:
                 )
             n_samples += block.size
             yield block
-    except soundfile.LibsndfileError as error:
-        broken: str | None = error.error_string.rstrip(".").lower()
-    else:
-        broken = None
-    read_s = n_samples / stream.rate_hz
-    declared_s = stream.declared_s
+    except BrokenStreamError as error:
+        broken = f" ({error})"
+    read_s, declared_s = n_samples / stream.rate_hz, stream.declared_s
     if declared_s is not None and read_s < declared_s - stream.tolerance_s:
         raise AudioError(
             f"{name}: damaged or cut short, only {read_s:.2f} s of {declared_s:.2f} s can be read"
+            f"{broken}"
         )
-    if broken is not None:
-        raise AudioError(f"{name}: damaged after {read_s:.2f} s ({broken})")
+    if broken:
+        raise AudioError(f"{name}: damaged after {read_s:.2f} s{broken}")
