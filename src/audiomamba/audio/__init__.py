@@ -1,4 +1,4 @@
-"""Sound in, features out: decoding, resampling and the log-mel front end.
+"""Sound in, features out: decoding, change of rate and the log-mel front end.
 
 Knows no labels and no data sets. The names below are loaded on first use, so that importing this
 package loads neither torch nor a decoder.
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from audiomamba.audio.files import find
     from audiomamba.audio.front_end import FrontEnd
     from audiomamba.audio.io import load
-    from audiomamba.audio.resample import resample
 
 __all__ = [
     "FrontEnd",
@@ -22,7 +21,6 @@ __all__ = [
     "kaldi_fbank",
     "load",
     "normalize",
-    "resample",
 ]
 
 _HOME = {
@@ -33,7 +31,6 @@ _HOME = {
     "kaldi_fbank": "fbank",
     "load": "io",
     "normalize": "fbank",
-    "resample": "resample",
 }
 
 

@@ -46,6 +46,8 @@ MEDIA_FORMATS = (
     "tta,w64,wav"
 )
 
+KNOWN_LENGTHS = ("mov", "matroska", "asf")  # formats whose length is written, not estimated
+
 
 class BrokenStreamError(Exception):
     """The decoder cannot go on; the message is its reason, in words."""
@@ -124,8 +126,8 @@ def open_with_av(file: BinaryIO, name: str, kind: str) -> Stream:
         container.close()
         raise AudioError(f"{name}: its sound is in a codec that cannot be decoded")
     declared_s = None
-    if stream.duration is not None and stream.time_base is not None:
-        declared_s = float(stream.duration * stream.time_base)
+    if container.format.name.startswith(KNOWN_LENGTHS) and container.duration is not None:
+        declared_s = container.duration / av.time_base
     tolerance_s = 0.5 + 0.01 * (declared_s or 0)
     return Stream(rate_hz, _av_blocks(container, stream), declared_s, tolerance_s)
 

@@ -16,6 +16,7 @@ from audiomamba.errors import AudioError, ConfigError
 __all__ = ["features", "fit_frames", "kaldi_fbank", "normalize"]
 
 PRE_EMPHASIS = 0.97
+LOOPED_DEVICES = frozenset({"cpu"})  # one clip at a time stays in the cache, and is faster
 SMALLEST_POWER = torch.finfo(torch.float32).eps
 
 
@@ -41,7 +42,7 @@ def kaldi_fbank(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
     """
     batch = _as_batch(waveforms)
     with torch.autocast(batch.device.type, enabled=False):
-        if batch.device.type == "cpu":  # one clip at a time stays in the cache, and is faster
+        if batch.device.type in LOOPED_DEVICES:
             log_mel = torch.stack([_log_mel(waveform, front_end) for waveform in batch])
         else:
             log_mel = _log_mel(batch, front_end)
