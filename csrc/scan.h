@@ -9,7 +9,7 @@
 // The state of a vector of channels is [state][lane]; the loop over time keeps a group of states in registers.
 #pragma once
 #include "interface.h"
-#include "math.h"
+#include "vector_math.h"
 #include "thread.h"
 #include "vector.h"
 

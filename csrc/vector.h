@@ -6,6 +6,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #define AUDIOMAMBA_INLINE __attribute__((always_inline)) static inline
 
@@ -95,32 +96,25 @@ AUDIOMAMBA_INLINE float sum_of_lanes(Vec v) {
   return total;
 }
 
-// Lane i of the result holds a[i] + a[i ^ Step] where i & Step is 0, and b[i ^ Step] + b[i] where it is not.
-template <int Step>
-AUDIOMAMBA_INLINE Vec fold(Vec a, Vec b) {
-  IntVec kept, crossed;
-  for (int i = 0; i < kLanes; i++) {
-    int source = (i & Step) ? kLanes : 0;
-    kept[i] = source + i;
-    crossed[i] = source + (i ^ Step);
-  }
+// Lanes of a, numbered from 0, and of b, numbered from kLanes.
 #if defined(__clang__)
-  Vec x, y;
-  for (int i = 0; i < kLanes; i++) {
-    x[i] = kept[i] < kLanes ? a[kept[i]] : b[kept[i] - kLanes];
-    y[i] = crossed[i] < kLanes ? a[crossed[i]] : b[crossed[i] - kLanes];
-  }
-  return x + y;
+#define AUDIOMAMBA_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-  return __builtin_shuffle(a, b, kept) + __builtin_shuffle(a, b, crossed);
+#define AUDIOMAMBA_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, IntVec{__VA_ARGS__})
 #endif
+
+// Lane i of the result holds a[i] + a[i ^ Step] where i & Step is 0, and b[i] + b[i ^ Step] where it is not.
+template <int Step, int... Lane>
+AUDIOMAMBA_INLINE Vec fold(Vec a, Vec b, std::integer_sequence<int, Lane...>) {
+  return AUDIOMAMBA_SHUFFLE(a, b, ((Lane & Step) ? kLanes + Lane : Lane)...) +
+         AUDIOMAMBA_SHUFFLE(a, b, ((Lane & Step) ? kLanes + (Lane ^ Step) : (Lane ^ Step))...);
 }
 
 template <int Count, int Step>
 AUDIOMAMBA_INLINE void fold_all(Vec* v) {
   if constexpr (Step < kLanes) {
     constexpr int kLeft = Count > 1 ? Count / 2 : 1;
-    for (int i = 0; i < kLeft; i++) v[i] = fold<Step>(v[2 * i], v[Count > 1 ? 2 * i + 1 : 0]);
+    for (int i = 0; i < kLeft; i++) v[i] = fold<Step>(v[2 * i], v[Count > 1 ? 2 * i + 1 : 0], std::make_integer_sequence<int, kLanes>{});
     fold_all<kLeft, Step * 2>(v);
   }
 }

@@ -1,4 +1,4 @@
-"""Fit the polynomials of csrc/math.h and measure them in float32.
+"""Fit the polynomials of csrc/vector_math.h and measure them in float32.
 
 Prints the coefficients, lowest power first, and the largest relative errors on a dense grid.
 
