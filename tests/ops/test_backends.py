@@ -67,7 +67,8 @@ def test_explains_every_op_and_backend() -> None:
 def test_without_the_library_the_reference_runs_and_the_reason_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(native, "LIBRARY", tmp_path / "_kernels.so")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(native, "LIBRARY", "kernels_that_are_not_there")
     native._load.cache_clear()
     try:
         assert available_backends() == ("reference",)
@@ -75,7 +76,8 @@ def test_without_the_library_the_reference_runs_and_the_reason_is_told(
         with pytest.raises(BackendError, match="compiled library is missing"):
             causal_conv1d(X, WEIGHT, backend="cpu")
         assert not explain_backends()[-1].available
-        (tmp_path / "_kernels.so").write_bytes(b"not a library")
+        (tmp_path / "kernels_of_nothing.so").write_bytes(b"not a library")
+        monkeypatch.setattr(native, "LIBRARY", "kernels_of_nothing")
         native._load.cache_clear()
         assert "does not load" in explain_backends()[-1].reason
     finally:

@@ -7,7 +7,7 @@ only one in the process. Here are also the parts of the C interface that all ops
 
 import ctypes
 from functools import cache
-from pathlib import Path
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -28,7 +28,9 @@ __all__ = [
     "use_instruction_set",
 ]
 
-LIBRARY = Path(__file__).with_name("_kernels.so")
+LIBRARY = (
+    "audiomamba.ops._kernels"  # not a Python module, but found as one, editable installs included
+)
 INTERFACE_VERSION = 1
 OUT_OF_MEMORY = 1
 ELEMENTS = {torch.float32: 0, torch.bfloat16: 1}
@@ -138,10 +140,11 @@ def call(kernel: str, arguments: ctypes.Structure) -> None:
 
 @cache
 def _load() -> ctypes.CDLL | str:
-    if not LIBRARY.is_file():
+    found = find_spec(LIBRARY)
+    if found is None or found.origin is None:
         return "the compiled library is missing; install audiomamba where a C++ compiler is found"
     try:
-        lib = ctypes.CDLL(str(LIBRARY))
+        lib = ctypes.CDLL(found.origin)
     except OSError as error:
         return f"the compiled library does not load ({error}); reinstall audiomamba"
     if lib.audiomamba_interface_version() != INTERFACE_VERSION:
