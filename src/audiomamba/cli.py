@@ -150,6 +150,7 @@ def tag(
             help="Also draw spectrograms with their tags: .png, .svg or .pdf.",
         ),
     ] = None,
+    threads: Threads = None,
 ) -> None:
     """Say what is heard in recordings.
 
@@ -159,9 +160,13 @@ def tag(
     """
     if as_json and as_csv:
         raise ConfigError("--json and --csv were both given; expected one of them")
+    import torch
+
     from audiomamba import infer
     from audiomamba.infer.picture import check, draw
 
+    if threads is not None:
+        torch.set_num_threads(threads)
     tagger = infer.load(model)
     files, n_failed = _find(recordings)
     if picture is not None:
