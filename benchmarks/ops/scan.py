@@ -62,16 +62,18 @@ def sides(given: dict[str, Tensor], gradient: bool) -> dict[str, Callable[[], No
     }
 
 
-def medians(calls: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+def medians(
+    calls: dict[str, Callable[[], None]], rounds: int, clock: Callable[[], float]
+) -> dict[str, float]:
     """Median seconds of each side, the sides taking turns."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
     for _ in range(rounds):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = clock()
             call()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
@@ -82,13 +84,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--instruction-set", choices=native.instruction_sets())
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="of the process, for one thread on a busy machine"
+    )
     parser.add_argument("--no-reference", action="store_true", help="leave the slow side out")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.instruction_set:
         native.use_instruction_set(arguments.instruction_set)
     name = native.instruction_set()
-    print(f"# {name}, {arguments.threads} threads, {arguments.dtype}, {STATES} states")
+    clock, kind = time.perf_counter, "wall time"
+    if arguments.cpu_time:
+        clock, kind = time.process_time, "CPU time"
+    print(f"# {name}, {arguments.threads} threads, {arguments.dtype}, {STATES} states, {kind}")
     print("shape,pass,side,median_ms,ratio")
     for shape in arguments.shape or SHAPES:
         given = inputs(*map(int, shape.split("x")), dtype=getattr(torch, arguments.dtype))
@@ -96,7 +104,7 @@ def main() -> None:
             calls = sides(given, gradient)
             if arguments.no_reference:
                 calls = {k: call for k, call in calls.items() if k.startswith("cpu")}
-            result = medians(calls, arguments.rounds)
+            result = medians(calls, arguments.rounds, clock)
             first = next(iter(result.values()))
             for side, seconds in result.items():
                 print(f'{shape},{name},"{side}",{seconds * 1e3:.2f},{seconds / first:.2f}')

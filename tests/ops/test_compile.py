@@ -79,6 +79,7 @@ def test_compiles_into_one_graph(block: Block) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own code
 def test_compiles_with_inductor(block: Block) -> None:
     hidden = torch.randn(2, 70, DIM)
     compiled = torch.compile(block, fullgraph=True)
@@ -87,8 +88,6 @@ def test_compiles_with_inductor(block: Block) -> None:
     )
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_exports_with_dynamic_batch_and_tokens(block: Block) -> None:
     dims = {0: torch.export.Dim("batch", max=64), 1: torch.export.Dim("tokens", min=2, max=9000)}
     program = torch.export.export(block, (torch.randn(2, 21, DIM),), dynamic_shapes=(dims,))
@@ -128,7 +127,6 @@ def scan_arguments(**changes: Tensor | None) -> tuple[Tensor | None, ...]:
     )
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("save", [False, True])
 @pytest.mark.parametrize(
     "changes",
@@ -144,7 +142,6 @@ def test_scan_passes_opcheck(save: bool, changes: dict[str, Tensor | None]) -> N
     torch.library.opcheck(scan_cpu._scan, (*scan_arguments(**changes), *flags))
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_conv_and_norm_pass_opcheck() -> None:
     x = torch.randn(2, 9, 6, requires_grad=True)
     weight = torch.randn(6, 4, requires_grad=True)
