@@ -20,7 +20,7 @@ def list_models() -> str:
         "Shipped with weights: audiomamba tag --model NAME",
         _indented(columns(_shipped(), "<>>><")),
         "Released by the authors of AuM: get the file, then audiomamba convert FILE OUT",
-        *sorted({f"  from {it.address}, {it.license}" for it in checkpoints.RELEASED}),
+        *sorted({f"  from {it.address}, code under {it.license}" for it in checkpoints.RELEASED}),
         _indented(columns(_released(), "<<<<>")),
         "To be trained: audiomamba train RECIPE, or in Python models.create(NAME)",
         _indented(columns(_untrained(), "<>>>")),
@@ -54,7 +54,7 @@ def describe_model(name_or_folder: str) -> str:
     }
     parts = (
         columns(_texts(facts | dict(found.notes)), "<<"),
-        "\nmodel",
+        "model",
         _indented(columns(_texts(asdict(found.model.config)), "<<")),
         "front end",
         _indented(columns(_texts(asdict(found.front_end)), "<<")),
