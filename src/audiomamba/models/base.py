@@ -1,6 +1,7 @@
 """What every model of the zoo has in common: a frozen config and four methods."""
 
 import types
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
@@ -12,7 +13,7 @@ __all__ = ["AudioModel", "ModelConfig", "check_fields"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(ABC):
     """The fields that every model has; each system adds its own.
 
     Args:
@@ -34,13 +35,13 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @abstractmethod
     def build(self) -> "AudioModel":
         """Make the model, with fresh weights.
 
         Returns:
             The model, in training mode.
         """
-        raise NotImplementedError
 
     def changed(self, **changes: Any) -> Self:
         """Copy the config with some fields changed.
@@ -62,7 +63,7 @@ class ModelConfig:
         return replace(self, **changes)
 
 
-class AudioModel(nn.Module):
+class AudioModel(nn.Module, ABC):
     """A model from features to class logits: an encoder and a linear head.
 
     Args:
@@ -75,6 +76,7 @@ class AudioModel(nn.Module):
         super().__init__()
         self.config = config
 
+    @abstractmethod
     def tokens(self, features: Tensor) -> Tensor:
         """Encode features as a sequence of tokens.
 
@@ -85,8 +87,8 @@ class AudioModel(nn.Module):
             (batch, tokens, dim), after the last norm, in the order in which the last block had
             them.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def embed(self, features: Tensor) -> Tensor:
         """Encode features as one vector per clip, the head's input.
 
@@ -96,7 +98,6 @@ class AudioModel(nn.Module):
         Returns:
             (batch, dim).
         """
-        raise NotImplementedError
 
     def forward(self, features: Tensor) -> Tensor:
         """Score features for each class.
