@@ -24,7 +24,8 @@ MAY_USE = {
     "train": {"errors", "audio", "checkpoints", "data", "metrics", "models", "ops", "recipes"},
     "infer": {"errors", "audio", "checkpoints"},
     "doctor": {"", "errors", "ops"},
-    "listing": {"checkpoints", "models"},
+    "terminal": {"errors"},
+    "listing": {"checkpoints", "models", "terminal"},
     "cli": {
         "",
         "audio",
@@ -35,6 +36,7 @@ MAY_USE = {
         "infer",
         "listing",
         "recipes",
+        "terminal",
         "train",
     },
     "__main__": {"cli"},

@@ -7,10 +7,10 @@ Exit codes: 0 done, 1 an input failed (named on stderr, the rest done), 2 the ca
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -24,6 +24,7 @@ from audiomamba.errors import (
     DataError,
     MissingDependencyError,
 )
+from audiomamba.terminal import columns, complain, number, output, progress_bar
 
 if TYPE_CHECKING:
     from audiomamba.infer import Tagger
@@ -42,7 +43,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except AudioMambaError as error:
-            _complain(error)
+            complain(error)
             raise typer.Exit(_exit_code(error)) from None
 
 
@@ -175,10 +176,10 @@ def tag(
         top = DEFAULT_TOP
     writer = _writer(files, tagger, as_json=as_json, as_csv=as_csv)
     tagged: list[infer.Tagged] = []
-    with _output(out) as stream, _progress("tagging", len(files)) as advance:
+    with output(out) as stream, progress_bar("tagging", len(files)) as advance:
         for result in infer.tag_files(tagger, files, top=top, threshold=threshold):
             if isinstance(result, infer.Failed):
-                _complain(result.error)
+                complain(result.error)
                 n_failed += 1
             else:
                 stream.write("" if tagged else writer.header())
@@ -307,9 +308,10 @@ def train(
     """
     if sum((fold is not None, cv, all_clips)) > 1:
         raise ConfigError("more than one of --fold, --cv and --all was given; expected one")
+    if find_spec("lightning") is None:
+        raise MissingDependencyError("lightning", "train", "training")
     from audiomamba import recipes
     from audiomamba import train as training
-    from audiomamba.listing import columns
 
     chosen = recipes.override(recipes.get(recipe), changes or [])
     progress = sys.stderr.isatty()
@@ -327,7 +329,7 @@ def train(
         n_threads=threads,
         progress=progress,
     )
-    rows = [(name.replace("_", " "), _number(value)) for name, value in result.metrics.items()]
+    rows = [(name.replace("_", " "), number(value)) for name, value in result.metrics.items()]
     typer.echo(columns(rows, "<>"), nl=False)
     typer.echo(f"The model is in {result.folder / 'last'}: {result.seconds:.0f} s of training.")
 
@@ -365,7 +367,6 @@ def evaluate(
     Needs the extra audiomamba[train].
     """
     from audiomamba import train as training
-    from audiomamba.listing import columns
 
     found = training.evaluate(run, data, split=split, n_threads=threads)
     if as_json:
@@ -373,13 +374,13 @@ def evaluate(
         return
     scores = found.metrics
     names = ("n_clips", "accuracy", "mean_average_precision", "mean_auc", "d_prime")
-    rows = [(name.replace("_", " "), _number(getattr(scores, name))) for name in names]
+    rows = [(name.replace("_", " "), number(getattr(scores, name))) for name in names]
     typer.echo(f"{found.model} on {found.split or 'all clips'} of {found.data}\n")
     typer.echo(columns(rows, "<>"))
     classes: list[tuple[str, ...]] = [("class", "clips", "AP", "AUC", "recall")]
     for one in scores.classes:
         figures = (one.n_clips, one.average_precision, one.auc, one.recall)
-        classes.append((one.label, *map(_number, figures)))
+        classes.append((one.label, *map(number, figures)))
     typer.echo(columns(classes, "<>>>>"), nl=False)
 
 
@@ -407,11 +408,6 @@ def _exit_code(error: AudioMambaError) -> int:
     return 2 if wrong_call else 1
 
 
-def _complain(error: AudioMambaError) -> None:
-    """Print one line on stderr."""
-    typer.echo(f"audiomamba: {' '.join(str(error).split())}", err=True)
-
-
 def _find(recordings: Iterable[Path]) -> tuple[list[Path], int]:
     """The files to tag, and how many arguments led to none."""
     from audiomamba import audio
@@ -422,7 +418,7 @@ def _find(recordings: Iterable[Path]) -> tuple[list[Path], int]:
         try:
             files += audio.find([path])
         except AudioError as error:
-            _complain(error)
+            complain(error)
             n_failed += 1
     return files, n_failed
 
@@ -438,41 +434,6 @@ def _writer(files: list[Path], tagger: "Tagger", *, as_json: bool, as_csv: bool)
     return write.TableWriter([str(file) for file in files], tagger.labels)
 
 
-@contextmanager
-def _output(out: Path | None) -> Iterator[IO[str]]:
-    """Stdout, or a file that is written as the results come."""
-    if out is None:
-        yield sys.stdout
-        return
-    try:
-        file = out.open("w", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise ConfigError(f"{out} cannot be written: {error.strerror}") from error
-    with file:
-        yield file
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr if that is a terminal and there is something to wait for."""
-    if total < 2 or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    with Progress(
-        *Progress.get_default_columns()[:2],
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),
-    ) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
-
-
 def _labels(table: Path) -> list[str]:
     """The class names in a CSV file."""
     from audiomamba.data.corpora.table import read_table
@@ -482,16 +443,3 @@ def _labels(table: Path) -> list[str]:
         if rows and column in rows[0]:
             return [row[column] for row in rows]
     raise DataError(f"{table}: no column label or display_name with names of classes")
-
-
-def _number(value: float | None) -> str:
-    """A number as it is shown: whole ones whole, others with three decimals."""
-    if value is None:
-        return "-"
-    return (
-        str(value)
-        if isinstance(value, int)
-        else f"{value:.3g}"
-        if value < 0.001
-        else f"{value:.3f}"
-    )

@@ -1,13 +1,13 @@
 """The models as text: the list of all, and what is known of one."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 import torch
 
 from audiomamba import checkpoints, models
+from audiomamba.terminal import columns
 
-__all__ = ["columns", "describe_model", "list_models"]
+__all__ = ["describe_model", "list_models"]
 
 
 def list_models() -> str:
@@ -60,27 +60,6 @@ def describe_model(name_or_folder: str) -> str:
         _indented(columns(_texts(asdict(found.front_end)), "<<")),
     )
     return "\n".join(parts)
-
-
-def columns(rows: Iterable[Sequence[str]], align: str) -> str:
-    """Align the columns of a table.
-
-    Args:
-        rows: the cells, equally many in each row.
-        align: "<" for left or ">" for right, one per column.
-
-    Returns:
-        One line per row, each ended by a newline.
-    """
-    table = list(rows)
-    widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
-    lines = (
-        "  ".join(
-            f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True)
-        ).rstrip()
-        for row in table
-    )
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _shipped() -> list[tuple[str, ...]]:
