@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 an input failed (named on stderr, the rest done), 2 the ca
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -232,7 +233,7 @@ def convert(
         ),
     ] = None,
 ) -> None:
-    """Turn weights that the authors of AuM released into a folder that `tag --model` takes.
+    """Turn weights as their authors released them into a folder that `tag --model` takes.
 
     The file is read as data: a file that would run code is refused. The model's settings are read
     off the tensors, and every tensor is accounted for.
@@ -240,12 +241,15 @@ def convert(
     from audiomamba import checkpoints
 
     report = checkpoints.convert(file, out, labels=None if labels is None else _labels(labels))
-    config = report.config
     typer.echo(
-        f"{report.folder}: {report.origin}, dim {config.dim}, {config.depth} layers, "
-        f"{config.direction}, {config.n_classes} classes ({report.corpus or 'unknown corpus'}), "
-        f"{report.n_parameters / 1e6:.2f} M parameters in {report.n_tensors} tensors"
+        f"{report.folder}: {report.origin}, {report.config.n_classes} classes "
+        f"({report.corpus or 'unknown corpus'}), {report.n_parameters / 1e6:.2f} M parameters; "
+        f"{report.n_tensors} tensors, {len(report.unused)} of them of no use here"
     )
+    settings = [(name, str(value)) for name, value in asdict(report.config).items()]
+    typer.echo(columns(settings, "<<"), nl=False)
+    for key in report.unused:
+        typer.echo(f"left out: {key}")
 
 
 @app.command(

@@ -47,18 +47,18 @@ def describe_model(name_or_folder: str) -> str:
         "name": found.name,
         "folder": folder,
         "parameters": _size(found.model),
-        "window": f"{found.front_end.clip_s:.2f} s",
+        "window": f"{found.front_end.clip_s:.2f} s" if found.front_end else "images",
         "scores": found.scores,
         "license": found.license,
         "labels": ", ".join(found.labels),
     }
-    parts = (
+    parts = [
         columns(_texts(facts | dict(found.notes)), "<<"),
         "model",
         _indented(columns(_texts(asdict(found.model.config)), "<<")),
-        "front end",
-        _indented(columns(_texts(asdict(found.front_end)), "<<")),
-    )
+    ]
+    if found.front_end:
+        parts += ["front end", _indented(columns(_texts(asdict(found.front_end)), "<<"))]
     return "\n".join(parts)
 
 
@@ -66,7 +66,8 @@ def _shipped() -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("name", "parameters", "window", "labels", "license")]
     for name in checkpoints.packaged():
         found = checkpoints.load(checkpoints.find(name))
-        window, n_labels = f"{found.front_end.clip_s:.1f} s", str(len(found.labels))
+        window = f"{found.front_end.clip_s:.1f} s" if found.front_end else "images"
+        n_labels = str(len(found.labels))
         rows.append((name, _size(found.model), window, n_labels, found.license))
     return rows
 

@@ -59,7 +59,7 @@ def test_settings_are_read_off_the_shapes(tmp_path):
         (lambda s: s.pop("layers.1.norm.weight"), r"layers\.1\.norm\.weight is missing"),
         (lambda s: s.update(oops=torch.zeros(1)), "oops is unknown"),
         (lambda s: s.update({"head.bias": torch.zeros(2)}), r"head\.bias is \(2,\)"),
-        (lambda s: s.pop("head.weight"), r"tensor 'head\.weight' is missing"),
+        (lambda s: s.pop("head.weight"), r"most like AuM, but head\.weight is missing"),
         (lambda s: s.pop("layers.0.mixer.A_log"), "not the weights of a known model"),
     ],
 )

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save as save_tensors
 
 from audiomamba.audio import FrontEnd
-from audiomamba.checkpoints.state import check_state, read_state
+from audiomamba.checkpoints.state import build, read_state
 from audiomamba.errors import CheckpointError, ConfigError, UnknownNameError
 from audiomamba.models import FAMILIES, AudioModel
 
@@ -37,7 +37,7 @@ class Checkpoint:
     Args:
         name: what to call it.
         model: the model.
-        front_end: how its input is made.
+        front_end: how its input is made; None for a model of images.
         labels: one name per class, in the order of the logits.
         scores: how logits become scores: "sigmoid" for independent labels, "softmax" for exactly
             one.
@@ -50,7 +50,7 @@ class Checkpoint:
 
     name: str
     model: AudioModel
-    front_end: FrontEnd
+    front_end: FrontEnd | None
     labels: tuple[str, ...]
     scores: Literal["sigmoid", "softmax"]
     license: str = "unknown"
@@ -62,6 +62,8 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.name}: {len(self.labels)} labels for {config.n_classes} classes"
             )
+        if self.front_end is None:
+            return
         if (self.front_end.n_mels, self.front_end.n_frames) != (config.n_mels, config.n_frames):
             raise CheckpointError(
                 f"{self.name}: the front end makes {self.front_end.n_mels} mel bands and "
@@ -89,7 +91,7 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
         "name": checkpoint.name,
         "family": checkpoint.model.config.family,
         "model": asdict(checkpoint.model.config),
-        "front_end": asdict(checkpoint.front_end),
+        "front_end": checkpoint.front_end and asdict(checkpoint.front_end),
         "labels": list(checkpoint.labels),
         "scores": checkpoint.scores,
         "license": checkpoint.license,
@@ -127,7 +129,7 @@ def load(folder: str | Path) -> Checkpoint:
         if config["family"] not in FAMILIES:
             raise UnknownNameError("model family", config["family"], FAMILIES)
         settings = _from_dict(FAMILIES[config["family"]], config["model"])
-        front_end = _from_dict(FrontEnd, config["front_end"])
+        front_end = config["front_end"] and _from_dict(FrontEnd, config["front_end"])
         labels, scores = tuple(map(str, config["labels"])), config["scores"]
         about = {key: config[key] for key in ("name", "license", "notes")}
     except (KeyError, TypeError, ConfigError) as error:
@@ -138,15 +140,8 @@ def load(folder: str | Path) -> Checkpoint:
             f"{folder / CONFIG_FILE}: scores is {scores!r}; expected 'sigmoid' or 'softmax'"
         )
     weights = folder / WEIGHTS_FILE
-    state = read_state(weights)
-    with torch.device("meta"):
-        model = settings.build()
-    check_state(model, state, str(weights))
-    model = model.to_empty(device="cpu")
-    model.load_state_dict(state)
-    return Checkpoint(
-        model=model.eval(), front_end=front_end, labels=labels, scores=scores, **about
-    )
+    model = build(settings, read_state(weights), str(weights))
+    return Checkpoint(model=model, front_end=front_end, labels=labels, scores=scores, **about)
 
 
 def packaged() -> list[str]:

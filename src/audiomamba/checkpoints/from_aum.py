@@ -7,32 +7,20 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from audiomamba.checkpoints.state import State, check_state
+from audiomamba.audio import FrontEnd
+from audiomamba.checkpoints.origin import Origin
+from audiomamba.checkpoints.state import State, build
 from audiomamba.errors import CheckpointError
-from audiomamba.models import AuM, AuMConfig, SSMConfig
+from audiomamba.models import AudioModel, AuMConfig, SSMConfig
 
-__all__ = ["RENAMED", "build_aum", "config_of", "is_aum", "rename"]
+__all__ = ["ORIGIN", "RENAMED", "build_aum", "config_of", "rename"]
 
 RENAMED: dict[str, str] = {"pos_embed.pos_embed": "pos_embed"}
 
 _LAYER = re.compile(r"layers\.(\d+)\.")
 _MIXER = "layers.0.mixer."
-
-
-def is_aum(state: Mapping[str, Tensor]) -> bool:
-    """Whether tensors look like AuM's: Mamba layers, and patches of one channel.
-
-    Args:
-        state: tensors by key.
-
-    Returns:
-        True if they do.
-    """
-    patches = state.get("patch_embed.proj.weight")
-    return _MIXER + "A_log" in state and patches is not None and patches.shape[1] == 1
 
 
 def rename(state: Mapping[str, Tensor]) -> State:
@@ -84,7 +72,7 @@ def config_of(state: Mapping[str, Tensor], **known: Any) -> AuMConfig:
     return AuMConfig(patch=patch, ssm=ssm, **fields)
 
 
-def build_aum(state: Mapping[str, Tensor], source: str, **known: Any) -> AuM:
+def build_aum(state: Mapping[str, Tensor], source: str, **known: Any) -> AudioModel:
     """Make an AuM from its released tensors, every one of them used.
 
     Args:
@@ -98,14 +86,7 @@ def build_aum(state: Mapping[str, Tensor], source: str, **known: Any) -> AuM:
     Raises:
         CheckpointError: a tensor is missing or unknown, or has another shape than the rest says.
     """
-    config = config_of(state, **known)
-    native = rename(state)
-    with torch.device("meta"):
-        model = config.build()
-    check_state(model, native, source)
-    model = model.to_empty(device="cpu")
-    model.load_state_dict(native)
-    return model.eval()
+    return build(config_of(state, **known), rename(state), source)
 
 
 def _ssm_of(state: Mapping[str, Tensor]) -> SSMConfig:
@@ -128,3 +109,18 @@ def _class_token_of(state: Mapping[str, Tensor]) -> str:
     if "cls_token_head" in state:
         return "double"
     return "middle" if "cls_token" in state else "none"
+
+
+ORIGIN = Origin(
+    name="AuM",
+    license="BSD-3-Clause",
+    marks=(
+        "head.weight",
+        "layers.0.mixer.A_log",
+        "norm_f.weight",
+        "patch_embed.proj.weight",
+    ),
+    fits=lambda state: state["patch_embed.proj.weight"].shape[1] == 1,
+    build=build_aum,
+    front_end=FrontEnd(),
+)

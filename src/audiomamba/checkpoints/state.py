@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from audiomamba.errors import CheckpointError
+from audiomamba.models import AudioModel, ModelConfig
 
-__all__ = ["State", "check_state", "read_state"]
+__all__ = ["State", "build", "check_state", "read_state"]
 
 State = dict[str, Tensor]
 
@@ -73,6 +74,28 @@ def _read_pickle(path: Path) -> Any:
         raise CheckpointError(
             f"{path}: damaged, or not written by torch.save ({reason})"
         ) from error
+
+
+def build(config: ModelConfig, state: Mapping[str, Tensor], source: str) -> AudioModel:
+    """Make a model and fill it with tensors, every one of them used.
+
+    Args:
+        config: the model's settings.
+        state: tensors by the model's own keys.
+        source: what to call the tensors in messages.
+
+    Returns:
+        The model, on the CPU, in float32 and evaluation mode.
+
+    Raises:
+        CheckpointError: a key is missing or unknown, or a shape differs.
+    """
+    with torch.device("meta"):
+        model = config.build()
+    check_state(model, state, source)
+    model = model.to_empty(device="cpu")
+    model.load_state_dict(state)
+    return model.eval()
 
 
 def check_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -35,9 +35,14 @@ class Tagger:
 
     Args:
         checkpoint: the model with its front end and labels; the model is put in evaluation mode.
+
+    Raises:
+        ConfigError: the model reads images.
     """
 
     def __init__(self, checkpoint: checkpoints.Checkpoint) -> None:
+        if checkpoint.front_end is None:
+            raise ConfigError(f"{checkpoint.name} is a model of images; expected one of sound")
         self.name = checkpoint.name
         self.labels = checkpoint.labels
         self.front_end = checkpoint.front_end

@@ -1,15 +1,39 @@
-"""What every model of the zoo has in common: a frozen config and four methods."""
+"""What every model of the zoo has in common: a frozen config and four methods.
+
+Models of sound read features (batch, frames, mels). Some systems come from vision and read images
+as well: their config has a field n_channels, 1 for sound and 3 for images (batch, 3, height,
+width), and n_mels and n_frames are then the height and the width.
+"""
 
 import types
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Self,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from torch import Tensor, nn
 
 from audiomamba.errors import ConfigError, UnknownNameError
 
-__all__ = ["AudioModel", "ModelConfig", "check_fields"]
+__all__ = [
+    "AudioModel",
+    "FeatureMap",
+    "HierarchicalModel",
+    "ModelConfig",
+    "as_map",
+    "check_features",
+    "check_fields",
+    "new_head",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +94,7 @@ class AudioModel(nn.Module, ABC):
         config: the model's settings; kept as `self.config`.
     """
 
-    head: nn.Linear
+    head: nn.Module  # a linear layer, unless the model says otherwise
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -117,9 +141,38 @@ class AudioModel(nn.Module, ABC):
         Args:
             n_classes: outputs of the new head.
         """
+        if not isinstance(self.head, nn.Linear):
+            raise NotImplementedError(f"{type(self).__name__} makes its head itself")
         self.config = self.config.changed(n_classes=n_classes)
         old = self.head.weight
         self.head = new_head(old.shape[1], n_classes).to(old.device, old.dtype)
+
+
+class FeatureMap(NamedTuple):
+    """What one stage of a hierarchical model gives.
+
+    Args:
+        map: (batch, channels, rows, columns), rows of frequency, columns of time.
+        stride: rows and columns of the model's input per row and column of the map.
+    """
+
+    map: Tensor
+    stride: int
+
+
+class HierarchicalModel(AudioModel):
+    """A model whose stages give maps of falling size, as heads for dense tasks read them."""
+
+    @abstractmethod
+    def forward_intermediates(self, features: Tensor) -> list[FeatureMap]:
+        """Encode features as one map per stage.
+
+        Args:
+            features: (batch, frames, mels), or an image.
+
+        Returns:
+            The stages' outputs, the largest map first.
+        """
 
 
 def new_head(dim: int, n_classes: int) -> nn.Linear:
@@ -128,6 +181,32 @@ def new_head(dim: int, n_classes: int) -> nn.Linear:
     nn.init.trunc_normal_(head.weight, std=0.02)
     nn.init.zeros_(head.bias)
     return head
+
+
+def as_map(features: Tensor, n_channels: int, n_mels: int) -> Tensor:
+    """Lay out a model's input as a map: frequency along rows, time along columns.
+
+    Args:
+        features: (batch, frames, mels) if n_channels is 1, else images (batch, n_channels, height,
+            width).
+        n_channels: channels of the model's input.
+        n_mels: mel bands that it takes.
+
+    Returns:
+        (batch, n_channels, mels or height, frames or width).
+
+    Raises:
+        ConfigError: the features have another number of channels or mel bands.
+    """
+    if n_channels == 1:
+        check_features(features, n_mels)
+        return features.transpose(1, 2).unsqueeze(1)
+    if features.ndim != 4 or features.shape[1] != n_channels:
+        raise ConfigError(
+            f"images have shape {tuple(features.shape)}; "
+            f"expected (batch, {n_channels}, height, width)"
+        )
+    return features
 
 
 def check_features(features: Tensor, n_mels: int) -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from audiomamba import checkpoints, metrics
 from audiomamba.data import Clip, EvaluationSet, Manifest, open_manifest
-from audiomamba.errors import DataError
+from audiomamba.errors import ConfigError, DataError
 from audiomamba.metrics import Metrics
 from audiomamba.recipes import from_dict
 from audiomamba.train.parts import divide
@@ -91,6 +91,8 @@ def evaluate(
     record = _record(Path(folder))
     if corpus is None and record is not None:
         corpus = record["recipe"]["corpus"]
+    if checkpoint.front_end is None:
+        raise ConfigError(f"{folder} is a model of images; expected one of sound")
     manifest = open_manifest(data, corpus)
     split, clips = _choose(manifest, split, record)
     unknown = [label for label in manifest.labels if label not in checkpoint.labels]
