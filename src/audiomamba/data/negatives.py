@@ -1,6 +1,6 @@
 """Sounds that are none of the classes, for training to say "none of them"."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -122,6 +122,105 @@ def clicks(n_samples: int, sample_rate: int, rng: np.random.Generator) -> np.nda
     return waveform[:n_samples]
 
 
+def notes(n_samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """A melody on one instrument: notes of falling harmonics, some struck, some held.
+
+    Args:
+        n_samples: samples in the result.
+        sample_rate: rate in Hz.
+        rng: random numbers.
+
+    Returns:
+        (n_samples,) float32.
+    """
+    slope, struck = rng.uniform(0.5, 2.5), rng.random() < 0.5
+    base_hz = np.exp(rng.uniform(np.log(60), np.log(1000)))
+    waveform = np.zeros(n_samples, dtype=np.float32)
+    for start, length in _stretches(n_samples, sample_rate, rng, (0.08, 1.5)):
+        hz = base_hz * 2 ** (rng.integers(-12, 13) / 12)
+        harmonics = np.arange(1, min(24, int(0.45 * sample_rate / hz)) + 1)
+        time_s = np.arange(length, dtype=np.float32) / np.float32(sample_rate)
+        angular = (2 * np.pi * hz * harmonics).astype(np.float32)
+        note = (harmonics**-slope).astype(np.float32) @ np.sin(angular[:, None] * time_s)
+        waveform[start : start + length] += note * _swell(length, struck)
+    return waveform
+
+
+def voices(n_samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Syllables: pulses or noise through three resonances, new ones each time.
+
+    Args:
+        n_samples: samples in the result.
+        sample_rate: rate in Hz.
+        rng: random numbers.
+
+    Returns:
+        (n_samples,) float32.
+    """
+    pitch_hz, size = np.exp(rng.uniform(np.log(80), np.log(500))), rng.uniform(0.8, 1.6)
+    waveform = np.zeros(n_samples, dtype=np.float32)
+    for start, length in _stretches(n_samples, sample_rate, rng, (0.05, 0.5)):
+        hz = pitch_hz * np.exp(np.cumsum(rng.normal(0, 3.0, length)) / sample_rate)
+        source = np.diff(np.floor(np.cumsum(hz) / sample_rate), prepend=0.0)
+        if rng.random() < 0.3:
+            source = 0.1 * rng.standard_normal(length)
+        formants_hz = size * np.array(
+            [rng.uniform(250, 900), rng.uniform(800, 2400), rng.uniform(2200, 3400)]
+        )
+        spectrum = np.fft.rfft(source)
+        at_hz = np.fft.rfftfreq(length, 1 / sample_rate)[:, None]
+        gain = (1 / (1 + ((at_hz - formants_hz) / rng.uniform(40, 160, 3)) ** 2)).sum(axis=1)
+        syllable = np.fft.irfft(spectrum * gain, length)
+        waveform[start : start + length] += syllable.astype(np.float32) * _swell(length, False)
+    return waveform
+
+
+def impacts(n_samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Blows on a body that rings in a few inharmonic tones.
+
+    Args:
+        n_samples: samples in the result.
+        sample_rate: rate in Hz.
+        rng: random numbers.
+
+    Returns:
+        (n_samples,) float32.
+    """
+    n_tones = int(rng.integers(2, 9))
+    angular = (2 * np.pi * _frequencies(n_tones, sample_rate, rng)).astype(np.float32)
+    fading = np.exp(-rng.uniform(np.log(0.01), np.log(0.6), n_tones)).astype(np.float32)
+    waveform = np.zeros(n_samples, dtype=np.float32)
+    for start, _ in _stretches(n_samples, sample_rate, rng, (0.1, 2.0)):
+        length = min(n_samples - start, sample_rate)
+        time_s = np.arange(length, dtype=np.float32) / np.float32(sample_rate)
+        rings = np.exp(-fading[:, None] * time_s) * np.sin(angular[:, None] * time_s)
+        knock = rng.standard_normal(length, dtype=np.float32) * np.exp(time_s * np.float32(-250))
+        waveform[start : start + length] += rng.random(n_tones, dtype=np.float32) @ rings + knock
+    return waveform
+
+
+def whooshes(n_samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Bursts of noise within one band, rising and dying away, from a puff to a long gust.
+
+    Args:
+        n_samples: samples in the result.
+        sample_rate: rate in Hz.
+        rng: random numbers.
+
+    Returns:
+        (n_samples,) float32.
+    """
+    waveform = np.zeros(n_samples, dtype=np.float32)
+    for start, length in _stretches(n_samples, sample_rate, rng, (0.05, 2.5)):
+        spectrum = np.fft.rfft(rng.standard_normal(length))
+        octaves = np.log2(np.maximum(np.fft.rfftfreq(length, 1 / sample_rate), 1.0))
+        middle, width = np.log2(_frequencies(1, sample_rate, rng)[0]), rng.uniform(0.15, 1.5)
+        band = np.exp(-0.5 * ((octaves - middle) / width) ** 2)
+        gust = np.fft.irfft(spectrum * band, length).astype(np.float32)
+        waveform[start : start + length] += gust * _swell(length, rng.random() < 0.5)
+    return waveform
+
+
 def silence(n_samples: int, _sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """Nothing, or in half of the cases the last bit of a quiet recording.
 
@@ -137,6 +236,26 @@ def silence(n_samples: int, _sample_rate: int, rng: np.random.Generator) -> np.n
     return rng.integers(-1, 2, size=n_samples).astype(np.float32)
 
 
+def _stretches(
+    n_samples: int, sample_rate: int, rng: np.random.Generator, lengths_s: tuple[float, float]
+) -> Iterator[tuple[int, int]]:
+    """Starts and lengths of sounds that follow one another, with pauses of the same order."""
+    shortest, longest = np.log(lengths_s)
+    typical, pause = rng.uniform(shortest, longest), rng.uniform(0, 1.5)
+    place = int(rng.integers(n_samples // 2 + 1))
+    while place < n_samples:
+        seconds = np.exp(np.clip(rng.normal(typical, 0.4), shortest, longest))
+        length = max(16, int(seconds * sample_rate))
+        yield place, min(length, n_samples - place)
+        place += length + int(rng.exponential(pause) * length)
+
+
+def _swell(length: int, struck: bool) -> np.ndarray:
+    """How loudness goes over a sound: it falls from the first moment, or rises and falls evenly."""
+    place = np.linspace(0, 1, length, dtype=np.float32)
+    return np.exp(-5 * place) if struck else np.sqrt(np.sin(np.float32(np.pi) * place).clip(0))
+
+
 def _frequencies(n_tones: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """Frequencies in Hz from 40 to near half the rate, even on a log scale."""
     return np.exp(rng.uniform(np.log(40), np.log(0.45 * sample_rate), size=n_tones))
@@ -145,7 +264,11 @@ def _frequencies(n_tones: int, sample_rate: int, rng: np.random.Generator) -> np
 SOUNDS: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {
     "chirps": chirps,
     "clicks": clicks,
+    "impacts": impacts,
     "noise": noise,
+    "notes": notes,
     "silence": silence,
     "tones": tones,
+    "voices": voices,
+    "whooshes": whooshes,
 }
