@@ -82,18 +82,19 @@ def disagreements(
 
 @pytest.fixture
 def compare() -> Callable[..., None]:
-    """Return a check that an op's cpu backend agrees with its reference in float64."""
+    """Return a check that an op's backend agrees with its reference in float64."""
 
     def check(
         op: Op,
         tensors: Mapping[str, Tensor | None],
         options: Mapping[str, object],
+        backend: str = "cpu",
         **tolerances: float,
     ) -> None:
         def bound(backend: str) -> Op:
             return lambda **leaves: op(**leaves, **options, backend=backend)
 
-        found = run(bound("cpu"), tensors, None)
+        found = run(bound(backend), tensors, None)
         expected = run(bound("reference"), tensors, torch.float64)
         assert not disagreements(found, expected, **tolerances)
 

@@ -24,11 +24,11 @@ def chosen(dtype: torch.dtype = torch.float32, requested: str | None = None) -> 
 
 
 def test_picks_the_compiled_backend_where_it_can_run() -> None:
-    assert available_backends() == ("reference", "cpu")
+    assert available_backends() == ("reference", "torch", "cpu")
     assert chosen(torch.float32) == "cpu"
     assert chosen(torch.bfloat16) == "cpu"
-    assert chosen(torch.float64) == "reference"
-    assert backends.choose_backend("x", None, torch.zeros(1, device="meta")) == "reference"
+    assert chosen(torch.float64) == "torch"
+    assert backends.choose_backend("x", None, torch.zeros(1, device="meta")) == "torch"
 
 
 def test_use_backend_holds_inside_the_block_and_the_argument_wins() -> None:
@@ -64,14 +64,14 @@ def test_explains_every_op_and_backend() -> None:
     assert native.instruction_set() in rows[-1].reason
 
 
-def test_without_the_library_the_reference_runs_and_the_reason_is_told(
+def test_without_the_library_plain_pytorch_runs_and_the_reason_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(native, "LIBRARY", "kernels_that_are_not_there")
     native._load.cache_clear()
     try:
-        assert available_backends() == ("reference",)
+        assert available_backends() == ("reference", "torch")
         assert causal_conv1d(X, WEIGHT).shape == X.shape
         with pytest.raises(BackendError, match="compiled library is missing"):
             causal_conv1d(X, WEIGHT, backend="cpu")

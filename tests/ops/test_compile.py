@@ -66,9 +66,10 @@ def block() -> Iterator[Block]:
 def test_the_block_agrees_with_the_reference(block: Block) -> None:
     hidden = torch.randn(2, 21, DIM)
     found = results(block, hidden)
-    with use_backend("reference"):
-        expected = results(block, hidden)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    for backend in ("reference", "torch"):
+        with use_backend(backend):
+            expected = results(block, hidden)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_compiles_into_one_graph(block: Block) -> None:

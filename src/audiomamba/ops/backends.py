@@ -1,6 +1,7 @@
 """Which backend runs an op: the choice, its override, and the reasons.
 
 `reference` is plain PyTorch: any device, any floating dtype, slow, and the definition of right.
+`torch` is plain PyTorch as well, arranged for speed; it runs where nothing better does.
 `cpu` is the compiled library: CPU tensors in float32 or bfloat16.
 """
 
@@ -23,9 +24,9 @@ __all__ = [
     "use_backend",
 ]
 
-BackendName = Literal["reference", "cpu"]
+BackendName = Literal["reference", "torch", "cpu"]
 
-BACKENDS: tuple[BackendName, ...] = ("reference", "cpu")
+BACKENDS: tuple[BackendName, ...] = ("reference", "torch", "cpu")
 OPS = ("selective_scan", "bidirectional_selective_scan", "causal_conv1d", "add_rms_norm")
 CPU_DTYPES = (torch.float32, torch.bfloat16)
 
@@ -72,9 +73,9 @@ def available_backends() -> tuple[BackendName, ...]:
     """Name the backends that can run on this machine.
 
     Returns:
-        The names, `reference` first.
+        The names, the definition first, the fastest last.
     """
-    return tuple(name for name in BACKENDS if name == "reference" or native.problem() is None)
+    return tuple(name for name in BACKENDS if name != "cpu" or native.problem() is None)
 
 
 def explain_backends() -> list[BackendStatus]:
@@ -85,9 +86,13 @@ def explain_backends() -> list[BackendStatus]:
     """
     problem = native.problem()
     cpu = problem or f"compiled, {native.instruction_set()}; CPU tensors in float32 or bfloat16"
-    reasons = {"reference": "plain PyTorch, slow; any device and floating dtype", "cpu": cpu}
+    reasons = {
+        "reference": "plain PyTorch, slow; any device and floating dtype",
+        "torch": "plain PyTorch; any device and floating dtype",
+        "cpu": cpu,
+    }
     return [
-        BackendStatus(op, name, name == "reference" or problem is None, reasons[name])
+        BackendStatus(op, name, name != "cpu" or problem is None, reasons[name])
         for op in OPS
         for name in BACKENDS
     ]
@@ -115,19 +120,21 @@ def choose_backend(op: str, requested: str | None, tensor: torch.Tensor) -> Back
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _choose(op: str, requested: str | None, device: str, dtype: torch.dtype) -> BackendName:
     name = _forced.get() if requested is None else _check_name(requested)
-    if name == "reference":
-        return "reference"
+    if name in ("reference", "torch"):
+        return name
     problem = _cpu_problem(device, dtype)
     if problem is None:
         return "cpu"
     if name is None:
-        return "reference"
+        return "torch"
     raise BackendError(f"{op}: backend 'cpu' cannot run this call: {problem}")
 
 
 def _cpu_problem(device: str, dtype: torch.dtype) -> str | None:
+    if device == "meta":  # nothing is computed: the shapes need no library
+        return None
     if device != "cpu":
-        return f"the tensors are on {device}; move them to the CPU or use backend='reference'"
+        return f"the tensors are on {device}; move them to the CPU or use backend='torch'"
     if dtype not in CPU_DTYPES:
         return f"the dtype is {dtype}; use float32 or bfloat16, or backend='reference'"
     return native.problem()

@@ -28,7 +28,7 @@ def add_rms_norm(
         residual: the shape of x, or None for 0.
         weight: (channels,).
         eps: added to the mean square.
-        backend: "reference" or "cpu"; None picks.
+        backend: "reference", "torch" (the same here) or "cpu"; None picks.
 
     Returns:
         normed, in the shape and dtype of x; residual_out, in the shape of x, float32 (float64 where

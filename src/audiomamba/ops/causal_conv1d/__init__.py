@@ -35,7 +35,7 @@ def causal_conv1d(
         reverse: the same in flipped order: a token sees itself and the width - 1 tokens after it.
         lengths: (batch,); sample b is valid on tokens [0, lengths[b]), the rest is as if absent and
             out is 0 there. All tokens if None.
-        backend: "reference" or "cpu"; None picks.
+        backend: "reference", "torch" (the same here) or "cpu"; None picks.
 
     Returns:
         out (batch, tokens, channels) in x's dtype.

@@ -18,7 +18,7 @@ from typing import Literal, overload
 from torch import Tensor
 
 from audiomamba.ops.backends import choose_backend
-from audiomamba.ops.selective_scan import cpu, reference
+from audiomamba.ops.selective_scan import cpu, reference, stretches
 from audiomamba.ops.selective_scan.inputs import ScanInputs, checked_decay, checked_inputs
 
 __all__ = ["bidirectional_selective_scan", "selective_scan"]
@@ -103,7 +103,7 @@ def selective_scan(
         lengths: (batch,); sample b is valid on tokens [0, lengths[b]), the rest is as if absent:
             out and gradients are 0 there, and a reverse scan starts at the sample's own end. All
             tokens if None.
-        backend: "reference" or "cpu"; None picks.
+        backend: "reference", "torch" or "cpu"; None picks.
 
     Returns:
         out (batch, tokens, channels) in u's dtype; with return_last_state the pair of out and
@@ -120,7 +120,8 @@ def selective_scan(
     if name == "cpu":
         out, last_state = cpu.scan(inputs, reverse=reverse, want_last_state=return_last_state)
     else:
-        out, last_state = reference.scan(inputs, reverse=reverse)
+        run = stretches.scan if name == "torch" else reference.scan
+        out, last_state = run(inputs, reverse=reverse)
     return (out, last_state) if return_last_state else out
 
 
@@ -156,7 +157,7 @@ def bidirectional_selective_scan(
         delta_bias: (channels,).
         delta_softplus: apply softplus to delta + delta_bias.
         lengths: (batch,), as in selective_scan.
-        backend: "reference" or "cpu"; None picks.
+        backend: "reference", "torch" or "cpu"; None picks.
 
     Returns:
         out (batch, tokens, channels) in u's dtype.
@@ -171,5 +172,6 @@ def bidirectional_selective_scan(
     inputs = checked_inputs(
         ScanInputs(u, delta, A, B, C, D, z, delta_bias, None, lengths, delta_softplus)
     )
-    run = cpu.bidirectional_scan if name == "cpu" else reference.bidirectional_scan
-    return run(inputs, checked_decay(A_b, inputs))
+    run = {"cpu": cpu, "torch": stretches, "reference": reference}[name].bidirectional_scan
+    out: Tensor = run(inputs, checked_decay(A_b, inputs))
+    return out

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import silu, softplus
 
 from audiomamba.errors import ConfigError
 
-__all__ = ["ScanInputs", "checked_decay", "checked_inputs", "padding_mask", "without_padding"]
+__all__ = ["ScanInputs", "StepInputs", "checked_decay", "checked_inputs", "step_inputs"]
 
 
 class ScanInputs(NamedTuple):
@@ -98,20 +99,55 @@ def checked_decay(A_b: Tensor, inputs: ScanInputs) -> Tensor:
     return A_b.to(inputs.A.dtype)
 
 
-def padding_mask(lengths: Tensor, tokens: int) -> Tensor:
-    """Return (batch, tokens, 1), true beyond each sample's length."""
-    return (torch.arange(tokens, device=lengths.device) >= lengths[:, None]).unsqueeze(-1)
+class StepInputs(NamedTuple):
+    """What one step of the recurrence reads, for all tokens, in float32 or float64.
+
+    Args:
+        delta: (batch, tokens, channels), with its bias and softplus; 0 where there is padding, and
+            a step of size 0 keeps the state.
+        inflow: (batch, tokens, channels), delta * u.
+        B: (batch, tokens, groups, states).
+        C: (batch, tokens, groups, states).
+        skipped: (batch, tokens, channels), D * u; None without D.
+        gate: (batch, tokens, channels), silu(z); None without z.
+    """
+
+    delta: Tensor
+    inflow: Tensor
+    B: Tensor
+    C: Tensor
+    skipped: Tensor | None
+    gate: Tensor | None
 
 
-def without_padding(inputs: ScanInputs) -> ScanInputs:
-    """Set what lies beyond each length to 0, so that nothing there is seen, NaN included."""
-    if inputs.lengths is None:
-        return inputs
-    padding = padding_mask(inputs.lengths, inputs.u.shape[1])
-    u, delta = inputs.u.masked_fill(padding, 0), inputs.delta.masked_fill(padding, 0)
-    B, C = (x.masked_fill(padding.unsqueeze(-1), 0) for x in (inputs.B, inputs.C))
-    z = None if inputs.z is None else inputs.z.masked_fill(padding, 0)
-    return inputs._replace(u=u, delta=delta, B=B, C=C, z=z)
+def step_inputs(inputs: ScanInputs) -> StepInputs:
+    """Do what does not depend on the state.
+
+    Args:
+        inputs: checked.
+
+    Returns:
+        What the loop over the tokens and the end of the scan need; nothing of what lies beyond a
+        length, NaN included, is seen in it.
+    """
+    wide = inputs.A.dtype
+    u, delta, B, C = (x.to(wide) for x in (inputs.u, inputs.delta, inputs.B, inputs.C))
+    z = None if inputs.z is None else inputs.z.to(wide)
+    padding = None
+    if inputs.lengths is not None:
+        places = torch.arange(u.shape[1], device=u.device)
+        padding = (places >= inputs.lengths[:, None]).unsqueeze(-1)
+        u, delta = u.masked_fill(padding, 0), delta.masked_fill(padding, 0)
+        B, C = (x.masked_fill(padding.unsqueeze(-1), 0) for x in (B, C))
+        z = None if z is None else z.masked_fill(padding, 0)
+    if inputs.delta_bias is not None:
+        delta = delta + inputs.delta_bias
+    if inputs.delta_softplus:
+        delta = softplus(delta)
+    if padding is not None:
+        delta = delta.masked_fill(padding, 0)
+    skipped = None if inputs.D is None else inputs.D * u
+    return StepInputs(delta, delta * u, B, C, skipped, None if z is None else silu(z))
 
 
 def _with_groups(name: str, value: Tensor, u: Tensor, states: int) -> Tensor:

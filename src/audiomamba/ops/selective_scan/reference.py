@@ -6,33 +6,24 @@ Channels are seen as (groups, channels per group), so that B and C of a group br
 
 import torch
 from torch import Tensor
-from torch.nn.functional import silu, softplus
 
-from audiomamba.ops.selective_scan.inputs import ScanInputs, padding_mask, without_padding
+from audiomamba.ops.selective_scan.inputs import ScanInputs, step_inputs
 
 __all__ = ["bidirectional_scan", "scan"]
 
 
 def scan(inputs: ScanInputs, *, reverse: bool) -> tuple[Tensor, Tensor]:
     """Scan in one direction; returns out and the last state."""
-    inputs = without_padding(inputs)
-    wide = inputs.A.dtype
-    batch, tokens, channels = inputs.u.shape
-    groups, states = inputs.B.shape[2:]
+    delta, inflow, B, C, skipped, gate = step_inputs(inputs)
+    batch, tokens, channels = delta.shape
+    groups, states = B.shape[2:]
     grouped = (groups, channels // groups)
-    u, delta, B, C = (x.to(wide) for x in (inputs.u, inputs.delta, inputs.B, inputs.C))
-    if inputs.delta_bias is not None:
-        delta = delta + inputs.delta_bias
-    if inputs.delta_softplus:
-        delta = softplus(delta)
-    if inputs.lengths is not None:  # a step of size 0 keeps the state
-        delta = delta.masked_fill(padding_mask(inputs.lengths, tokens), 0)
     A = inputs.A.reshape(*grouped, states)
     # One slice per token: unbind's gradient is one stack, that of indexing a full array per token.
     steps = delta.reshape(batch, tokens, *grouped, 1).unbind(1)
-    inflows = (delta * u).reshape(batch, tokens, *grouped, 1).unbind(1)
+    inflows = inflow.reshape(batch, tokens, *grouped, 1).unbind(1)
     Bs, Cs = B.unsqueeze(3).unbind(1), C.unsqueeze(3).unbind(1)
-    state = torch.zeros(batch, *grouped, states, dtype=wide, device=u.device)
+    state = A.new_zeros(batch, *grouped, states)
     if inputs.initial_state is not None:
         state = inputs.initial_state.reshape(batch, *grouped, states)
     rows = [torch.empty(0)] * tokens
@@ -40,10 +31,8 @@ def scan(inputs: ScanInputs, *, reverse: bool) -> tuple[Tensor, Tensor]:
         state = torch.exp(steps[t] * A) * state + inflows[t] * Bs[t]
         rows[t] = (state * Cs[t]).sum(-1).flatten(1)
     out = torch.stack(rows, dim=1)
-    if inputs.D is not None:
-        out = out + inputs.D * u
-    if inputs.z is not None:
-        out = out * silu(inputs.z.to(wide))
+    out = out if skipped is None else out + skipped
+    out = out if gate is None else out * gate
     return out.to(inputs.u.dtype), state.flatten(1, 2)
 
 

@@ -1,0 +1,87 @@
+"""The selective scan in plain PyTorch, stretch beside stretch: the backend "torch".
+
+The tokens are cut into equal stretches, and one loop over the places of a stretch moves all
+stretches on by a token at a time. So there are as many steps as a stretch is long, on tensors that
+are large enough to be worth a call, and nothing of size (tokens, channels, states) is ever made.
+Each stretch needs the state that enters it: a first loop, without outputs, finds what every stretch
+makes of an empty state, and a short loop over the stretches passes the state from one to the next.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from audiomamba.ops.selective_scan.inputs import ScanInputs, step_inputs
+
+__all__ = ["bidirectional_scan", "scan"]
+
+# Numbers in the states of all stretches together: enough to hide the cost of a call, and few
+# enough for the second-level cache of a CPU.
+CPU_NUMBERS = 1 << 16
+DEVICE_NUMBERS = 1 << 23
+FEWEST_STRETCHES = 4  # fewer do not pay for the first loop
+
+
+def scan(inputs: ScanInputs, *, reverse: bool) -> tuple[Tensor, Tensor]:
+    """Scan in one direction; returns out and the last state."""
+    delta, inflow, B, C, skipped, gate = step_inputs(inputs)
+    batch, tokens, channels = delta.shape
+    groups, states = B.shape[2:]
+    grouped = (groups, channels // groups)
+    n_stretches = _n_stretches(delta, states)
+
+    def by_place(x: Tensor) -> Sequence[Tensor]:
+        """The tokens of all stretches at one place, (batch, stretches, ...), for every place."""
+        x = x.flip(1) if reverse else x
+        padded = pad(x, (0, 0) * (x.ndim - 2) + (0, -tokens % n_stretches))
+        return padded.unflatten(1, (n_stretches, -1)).unbind(2)
+
+    A = inputs.A.reshape(*grouped, states)
+    steps = by_place(delta.reshape(batch, tokens, *grouped, 1))
+    inflows = by_place(inflow.reshape(batch, tokens, *grouped, 1))
+    Bs, Cs = by_place(B.unsqueeze(3)), by_place(C.unsqueeze(4))
+    state = A.new_zeros(batch, *grouped, states)
+    if inputs.initial_state is not None:
+        state = inputs.initial_state.reshape(batch, *grouped, states)
+    entering = state.unsqueeze(1)
+    if n_stretches > 1:
+        made = torch.zeros_like(A).expand(batch, n_stretches, -1, -1, -1)
+        for step, flow, b in zip(steps, inflows, Bs, strict=True):
+            made = torch.addcmul(flow * b, torch.exp(step * A), made)
+        entering = _passed_on(state, torch.exp(torch.stack(steps).sum(0) * A), made)
+    rows = []
+    for step, flow, b, c in zip(steps, inflows, Bs, Cs, strict=True):
+        entering = torch.addcmul(flow * b, torch.exp(step * A), entering)
+        rows.append((entering @ c).flatten(2))
+    out = torch.stack(rows, dim=2).flatten(1, 2)[:, :tokens]
+    out = out.flip(1) if reverse else out
+    out = out if skipped is None else out + skipped
+    out = out if gate is None else out * gate
+    return out.to(inputs.u.dtype), entering[:, -1].flatten(1, 2)
+
+
+def bidirectional_scan(inputs: ScanInputs, A_b: Tensor) -> Tensor:
+    """Scan in both directions, with A and with A_b, and add."""
+    wide = inputs._replace(u=inputs.u.to(inputs.A.dtype))
+    forward, _ = scan(wide, reverse=False)
+    backward, _ = scan(wide._replace(A=A_b), reverse=True)
+    return (forward + backward).to(inputs.u.dtype)
+
+
+def _n_stretches(delta: Tensor, states: int) -> int:
+    """As many stretches as fill a step, but not more than a stretch has places."""
+    batch, tokens, channels = delta.shape
+    numbers = CPU_NUMBERS if delta.device.type == "cpu" else DEVICE_NUMBERS
+    n_stretches = min(numbers // (batch * channels * states), int(tokens**0.5))
+    return n_stretches if n_stretches >= FEWEST_STRETCHES else 1
+
+
+def _passed_on(state: Tensor, kept: Tensor, made: Tensor) -> Tensor:
+    """The state that enters each stretch, from the share kept and the part made in those before."""
+    entering = []
+    for keep, make in zip(kept.unbind(1), made.unbind(1), strict=True):
+        entering.append(state)
+        state = keep * state + make
+    return torch.stack(entering, dim=1)
