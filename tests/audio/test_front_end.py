@@ -23,6 +23,24 @@ def test_n_samples_give_exactly_n_frames(sample_rate):
         assert len(audio.kaldi_fbank(waveform, front_end)) == frames
 
 
+@pytest.mark.parametrize("kind", ["decibel", "epic_sounds"])
+def test_centered_frames_start_at_the_first_sample(kind):
+    front_end = FrontEnd(kind=kind, sample_rate=32_000, frame_length_ms=32.0, n_frames=1001)
+    assert (front_end.window_samples, front_end.shift_samples) == (1024, 320)
+    assert front_end.clip_s == 10
+    for extra, frames in ((-1, 1000), (0, 1001), (319, 1001)):
+        waveform = torch.zeros(front_end.n_samples + extra)
+        assert front_end.frames_in(len(waveform)) == frames
+        assert len(audio.log_mel_spectrogram(waveform, front_end)) == frames
+
+
+def test_times_that_no_float_holds_give_whole_samples():
+    for n_samples in (80, 256, 441, 1023):
+        time_ms = 1000 * n_samples / 22_050
+        front_end = FrontEnd(kind="decibel", sample_rate=22_050, frame_length_ms=time_ms)
+        assert front_end.window_samples == n_samples
+
+
 def test_settings_survive_a_dictionary_and_compare_by_value():
     front_end = FrontEnd(n_mels=64, mean=None, std=None)
     assert FrontEnd(**dataclasses.asdict(front_end)) == front_end
@@ -34,6 +52,7 @@ def test_settings_survive_a_dictionary_and_compare_by_value():
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
+        ({"kind": "mfcc"}, "kind is 'mfcc'; expected one of 'kaldi', 'decibel', 'epic_sounds'"),
         ({"sample_rate": 0}, "sample_rate"),
         ({"n_mels": 0}, "n_mels"),
         ({"n_frames": -1}, "n_frames"),

@@ -145,3 +145,19 @@ def test_a_model_of_any_length_reads_a_short_recording_without_padding() -> None
         logits = checkpoint.model(audio.features(samples[None], bare))[0]
 
     torch.testing.assert_close(tagger.scores((samples, RATE)), logits.softmax(-1))
+
+
+@pytest.mark.parametrize("kind", ["decibel", "epic_sounds"])
+def test_other_front_ends_tag_recordings_of_any_length(model_folder: Path, kind: str) -> None:
+    checkpoint = checkpoints.load(model_folder)
+    front_end = replace(checkpoint.front_end, kind=kind)
+    tagger = Tagger(replace(checkpoint, front_end=front_end))
+    for seconds in (0.03, 0.31, 0.5, 2.0):
+        parts = torch.from_numpy(noise(seconds)).split(front_end.n_samples)
+        parts = [part for part in parts if len(part) >= front_end.window_samples]
+        with torch.inference_mode():
+            scores = [checkpoint.model(audio.features(part[None], front_end))[0] for part in parts]
+        weights = torch.tensor([float(len(part)) for part in parts])
+        expected = (torch.stack(scores).sigmoid() * weights[:, None]).sum(0) / weights.sum()
+        found = tagger.scores((noise(seconds), RATE))
+        torch.testing.assert_close(found, expected)

@@ -1,4 +1,4 @@
-"""Sound in, features out: decoding, change of rate and the log-mel front end.
+"""Sound in, features out: decoding, change of rate and the log-mel front ends.
 
 Knows no labels and no data sets. The names below are loaded on first use, so that importing this
 package loads neither torch nor a decoder.
@@ -8,10 +8,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from audiomamba.audio.fbank import features, fit_frames, kaldi_fbank, normalize
+    from audiomamba.audio.fbank import kaldi_fbank
     from audiomamba.audio.files import find
     from audiomamba.audio.front_end import FrontEnd
     from audiomamba.audio.io import load
+    from audiomamba.audio.model_input import (
+        features,
+        fit_frames,
+        log_mel_spectrogram,
+        normalize,
+        to_decibels,
+    )
 
 __all__ = [
     "FrontEnd",
@@ -20,17 +27,21 @@ __all__ = [
     "fit_frames",
     "kaldi_fbank",
     "load",
+    "log_mel_spectrogram",
     "normalize",
+    "to_decibels",
 ]
 
 _HOME = {
     "FrontEnd": "front_end",
-    "features": "fbank",
+    "features": "model_input",
     "find": "files",
-    "fit_frames": "fbank",
+    "fit_frames": "model_input",
     "kaldi_fbank": "fbank",
     "load": "io",
-    "normalize": "fbank",
+    "log_mel_spectrogram": "model_input",
+    "normalize": "model_input",
+    "to_decibels": "model_input",
 }
 
 

@@ -1,4 +1,4 @@
-"""Log-mel filter banks that agree with Kaldi's, in torch, on any device.
+"""Log-mel filter banks that agree with Kaldi's (kind "kaldi"), in torch, on any device.
 
 Settings beyond those of FrontEnd are fixed to what AST and AuM use: snipped edges, the frame's mean
 removed, pre-emphasis 0.97, a symmetric Hann window, power spectrum, natural logarithm, no dither.
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from audiomamba.audio.front_end import FrontEnd
 from audiomamba.errors import AudioError, ConfigError
 
-__all__ = ["features", "fit_frames", "kaldi_fbank", "normalize"]
+__all__ = ["as_batch", "kaldi_fbank"]
 
 PRE_EMPHASIS = 0.97
 LOOPED_DEVICES = frozenset({"cpu"})  # one clip at a time stays in the cache, and is faster
@@ -40,7 +40,7 @@ def kaldi_fbank(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
 
     Source: Kaldi's compute-fbank-feats with htk-compat, as called by AST and AuM.
     """
-    batch = _as_batch(waveforms)
+    batch = as_batch(waveforms)
     with torch.autocast(batch.device.type, enabled=False):
         if batch.device.type in LOOPED_DEVICES:
             log_mel = torch.stack([_log_mel(waveform, front_end) for waveform in batch])
@@ -49,63 +49,19 @@ def kaldi_fbank(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
     return log_mel if waveforms.ndim == 2 else log_mel[0]
 
 
-def features(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
-    """Turn waveforms into a model's input.
-
-    Each waveform loses its mean; then come kaldi_fbank, fit_frames and normalize.
+def as_batch(waveforms: Tensor) -> Tensor:
+    """Check waveforms and bring them into one shape and type.
 
     Args:
-        waveforms: (batch, samples) or (samples,) at front_end.sample_rate, floating point.
-        front_end: the settings, as saved in the model.
+        waveforms: (batch, samples) or (samples,), floating point.
 
     Returns:
-        (batch, n_frames, mels) or (n_frames, mels), float32 or float64.
+        (batch, samples), float32 or float64.
 
     Raises:
         ConfigError: the waveforms have another shape or are not floating point.
         AudioError: the waveforms have no samples.
-
-    Source: the data loaders of AST and AuM.
     """
-    batch = _as_batch(waveforms)
-    centered = (batch - batch.mean(dim=-1, keepdim=True))[:, : front_end.n_samples]
-    result = normalize(fit_frames(kaldi_fbank(centered, front_end), front_end), front_end)
-    return result if waveforms.ndim == 2 else result[0]
-
-
-def fit_frames(log_mel: Tensor, front_end: FrontEnd) -> Tensor:
-    """Pad at the end with front_end.pad_log_mel, or cut at the end, to front_end.n_frames.
-
-    Args:
-        log_mel: (..., frames, mels).
-        front_end: the settings.
-
-    Returns:
-        (..., n_frames, mels).
-    """
-    missing = front_end.n_frames - log_mel.shape[-2]
-    if missing <= 0:
-        return log_mel[..., : front_end.n_frames, :]
-    return F.pad(log_mel, (0, 0, 0, missing), value=front_end.pad_log_mel)
-
-
-def normalize(log_mel: Tensor, front_end: FrontEnd) -> Tensor:
-    """Subtract the data set's mean and divide by twice its standard deviation.
-
-    Args:
-        log_mel: (..., frames, mels).
-        front_end: the settings; with mean None the values stay as they are.
-
-    Returns:
-        (..., frames, mels).
-    """
-    if front_end.mean is None or front_end.std is None:
-        return log_mel
-    return (log_mel - front_end.mean) / (2 * front_end.std)
-
-
-def _as_batch(waveforms: Tensor) -> Tensor:
-    """Check the waveforms; give (batch, samples) in float32 or float64."""
     if waveforms.ndim not in (1, 2) or not waveforms.is_floating_point():
         raise ConfigError(
             f"waveforms are {waveforms.dtype} of shape {tuple(waveforms.shape)}; "
@@ -129,7 +85,7 @@ def _log_mel(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
         fft_samples,
         front_end.n_mels,
         front_end.low_hz,
-        front_end.sample_rate / 2 if front_end.high_hz is None else front_end.high_hz,
+        front_end.highest_hz,
         waveforms.device,
         waveforms.dtype,
     )

@@ -1,10 +1,13 @@
 """The settings that turn a waveform into a model's input; they are saved with every model."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from audiomamba.errors import ConfigError
 
-__all__ = ["FrontEnd"]
+__all__ = ["FrontEnd", "Kind"]
+
+Kind = Literal["kaldi", "decibel", "epic_sounds"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,6 +15,9 @@ class FrontEnd:
     """How a model's input is made from sound; the defaults are those of AuM and AST on AudioSet.
 
     Args:
+        kind: "kaldi" is the filter bank of AuM and AST; "decibel" is the log-mel spectrogram of
+            PANNs and HTS-AT; "epic_sounds" is that of the EPIC-SOUNDS models. The last two put a
+            frame's middle, not its start, at each step, and look beyond both ends of the sound.
         sample_rate: rate of the waveform in Hz.
         n_mels: number of mel bands.
         frame_length_ms: length of the analysis window.
@@ -21,12 +27,15 @@ class FrontEnd:
         n_frames: frames in the model's input; shorter clips are padded, longer ones cut.
         mean: mean of the data set's log-mel values; None for no normalization.
         std: standard deviation of the same values; None for no normalization.
-        pad_log_mel: log-mel value of the frames that pad a short clip, before normalization.
+        pad_log_mel: kind "kaldi": log-mel value of the frames that pad a short clip, before
+            normalization. Kind "decibel" pads with silence instead, "epic_sounds" with the last
+            frame.
 
     Raises:
         ConfigError: a setting is out of its range.
     """
 
+    kind: Kind = "kaldi"
     sample_rate: int = 16_000
     n_mels: int = 128
     frame_length_ms: float = 25.0
@@ -39,6 +48,9 @@ class FrontEnd:
     pad_log_mel: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            kinds = ", ".join(map(repr, get_args(Kind)))
+            raise ConfigError(f"kind is {self.kind!r}; expected one of {kinds}")
         for name in ("sample_rate", "n_mels", "n_frames"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
@@ -48,12 +60,10 @@ class FrontEnd:
                 f"{self.window_samples} and {self.shift_samples} samples at {self.sample_rate} Hz; "
                 "expected at least 3 and 1"
             )
-        nyquist = self.sample_rate / 2
-        high_hz = nyquist if self.high_hz is None else self.high_hz
-        if not 0 <= self.low_hz < high_hz <= nyquist:
+        if not 0 <= self.low_hz < self.highest_hz <= self.sample_rate / 2:
             raise ConfigError(
-                f"mel bands go from {self.low_hz} to {high_hz} Hz; "
-                f"expected 0 <= low_hz < high_hz <= {nyquist}"
+                f"mel bands go from {self.low_hz} to {self.highest_hz} Hz; "
+                f"expected 0 <= low_hz < high_hz <= {self.sample_rate / 2}"
             )
         if (self.mean is None) != (self.std is None):
             raise ConfigError(f"mean is {self.mean} and std is {self.std}; set both or neither")
@@ -61,21 +71,43 @@ class FrontEnd:
             raise ConfigError(f"std is {self.std}; expected more than 0")
 
     @property
+    def highest_hz(self) -> float:
+        """Upper edge of the highest band, given or not."""
+        return self.sample_rate / 2 if self.high_hz is None else self.high_hz
+
+    @property
     def window_samples(self) -> int:
         """Samples in the analysis window."""
-        return int(self.sample_rate * self.frame_length_ms * 0.001)
+        return self._samples(self.frame_length_ms)
 
     @property
     def shift_samples(self) -> int:
         """Samples from one frame to the next."""
-        return int(self.sample_rate * self.frame_shift_ms * 0.001)
+        return self._samples(self.frame_shift_ms)
+
+    def _samples(self, time_ms: float) -> int:
+        samples = self.sample_rate * time_ms * 0.001
+        return int(samples) if self.kind == "kaldi" else round(samples)  # Kaldi rounds down
 
     @property
     def n_samples(self) -> int:
-        """Samples that give exactly n_frames frames."""
-        return (self.n_frames - 1) * self.shift_samples + self.window_samples
+        """The fewest samples that give n_frames frames; at least 1."""
+        ends = self.window_samples if self.kind == "kaldi" else 0
+        return max(1, (self.n_frames - 1) * self.shift_samples + ends)
 
     @property
     def clip_s(self) -> float:
         """Seconds of sound that n_frames cover."""
         return self.n_samples / self.sample_rate
+
+    def frames_in(self, n_samples: int) -> int:
+        """Count the frames that a waveform gives.
+
+        Args:
+            n_samples: samples in it, at least one window.
+
+        Returns:
+            Frames, without any padding to n_frames.
+        """
+        ends = self.window_samples if self.kind == "kaldi" else 0
+        return 1 + (n_samples - ends) // self.shift_samples

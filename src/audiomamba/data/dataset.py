@@ -280,7 +280,7 @@ def measure(cache: ClipCache, front_end: FrontEnd) -> Statistics:
     count, total, squares = 0, 0.0, 0.0
     for place in range(len(cache)):
         waveform = torch.from_numpy(cache.waveform(place))
-        log_mel = audio.kaldi_fbank(waveform - waveform.mean(), front_end).double()
+        log_mel = audio.log_mel_spectrogram(waveform, front_end).double()
         count += log_mel.numel()
         total += float(log_mel.sum())
         squares += float(log_mel.square().sum())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from audiomamba import audio
+from audiomamba.audio.mel_scale import to_mel
 from audiomamba.errors import ConfigError, MissingDependencyError
 from audiomamba.infer.files import Tagged
 from audiomamba.infer.tagger import Tagger
@@ -93,8 +94,8 @@ def _draw_spectrogram(axes: "Axes", samples: Tensor, front_end: audio.FrontEnd) 
     """Log-mel values over time, in decibels below the loudest point."""
     seconds = len(samples) / front_end.sample_rate
     shift_ms = max(front_end.frame_shift_ms, 1000 * seconds / _MOST_COLUMNS)
-    log_mel = audio.kaldi_fbank(samples, replace(front_end, frame_shift_ms=shift_ms))
-    decibels = log_mel.T.numpy() * (10 / math.log(10))
+    log_mel = audio.log_mel_spectrogram(samples, replace(front_end, frame_shift_ms=shift_ms))
+    decibels = audio.to_decibels(log_mel, front_end).T.numpy()
     top = float(decibels.max())
     axes.imshow(
         decibels,
@@ -106,11 +107,10 @@ def _draw_spectrogram(axes: "Axes", samples: Tensor, front_end: audio.FrontEnd) 
         extent=(0.0, seconds, 0.0, 1.0),
         interpolation="antialiased",
     )
-    high_hz = front_end.high_hz or front_end.sample_rate / 2
-    low, high = _mel(front_end.low_hz), _mel(high_hz)
-    ticks_hz = [hz for hz in (500, 2000, 8000) if front_end.low_hz < hz <= high_hz]
+    low, high = (to_mel(hz, front_end) for hz in (front_end.low_hz, front_end.highest_hz))
+    ticks_hz = [hz for hz in (500, 2000, 8000) if front_end.low_hz < hz <= front_end.highest_hz]
     axes.set_yticks(
-        [(_mel(hz) - low) / (high - low) for hz in ticks_hz],
+        [(to_mel(hz, front_end) - low) / (high - low) for hz in ticks_hz],
         [f"{hz / 1000:g} kHz" for hz in ticks_hz],
     )
     axes.xaxis.set_major_formatter("{x:g} s")
@@ -135,8 +135,3 @@ def _draw_tags(axes: "Axes", tagged: Tagged) -> None:
             axes.text(
                 x, above, text, ha=side, va="bottom", fontsize=8, color=_INK, parse_math=False
             )
-
-
-def _mel(frequency_hz: float) -> float:
-    """Frequency on the mel scale."""
-    return 1127.0 * math.log(1.0 + frequency_hz / 700.0)

@@ -103,8 +103,8 @@ class Tagger:
         front_end = self.front_end
         if not self._model.config.any_length:
             return front_end
-        n_frames = 1 + (n_samples - front_end.window_samples) // front_end.shift_samples
-        return replace(front_end, n_frames=min(n_frames, front_end.n_frames))
+        n_frames = min(front_end.frames_in(n_samples), front_end.n_frames)
+        return replace(front_end, n_frames=n_frames)
 
     def read(self, recording: Audio) -> Tensor:
         """Decode, mix to one channel and resample to the model's rate.

@@ -1,0 +1,139 @@
+"""Log-mel spectrograms whose frames are centered on their steps, in torch, on any device.
+
+Two kinds, as FrontEnd.kind names them:
+
+    decibel       Hann window, reflected ends, power, Slaney's mel bands of equal area, decibels;
+                  as PANNs and HTS-AT compute it inside their models
+    epic_sounds   Hann window, silent ends, magnitude, HTK's mel bands of equal height, natural
+                  logarithm; as the loaders of the EPIC-SOUNDS models compute it
+"""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from audiomamba.audio.front_end import FrontEnd
+from audiomamba.audio.mel_scale import from_mel, to_mel
+
+__all__ = ["SILENCE_DB", "decibel_mel", "epic_sounds_mel", "mel_filters", "power_spectrogram"]
+
+SILENCE_DB = -100.0
+SMALLEST_POWER = 1e-10  # SILENCE_DB as power
+ADDED_MAGNITUDE = 1e-6
+EPIC_FFT_SAMPLES = 2048
+
+
+def decibel_mel(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
+    """Compute the log-mel spectrogram of PANNs and HTS-AT.
+
+    Args:
+        waveforms: (batch, samples) at front_end.sample_rate, float32 or float64.
+        front_end: the settings; its length and statistics play no part here.
+
+    Returns:
+        (batch, frames, mels) in decibels, at least -100; frames = 1 + samples // shift.
+
+    Source: Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern
+    Recognition" (2020), released code.
+    """
+    power = power_spectrogram(waveforms, front_end)
+    mel: Tensor = power @ mel_filters(front_end, power.device, power.dtype)
+    return 10.0 * mel.clamp(min=SMALLEST_POWER).log10()
+
+
+def power_spectrogram(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
+    """Compute the power at each frequency over time, as decibel_mel needs it.
+
+    A waveform that is too short to be reflected is padded with zeros first.
+
+    Args:
+        waveforms: (batch, samples) at front_end.sample_rate, float32 or float64.
+        front_end: the settings, of kind "decibel".
+
+    Returns:
+        (batch, frames, bins).
+    """
+    n_frames, (before, behind) = front_end.frames_in(waveforms.shape[-1]), _ends(front_end)
+    missing = max(0, behind + 1 - waveforms.shape[-1])
+    reflected = F.pad(F.pad(waveforms, (0, missing)), (before, behind), mode="reflect")
+    spectrum = _spectrum(reflected, front_end, front_end.window_samples)[:, :n_frames]
+    power: Tensor = spectrum.real.square() + spectrum.imag.square()
+    return power
+
+
+def epic_sounds_mel(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
+    """Compute the log-mel spectrogram of the EPIC-SOUNDS models.
+
+    Args:
+        waveforms: (batch, samples) at front_end.sample_rate, float32 or float64.
+        front_end: the settings; its length and statistics play no part here.
+
+    Returns:
+        (batch, frames, mels), natural logarithm of magnitudes; frames = 1 + samples // shift.
+
+    Source: Erol et al. 2024, released code, loader of EPIC-SOUNDS.
+    """
+    padded = F.pad(waveforms, _ends(front_end))
+    magnitude = _spectrum(padded, front_end, _fft_samples(front_end)).abs()
+    mel: Tensor = magnitude @ mel_filters(front_end, magnitude.device, magnitude.dtype)
+    return (mel + ADDED_MAGNITUDE).log()
+
+
+def mel_filters(front_end: FrontEnd, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Make the triangular mel filters of kind "decibel" or "epic_sounds".
+
+    Args:
+        front_end: the settings.
+        device: where the filters are to be.
+        dtype: their type.
+
+    Returns:
+        (bins, mels); of equal area for "decibel", of height 1 for "epic_sounds".
+    """
+    bare = replace(front_end, n_frames=1, mean=None, std=None, pad_log_mel=0.0)
+    return _mel_filters(bare, device, dtype)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # a tensor made in inference mode could not be used in training later
+def _mel_filters(front_end: FrontEnd, device: torch.device, dtype: torch.dtype) -> Tensor:
+    low = to_mel(front_end.low_hz, front_end)
+    step = (to_mel(front_end.highest_hz, front_end) - low) / (front_end.n_mels + 1)
+    places = [low + step * index for index in range(front_end.n_mels + 2)]
+    edges_hz = torch.tensor(
+        [from_mel(place, front_end) for place in places], dtype=torch.float64, device="cpu"
+    )
+    n_fft = _fft_samples(front_end)
+    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64, device="cpu")
+    bins_hz = (bins * (front_end.sample_rate / n_fft))[:, None]
+    left, middle, right = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
+    rising, falling = (bins_hz - left) / (middle - left), (right - bins_hz) / (right - middle)
+    filters = torch.minimum(rising, falling).clamp(min=0)
+    if front_end.kind == "decibel":
+        filters = filters * 2 / (right - left)
+    return filters.to(device, dtype)
+
+
+def _spectrum(padded: Tensor, front_end: FrontEnd, n_fft: int) -> Tensor:
+    """(batch, samples) -> (batch, frames, bins), complex."""
+    n_window = front_end.window_samples
+    window = torch.hann_window(n_window, dtype=padded.dtype, device=padded.device)
+    frames = padded.unfold(-1, n_window, front_end.shift_samples) * window
+    spectrum: Tensor = torch.fft.rfft(frames, n=n_fft)
+    return spectrum
+
+
+def _ends(front_end: FrontEnd) -> tuple[int, int]:
+    """Samples before and behind the sound that the first and last frame look at."""
+    before = front_end.window_samples // 2
+    return before, front_end.window_samples - before
+
+
+def _fft_samples(front_end: FrontEnd) -> int:
+    """Samples of the Fourier transform: the window, or more where zeros fill it up."""
+    if front_end.kind == "decibel":
+        return front_end.window_samples
+    return max(EPIC_FFT_SAMPLES, front_end.window_samples)
