@@ -12,6 +12,7 @@ from audiomamba.ops.backends import (
     use_backend,
 )
 from audiomamba.ops.causal_conv1d import causal_conv1d
+from audiomamba.ops.cross_scan import cross_merge, cross_scan, cross_selective_scan
 from audiomamba.ops.selective_scan import bidirectional_selective_scan, selective_scan
 
 __all__ = [
@@ -20,6 +21,9 @@ __all__ = [
     "available_backends",
     "bidirectional_selective_scan",
     "causal_conv1d",
+    "cross_merge",
+    "cross_scan",
+    "cross_selective_scan",
     "explain_backends",
     "selective_scan",
     "use_backend",

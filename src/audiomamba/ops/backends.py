@@ -3,6 +3,8 @@
 `reference` is plain PyTorch: any device, any floating dtype, slow, and the definition of right.
 `torch` is plain PyTorch as well, arranged for speed; it runs where nothing better does.
 `cpu` is the compiled library: CPU tensors in float32 or bfloat16.
+`triton` is for GPUs: float32, bfloat16 or float16. With TRITON_INTERPRET=1 in the environment, set
+before the first scan, it runs on CPU tensors too, very slowly, to be tested.
 """
 
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from audiomamba.errors import BackendError, UnknownNameError
-from audiomamba.ops import native
+from audiomamba.ops import gpu, native
 
 __all__ = [
     "BackendName",
@@ -24,11 +26,14 @@ __all__ = [
     "use_backend",
 ]
 
-BackendName = Literal["reference", "torch", "cpu"]
+BackendName = Literal["reference", "torch", "cpu", "triton"]
 
-BACKENDS: tuple[BackendName, ...] = ("reference", "torch", "cpu")
-OPS = ("selective_scan", "bidirectional_selective_scan", "causal_conv1d", "add_rms_norm")
+BACKENDS: tuple[BackendName, ...] = ("reference", "torch", "cpu", "triton")
+SCAN_ONLY = ("triton",)
+SCANS = ("selective_scan", "bidirectional_selective_scan")
+OPS = (*SCANS, "causal_conv1d", "add_rms_norm")
 CPU_DTYPES = (torch.float32, torch.bfloat16)
+GPU_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 _forced: ContextVar[BackendName | None] = ContextVar("audiomamba_backend", default=None)
 
@@ -75,7 +80,7 @@ def available_backends() -> tuple[BackendName, ...]:
     Returns:
         The names, the definition first, the fastest last.
     """
-    return tuple(name for name in BACKENDS if name != "cpu" or native.problem() is None)
+    return tuple(name for name in BACKENDS if _missing(name) is None)
 
 
 def explain_backends() -> list[BackendStatus]:
@@ -84,17 +89,24 @@ def explain_backends() -> list[BackendStatus]:
     Returns:
         One entry per op and backend.
     """
-    problem = native.problem()
-    cpu = problem or f"compiled, {native.instruction_set()}; CPU tensors in float32 or bfloat16"
-    reasons = {
+    able = {
         "reference": "plain PyTorch, slow; any device and floating dtype",
         "torch": "plain PyTorch; any device and floating dtype",
-        "cpu": cpu,
+        "cpu": "compiled, {}; CPU tensors in float32 or bfloat16",
+        "triton": "Triton, {}; GPU tensors in float32, bfloat16 or float16",
     }
+    found = {"cpu": native.instruction_set, "triton": gpu.name}
+    missing = {name: _missing(name) for name in BACKENDS}
     return [
-        BackendStatus(op, name, name != "cpu" or problem is None, reasons[name])
+        BackendStatus(
+            op,
+            name,
+            missing[name] is None,
+            missing[name] or able[name].format(found[name]() if name in found else ""),
+        )
         for op in OPS
         for name in BACKENDS
+        if op in SCANS or name not in SCAN_ONLY
     ]
 
 
@@ -120,24 +132,38 @@ def choose_backend(op: str, requested: str | None, tensor: torch.Tensor) -> Back
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _choose(op: str, requested: str | None, device: str, dtype: torch.dtype) -> BackendName:
     name = _forced.get() if requested is None else _check_name(requested)
-    if name in ("reference", "torch"):
-        return name
-    problem = _cpu_problem(device, dtype)
-    if problem is None:
-        return "cpu"
     if name is None:
-        return "torch"
-    raise BackendError(f"{op}: backend 'cpu' cannot run this call: {problem}")
+        fast: BackendName = "cpu" if device in ("cpu", "meta") else "triton"
+        return "torch" if _problem(fast, op, device, dtype) else fast
+    problem = _problem(name, op, device, dtype)
+    if problem is not None:
+        raise BackendError(f"{op}: backend {name!r} cannot run this call: {problem}")
+    return name
 
 
-def _cpu_problem(device: str, dtype: torch.dtype) -> str | None:
-    if device == "meta":  # nothing is computed: the shapes need no library
+def _problem(name: BackendName, op: str, device: str, dtype: torch.dtype) -> str | None:
+    """Why a backend cannot run a call; None if it can."""
+    if name in ("reference", "torch"):
         return None
-    if device != "cpu":
-        return f"the tensors are on {device}; move them to the CPU or use backend='torch'"
-    if dtype not in CPU_DTYPES:
-        return f"the dtype is {dtype}; use float32 or bfloat16, or backend='reference'"
-    return native.problem()
+    if name == "cpu" and device == "meta":  # nothing is computed: shapes need no library
+        return None
+    if name in SCAN_ONLY and op not in SCANS:
+        return "it has scans only; use backend='torch'"
+    devices = ("cpu",) if name == "cpu" or gpu.interpreted() else ("cuda",)
+    if device not in devices:
+        return f"the tensors are on {device}; move them to {devices[0]} or use backend='torch'"
+    dtypes = CPU_DTYPES if name == "cpu" else GPU_DTYPES
+    if dtype not in dtypes:
+        known = " or ".join(str(one).removeprefix("torch.") for one in dtypes)
+        return f"the dtype is {dtype}; use {known}, or backend='torch'"
+    return _missing(name)
+
+
+def _missing(name: BackendName) -> str | None:
+    """What a backend lacks on this machine; None if nothing."""
+    if name == "cpu":
+        return native.problem()
+    return gpu.problem() if name == "triton" else None
 
 
 def _check_name(name: str) -> BackendName:

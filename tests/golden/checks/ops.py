@@ -18,6 +18,12 @@ def channel_last(x: Tensor) -> Tensor:
 
 
 def selective_scan(golden: Any) -> None:
+    """All backends that can run here; Triton's kernels are interpreted if there is no GPU."""
+    for backend in ops.available_backends():
+        scan_on(backend, golden)
+
+
+def scan_on(backend: str, golden: Any) -> None:
     inputs = with_gradients(golden.below("input"))
     out, last_state = ops.selective_scan(
         *(channel_last(inputs[name]) for name in ("u", "delta")),
@@ -28,6 +34,7 @@ def selective_scan(golden: Any) -> None:
         delta_bias=inputs.get("delta_bias"),
         delta_softplus=golden.args["delta_softplus"],
         return_last_state=True,
+        backend=backend,
     )
     out = out.movedim(1, -1)
     close(out, golden.tensors["output"], OUTPUT, "output")

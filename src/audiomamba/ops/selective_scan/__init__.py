@@ -13,11 +13,11 @@ Source: Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State S
 section 3, and Erol et al., "Audio Mamba" (2024), for the bidirectional form.
 """
 
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 from torch import Tensor
 
-from audiomamba.ops.backends import choose_backend
+from audiomamba.ops.backends import BackendName, choose_backend
 from audiomamba.ops.selective_scan import cpu, reference, stretches
 from audiomamba.ops.selective_scan.inputs import ScanInputs, checked_decay, checked_inputs
 
@@ -103,7 +103,7 @@ def selective_scan(
         lengths: (batch,); sample b is valid on tokens [0, lengths[b]), the rest is as if absent:
             out and gradients are 0 there, and a reverse scan starts at the sample's own end. All
             tokens if None.
-        backend: "reference", "torch" or "cpu"; None picks.
+        backend: "reference", "torch", "cpu" or "triton"; None picks.
 
     Returns:
         out (batch, tokens, channels) in u's dtype; with return_last_state the pair of out and
@@ -117,11 +117,8 @@ def selective_scan(
     inputs = checked_inputs(
         ScanInputs(u, delta, A, B, C, D, z, delta_bias, initial_state, lengths, delta_softplus)
     )
-    if name == "cpu":
-        out, last_state = cpu.scan(inputs, reverse=reverse, want_last_state=return_last_state)
-    else:
-        run = stretches.scan if name == "torch" else reference.scan
-        out, last_state = run(inputs, reverse=reverse)
+    run = _implementation(name).scan
+    out, last_state = run(inputs, reverse=reverse, want_last_state=return_last_state)
     return (out, last_state) if return_last_state else out
 
 
@@ -157,7 +154,7 @@ def bidirectional_selective_scan(
         delta_bias: (channels,).
         delta_softplus: apply softplus to delta + delta_bias.
         lengths: (batch,), as in selective_scan.
-        backend: "reference", "torch" or "cpu"; None picks.
+        backend: "reference", "torch", "cpu" or "triton"; None picks.
 
     Returns:
         out (batch, tokens, channels) in u's dtype.
@@ -172,6 +169,14 @@ def bidirectional_selective_scan(
     inputs = checked_inputs(
         ScanInputs(u, delta, A, B, C, D, z, delta_bias, None, lengths, delta_softplus)
     )
-    run = {"cpu": cpu, "torch": stretches, "reference": reference}[name].bidirectional_scan
-    out: Tensor = run(inputs, checked_decay(A_b, inputs))
+    out: Tensor = _implementation(name).bidirectional_scan(inputs, checked_decay(A_b, inputs))
     return out
+
+
+def _implementation(name: BackendName) -> Any:
+    """The module of a backend; Triton is imported only when it is asked for."""
+    if name == "triton":
+        from audiomamba.ops.selective_scan import triton
+
+        return triton
+    return {"cpu": cpu, "torch": stretches, "reference": reference}[name]

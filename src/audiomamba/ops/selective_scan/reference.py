@@ -12,8 +12,11 @@ from audiomamba.ops.selective_scan.inputs import ScanInputs, step_inputs
 __all__ = ["bidirectional_scan", "scan"]
 
 
-def scan(inputs: ScanInputs, *, reverse: bool) -> tuple[Tensor, Tensor]:
-    """Scan in one direction; returns out and the last state."""
+def scan(
+    inputs: ScanInputs, *, reverse: bool, want_last_state: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Scan in one direction; returns out and the last state, which costs nothing."""
+    del want_last_state
     delta, inflow, B, C, skipped, gate = step_inputs(inputs)
     batch, tokens, channels = delta.shape
     groups, states = B.shape[2:]

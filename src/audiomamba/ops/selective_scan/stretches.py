@@ -7,8 +7,6 @@ Each stretch needs the state that enters it: a first loop, without outputs, find
 makes of an empty state, and a short loop over the stretches passes the state from one to the next.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -24,19 +22,23 @@ DEVICE_NUMBERS = 1 << 23
 FEWEST_STRETCHES = 4  # fewer do not pay for the first loop
 
 
-def scan(inputs: ScanInputs, *, reverse: bool) -> tuple[Tensor, Tensor]:
-    """Scan in one direction; returns out and the last state."""
+def scan(
+    inputs: ScanInputs, *, reverse: bool, want_last_state: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Scan in one direction; returns out and the last state, which costs nothing."""
+    del want_last_state
     delta, inflow, B, C, skipped, gate = step_inputs(inputs)
     batch, tokens, channels = delta.shape
     groups, states = B.shape[2:]
     grouped = (groups, channels // groups)
     n_stretches = _n_stretches(delta, states)
 
-    def by_place(x: Tensor) -> Sequence[Tensor]:
+    def by_place(x: Tensor) -> tuple[Tensor, ...]:
         """The tokens of all stretches at one place, (batch, stretches, ...), for every place."""
         x = x.flip(1) if reverse else x
-        padded = pad(x, (0, 0) * (x.ndim - 2) + (0, -tokens % n_stretches))
-        return padded.unflatten(1, (n_stretches, -1)).unbind(2)
+        x = pad(x, (0, 0) * (x.ndim - 2) + (0, -tokens % n_stretches))
+        places: tuple[Tensor, ...] = x.unflatten(1, (n_stretches, -1)).unbind(2)
+        return places
 
     A = inputs.A.reshape(*grouped, states)
     steps = by_place(delta.reshape(batch, tokens, *grouped, 1))
