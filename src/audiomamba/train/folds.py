@@ -111,6 +111,7 @@ def cross_validate(
     out: Path,
     *,
     jobs: int | None = None,
+    n_threads: int | None = None,
     progress: bool = True,
 ) -> CrossValidation:
     """Train once per fold, each time holding that fold out; folds that are done are not repeated.
@@ -120,6 +121,7 @@ def cross_validate(
         data: the data set; its clips have folds.
         out: folder for the folds' runs and for cross_validation.json and .md.
         jobs: folds side by side, each a process; None for one per core.
+        n_threads: processor threads for each; None to share the cores out.
         progress: whether to show a progress bar over all epochs of all folds.
 
     Returns:
@@ -136,7 +138,7 @@ def cross_validate(
     if len(folds) < 2:
         raise TrainingError(f"{data} has {len(folds)} folds; expected at least 2")
     n_jobs = min(jobs or n_cores(), len(folds))
-    n_threads = max(1, n_cores() // n_jobs)
+    n_threads = n_threads or max(1, n_cores() // n_jobs)
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     recipe_path = out / "recipe.json"
