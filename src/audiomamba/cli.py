@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from audiomamba import __version__
+from audiomamba.bench.cli import BENCH_EXAMPLES, bench
 from audiomamba.errors import (
     AudioError,
     AudioMambaError,
@@ -195,7 +196,8 @@ def tag(
 
 
 @app.command(
-    epilog="Examples:\n\n`audiomamba models`\n\n`audiomamba models starter`",
+    epilog="Examples:\n\n`audiomamba models`\n\n`audiomamba models starter`\n\n"
+    "`audiomamba models aum_base`",
 )
 def models(
     name: Annotated[
@@ -205,7 +207,11 @@ def models(
         ),
     ] = None,
 ) -> None:
-    """List the models: shipped with weights, released, or to be trained."""
+    """List the models: shipped with weights, released, and all that can be trained.
+
+    A NAME of the list, or the folder of a saved model, shows its settings and layers: what each
+    gives, how many parameters it has, and its multiply-accumulates (MACs).
+    """
     from audiomamba import listing
 
     typer.echo(listing.list_models() if name is None else listing.describe_model(name), nl=False)
@@ -320,7 +326,9 @@ def train(
     chosen = recipes.override(recipes.get(recipe), changes or [])
     progress = sys.stderr.isatty()
     if cv:
-        found = training.cross_validate(chosen, data, out, jobs=jobs, progress=progress)
+        found = training.cross_validate(
+            chosen, data, out, jobs=jobs, n_threads=threads, progress=progress
+        )
         typer.echo(found.to_markdown(), nl=False)
         return
     result = training.fit(
@@ -386,6 +394,9 @@ def evaluate(
         figures = (one.n_clips, one.average_precision, one.auc, one.recall)
         classes.append((one.label, *map(number, figures)))
     typer.echo(columns(classes, "<>>>>"), nl=False)
+
+
+app.command(epilog=BENCH_EXAMPLES)(bench)
 
 
 @app.command(epilog="Examples:\n\n`audiomamba doctor`")

@@ -1,17 +1,31 @@
 """The models as text: the list of all, and what is known of one."""
 
 from dataclasses import asdict
+from fnmatch import fnmatch
+from pathlib import Path
 
-import torch
-
-from audiomamba import checkpoints, models
+from audiomamba import checkpoints, counting, models
+from audiomamba.errors import UnknownNameError
 from audiomamba.terminal import columns
 
 __all__ = ["describe_model", "list_models"]
 
+# The models that somebody released weights for, and whose licence those are under.
+WEIGHTS: dict[str, str] = {
+    "ast_gong_*": "AST",
+    "aum_*": "AuM",
+    "cnn14": "PANNs CNN14",
+    "dass_*": "DASS",
+    "deit_*": "DeiT (timm)",
+    "htsat_*": "HTS-AT",
+    "mambaout_*_224": "MambaOut",
+    "vim_*": "Vision Mamba",
+    "vmamba_*": "VMamba",
+}
+
 
 def list_models() -> str:
-    """List the models that ship with weights, the released ones, and those to be trained.
+    """List the models that ship with weights, the released ones, and all that can be made.
 
     Returns:
         Three tables, each with a title that says what to do with its models.
@@ -22,44 +36,43 @@ def list_models() -> str:
         "Released by the authors of AuM: get the file, then audiomamba convert FILE OUT",
         *sorted({f"  from {it.address}, code under {it.license}" for it in checkpoints.RELEASED}),
         _indented(columns(_released(), "<<<<>")),
-        "To be trained: audiomamba train RECIPE, or in Python models.create(NAME)",
-        _indented(columns(_untrained(), "<>>>")),
+        "All models; MACs for 10 s of sound or one image: audiomamba models NAME",
+        _indented(columns(_all(), "<>>><")),
     )
     return "\n".join(parts)
 
 
 def describe_model(name_or_folder: str) -> str:
-    """Say all that is known of a saved model.
+    """Say all that is known of a model.
 
     Args:
-        name_or_folder: a model that ships with the package, or a folder.
+        name_or_folder: a model that ships with the package, one of models.names(), or a folder.
 
     Returns:
-        Its facts, its settings and those of its front end, one per line.
+        Its facts, its settings, those of its front end and its layers, one per line.
 
     Raises:
         UnknownNameError: there is no such model or folder.
         CheckpointError: the folder is damaged or holds something else.
     """
-    folder = checkpoints.find(name_or_folder)
-    found = checkpoints.load(folder)
+    if name_or_folder in models.names():
+        config = counting.at_standard_size(models.MODELS[name_or_folder])
+        return "\n".join([f"model {name_or_folder}", *_settings(config), *_layers(config)])
+    found = checkpoints.load(_find(name_or_folder))
+    config = found.model.config
     facts = {
         "name": found.name,
-        "folder": folder,
+        "folder": checkpoints.find(name_or_folder),
         "parameters": _size(found.model),
         "window": f"{found.front_end.clip_s:.2f} s" if found.front_end else "images",
         "scores": found.scores,
         "license": found.license,
         "labels": ", ".join(found.labels),
     }
-    parts = [
-        columns(_texts(facts | dict(found.notes)), "<<"),
-        "model",
-        _indented(columns(_texts(asdict(found.model.config)), "<<")),
-    ]
+    parts = [columns(_texts(facts | dict(found.notes)), "<<"), "model", *_settings(config)]
     if found.front_end:
         parts += ["front end", _indented(columns(_texts(asdict(found.front_end)), "<<"))]
-    return "\n".join(parts)
+    return "\n".join([*parts, *_layers(config)])
 
 
 def _shipped() -> list[tuple[str, ...]]:
@@ -81,19 +94,82 @@ def _released() -> list[tuple[str, ...]]:
     return rows
 
 
-def _untrained() -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("name", "parameters", "frames", "mel bands")]
+def _all() -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("name", "parameters", "MACs", "input", "weights under")]
     for name in models.names():
-        with torch.device("meta"):
-            model = models.create(name)
-        config = model.config
-        rows.append((name, _size(model), str(config.n_frames), str(config.n_mels)))
+        config = counting.at_standard_size(models.MODELS[name])
+        found = counting.count(config)
+        rows.append(
+            (
+                name,
+                _millions(found.n_parameters),
+                _billions(found.macs),
+                f"{config.n_mels}x{config.n_frames}",
+                _license(name),
+            )
+        )
     return rows
+
+
+def _license(name: str) -> str:
+    """The licence of the weights that somebody released for a model; "-" if nobody did."""
+    licenses = {origin.name: origin.license for origin in checkpoints.ORIGINS}
+    owner = next((it for form, it in WEIGHTS.items() if fnmatch(name, form)), None)
+    return licenses[owner] if owner else "-"
+
+
+def _find(name_or_folder: str) -> Path:
+    try:
+        return checkpoints.find(name_or_folder)
+    except UnknownNameError:
+        known = [*checkpoints.packaged(), *models.names()]
+        raise UnknownNameError("model or model folder", name_or_folder, known) from None
+
+
+def _settings(config: models.ModelConfig) -> list[str]:
+    return [_indented(columns(_texts(asdict(config)), "<<"))]
+
+
+def _layers(config: models.ModelConfig) -> list[str]:
+    """The layers as a table, its sums, and whether the sequence is a long one."""
+    rows: list[tuple[str, ...]] = [("module", "output", "parameters", "MACs")]
+    for layer in counting.count_layers(config):
+        alike = f" ({layer.n_alike} x)" if layer.n_alike > 1 else ""
+        rows.append(
+            (
+                "  " * layer.depth + layer.name + alike,
+                "x".join(map(str, layer.output)),
+                f"{layer.n_parameters:,}",
+                f"{layer.macs:,}",
+            )
+        )
+    total = counting.count(config)
+    rows.append(("all", "", f"{total.n_parameters:,}", f"{total.macs:,}"))
+    size = f"{config.n_mels}x{config.n_frames}"
+    lengths: list[tuple[str, ...]] = [("tokens", "long from tau = 6 x width on", "")]
+    lengths += [
+        (str(it.n_tokens), str(it.threshold), "long" if it.n_tokens > it.threshold else "short")
+        for it in counting.sequences(config)
+    ]
+    return [
+        f"layers, for one input of {size}",
+        _indented(columns(rows, "<<>>")),
+        "sequence of each stage" if len(lengths) > 2 else "sequence",
+        _indented(columns(lengths, ">><")),
+    ]
 
 
 def _size(model: models.AudioModel) -> str:
     """How many numbers a model learns."""
-    return f"{sum(value.numel() for value in model.parameters()) / 1e6:.2f} M"
+    return _millions(sum(value.numel() for value in model.parameters()))
+
+
+def _millions(n: int) -> str:
+    return f"{n / 1e6:.2f} M"
+
+
+def _billions(n: int) -> str:
+    return f"{n / 1e9:.2f} G"
 
 
 def _texts(facts: dict[str, object]) -> list[tuple[str, str]]:

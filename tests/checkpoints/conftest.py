@@ -1,3 +1,6 @@
+import hashlib
+from collections.abc import Callable, Mapping
+
 import pytest
 import torch
 
@@ -21,3 +24,14 @@ def checkpoint() -> Checkpoint:
         license="CC0-1.0",
         notes={"accuracy": 0.5, "trained on": "noise"},
     )
+
+
+@pytest.fixture
+def fingerprint() -> Callable[[Mapping[str, torch.Tensor]], tuple[int, str]]:
+    """How many tensors there are, and the start of the SHA-256 of their keys and shapes."""
+
+    def of(state: Mapping[str, torch.Tensor]) -> tuple[int, str]:
+        lines = sorted(f"{key} {tuple(value.shape)}" for key, value in state.items())
+        return len(lines), hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+    return of

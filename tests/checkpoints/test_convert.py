@@ -72,12 +72,78 @@ def test_every_key_is_accounted_for(tmp_path, change, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_front_end_is_said(tmp_path):
+def small_vim() -> dict[str, torch.Tensor]:
+    return models.create("vim_tiny", dim=16, depth=1, n_classes=3).state_dict()
+
+
+def small_mambaout() -> dict[str, torch.Tensor]:
+    """Of MambaOut, half of the keys as the authors name them, half as timm does."""
+    model = models.create("mambaout_tiny_224", depths=(1,), dims=(8,), n_classes=3)
+    names = {
+        "head.weight": "head.fc2.weight",
+        "stages.0.0.fc2.weight": "stages.0.blocks.0.fc2.weight",
+    }
+    return {names.get(key, key): value for key, value in model.state_dict().items()}
+
+
+def small_ast() -> dict[str, torch.Tensor]:
+    """Of AST by Gong et al., everything but the head."""
+    model = models.create("ast_gong_tiny", dim=24, depth=1, n_classes=3)
+    return {f"v.{key}": value for key, value in model.state_dict().items() if "head" not in key}
+
+
+@pytest.mark.parametrize(
+    ("state", "change", "message"),
+    [
+        (small_vim, lambda s: s.pop("head.weight"), "like Vision Mamba, but head.weight is miss"),
+        (released_state, lambda s: s.pop("head.weight"), "like AuM, but head.weight is missing"),
+        (
+            small_vim,
+            lambda s: s.update({"patch_embed.proj.weight": torch.zeros(16, 2, 16, 16)}),
+            r"shapes does not fit: .*patch_embed\.proj\.weight \(16, 2, 16, 16\)",
+        ),
+        (small_mambaout, lambda _: None, "MambaOut's tensor .*stages.0.0.fc2.weight' is missing"),
+        (
+            small_ast,
+            lambda _: None,
+            r"like AST, but mlp_head\.0.*, mlp_head\.1\.weight are missing",
+        ),
+        (dict, lambda s: s.update({"head.weight": torch.zeros(1)}), "it starts with head.weight"),
+        (dict, lambda s: s.update({"fc.bias": torch.zeros(1)}), r"it starts with fc\.bias"),
+        (
+            dict,
+            lambda s: s.update({f"net.{key}": value for key, value in small_vim().items()}),
+            r"without the net\. before every key it would be Vision Mamba",
+        ),
+    ],
+)
+def test_a_wrong_or_half_converted_file_is_told_what_it_is_like(tmp_path, state, change, message):
+    tensors = state()
+    change(tensors)
+    torch.save(tensors, tmp_path / "file.pth")
+    with pytest.raises(CheckpointError, match=message):
+        checkpoints.convert(tmp_path / "file.pth", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("origin", checkpoints.ORIGINS, ids=lambda it: it.name)
+def test_every_origin_is_told_by_what_is_missing(tmp_path, origin):
+    *others, last = origin.marks
+    tensors = {mark: torch.zeros(2, 1, 2, 2) for mark in others}
+    torch.save(tensors, tmp_path / "file.pth")
+    with pytest.raises(CheckpointError) as error:
+        checkpoints.convert(tmp_path / "file.pth", tmp_path / "out")
+    alike = [it.name for it in checkpoints.ORIGINS if it.marks == origin.marks]
+    assert f"most like {' or '.join(alike)}, but {last} is missing" in str(error.value)
+
+
+def test_a_corpus_may_have_its_own_front_end(tmp_path):
     torch.save(released_state(n_classes=44), tmp_path / "aum.pth")
-    with pytest.raises(
-        CheckpointError, match="44 classes are those of epic_sounds, whose front end"
-    ):
-        checkpoints.convert(tmp_path / "aum.pth", tmp_path / "out")
+    checkpoints.convert(tmp_path / "aum.pth", tmp_path / "out")
+    found = checkpoints.load(tmp_path / "out")
+    assert found.scores == "softmax"
+    assert (found.front_end.kind, found.front_end.sample_rate) == ("epic_sounds", 24_000)
+    assert found.front_end.clip_s == pytest.approx(5.12, abs=0.01)
 
 
 def test_labels_must_be_as_many_as_classes(tmp_path):

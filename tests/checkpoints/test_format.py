@@ -174,3 +174,11 @@ def test_what_is_not_tensors_is_refused(tmp_path):
         torch.save(content, tmp_path / "x.pth")
         with pytest.raises(CheckpointError, match=message):
             read_state(tmp_path / "x.pth")
+
+
+def test_a_front_end_of_an_older_version_is_kaldis(checkpoint, folder):
+    path = folder / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    del config["front_end"]["kind"]
+    path.write_text(json.dumps(config), "utf-8")
+    assert checkpoints.load(folder).front_end == checkpoint.front_end

@@ -4,7 +4,15 @@ from audiomamba.checkpoints.convert import ORIGINS, ConversionReport, convert
 from audiomamba.checkpoints.format import Checkpoint, find, load, packaged, save
 from audiomamba.checkpoints.origin import Origin
 from audiomamba.checkpoints.released import RELEASED, Released
-from audiomamba.checkpoints.transfer import TransferReport, aum_from_aum, aum_from_vim
+from audiomamba.checkpoints.transfer import (
+    TransferReport,
+    ast_from_ast,
+    ast_from_deit,
+    aum_from_aum,
+    aum_from_vim,
+    mambaout_from_mambaout,
+)
+from audiomamba.checkpoints.transfer_vmamba import audiomamba_from_vmamba, dass_from_vmamba
 
 __all__ = [
     "ORIGINS",
@@ -14,11 +22,16 @@ __all__ = [
     "Origin",
     "Released",
     "TransferReport",
+    "ast_from_ast",
+    "ast_from_deit",
+    "audiomamba_from_vmamba",
     "aum_from_aum",
     "aum_from_vim",
     "convert",
+    "dass_from_vmamba",
     "find",
     "load",
+    "mambaout_from_mambaout",
     "packaged",
     "save",
 ]

@@ -3,11 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
 from audiomamba.audio import FrontEnd
-from audiomamba.checkpoints import from_aum
+from audiomamba.checkpoints import (
+    from_ast,
+    from_aum,
+    from_dass,
+    from_htsat,
+    from_mambaout,
+    from_panns,
+    from_vim,
+    from_vmamba,
+)
 from audiomamba.checkpoints.format import Checkpoint, save
 from audiomamba.checkpoints.labels import packaged_labels
 from audiomamba.checkpoints.origin import Origin
@@ -18,7 +28,24 @@ from audiomamba.models import ModelConfig
 
 __all__ = ["ORIGINS", "ConversionReport", "convert"]
 
-ORIGINS: tuple[Origin, ...] = (from_aum.ORIGIN,)
+ORIGINS: tuple[Origin, ...] = (
+    from_ast.ORIGIN,
+    from_ast.ORIGIN_DEIT,
+    from_ast.ORIGIN_HUGGING_FACE,
+    from_aum.ORIGIN,
+    from_dass.ORIGIN,
+    from_dass.ORIGIN_TRANSFORMERS,
+    from_htsat.ORIGIN,
+    from_htsat.ORIGIN_LINEAR,
+    from_mambaout.ORIGIN,
+    from_mambaout.ORIGIN_TIMM,
+    from_panns.ORIGIN,
+    from_vim.ORIGIN,
+    from_vmamba.ORIGIN,
+    from_vmamba.ORIGIN_JANUARY_2024,
+)
+
+LEAST_LIKENESS = 0.3  # below it a file has only keys such as head.weight in common with an origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +89,7 @@ def convert(
 
     Raises:
         CheckpointError: the file cannot be read, is not of a known origin, has a key too many or
-            too few, needs a front end that is not available, or has another number of classes than
-            labels.
+            too few, or has another number of classes than labels.
     """
     source, out = Path(source), Path(out)
     state = read_state(source)
@@ -71,14 +97,14 @@ def convert(
     used, unused = origin.split(state)
     model = origin.build(used, str(source))
     config = model.config
-    corpus = corpus_of(config.n_classes)
+    corpus = corpus_of(config.n_classes) if origin.front_end else None
     names = tuple(labels) if labels is not None else packaged_labels(corpus, config.n_classes)
     checkpoint = Checkpoint(
         name=out.name,
         model=model,
-        front_end=_front_end(source, origin, config, corpus),
+        front_end=_front_end(origin, config, corpus),
         labels=names,
-        scores=CORPORA[corpus].scores if corpus else "sigmoid",
+        scores=CORPORA[corpus].scores if corpus else _scores(origin),
         license=origin.license,
         notes={"origin": f"{origin.name}, released weights", "trained on": corpus or "unknown"},
     )
@@ -100,33 +126,59 @@ def _origin_of(state: Mapping[str, Tensor], source: Path) -> Origin:
     found = [origin for origin in ORIGINS if origin.recognises(state)]
     if found:
         return max(found, key=lambda origin: len(origin.marks))
-    nearest = max(ORIGINS, key=lambda origin: origin.resemblance(state))
-    missing = ", ".join(mark for mark in nearest.marks if mark not in state)
     known = ", ".join(origin.name for origin in ORIGINS)
-    if nearest.resemblance(state) > 0:
-        hint = f"it is most like {nearest.name}, but " + (
-            f"{missing} is missing" if missing else "a shape does not fit"
-        )
-    else:
-        hint = f"it starts with {', '.join(list(state)[:3])}"
     raise CheckpointError(
-        f"{source}: not the weights of a known model ({hint}); "
+        f"{source}: not the weights of a known model ({_hint(state)}); "
         f"give a file as its authors released it; known: {known}"
     )
 
 
-def _front_end(
-    source: Path, origin: Origin, config: ModelConfig, corpus: str | None
-) -> FrontEnd | None:
+def _hint(state: Mapping[str, Tensor]) -> str:
+    """What a file of no origin looks like."""
+    first, _, _ = next(iter(state)).partition(".")
+    bare = {key.removeprefix(f"{first}."): value for key, value in state.items()}
+    for origin in ORIGINS:
+        if origin.recognises(bare) and all(key.startswith(f"{first}.") for key in state):
+            return f"without the {first}. before every key it would be {origin.name}"
+    nearest = max(ORIGINS, key=lambda origin: _likeness(origin, state))
+    likeness = _likeness(nearest, state)
+    if likeness[0] < LEAST_LIKENESS:
+        return f"it starts with {', '.join(list(state)[:3])}"
+    alike = (it for it in ORIGINS if it.marks == nearest.marks and _likeness(it, state) == likeness)
+    names = " or ".join(origin.name for origin in alike)
+    missing = [mark for mark in nearest.marks if mark not in state]
+    shapes = [f"{mark} {tuple(state[mark].shape)}" for mark in nearest.marks if mark in state]
+    return f"it is most like {names}, but " + (
+        f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+        if missing
+        else f"one of these shapes does not fit: {', '.join(shapes)}"
+    )
+
+
+def _likeness(origin: Origin, state: Mapping[str, Tensor]) -> tuple[float, bool]:
+    """Which share of an origin's marks a file has, and whether the shapes fit.
+
+    A mark counts the less the more origins share it.
+    """
+    shares = {mark: 1 / sum(mark in other.marks for other in ORIGINS) for mark in origin.marks}
+    found = sum(share for mark, share in shares.items() if mark in state)
+    try:
+        fits = origin.fits(state)
+    except KeyError:  # it looks at a tensor that is missing
+        fits = False
+    return found / sum(shares.values()), fits
+
+
+def _scores(origin: Origin) -> Literal["sigmoid", "softmax"]:
+    """How logits become scores where no corpus is known: an image is of exactly one class."""
+    return "softmax" if origin.front_end is None else "sigmoid"
+
+
+def _front_end(origin: Origin, config: ModelConfig, corpus: str | None) -> FrontEnd | None:
     """The origin's front end with the corpus's statistics, in the model's size."""
     front_end = origin.front_end
     if front_end is None:
         return None
     if corpus and front_end == FrontEnd():
         front_end = CORPORA[corpus].front_end
-        if front_end is None:
-            raise CheckpointError(
-                f"{source}: {config.n_classes} classes are those of {corpus}, whose front end "
-                "(24 kHz, 5 ms hop) this version does not have"
-            )
     return replace(front_end, n_mels=config.n_mels, n_frames=config.n_frames)

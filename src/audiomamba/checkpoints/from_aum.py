@@ -5,6 +5,7 @@ Source: the authors' released code, class AudioMamba.
 
 import re
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +16,17 @@ from audiomamba.checkpoints.state import State, build
 from audiomamba.errors import CheckpointError
 from audiomamba.models import AudioModel, AuMConfig, SSMConfig
 
-__all__ = ["ORIGIN", "RENAMED", "build_aum", "config_of", "rename"]
+__all__ = [
+    "ORIGIN",
+    "RENAMED",
+    "build_aum",
+    "class_token_of",
+    "config_of",
+    "depth_of",
+    "direction_of",
+    "rename",
+    "ssm_of",
+]
 
 RENAMED: dict[str, str] = {"pos_embed.pos_embed": "pos_embed"}
 
@@ -52,14 +63,14 @@ def config_of(state: Mapping[str, Tensor], **known: Any) -> AuMConfig:
         CheckpointError: a tensor that is needed for it is missing.
     """
     try:
-        ssm = known.pop("ssm", None) or _ssm_of(state)
+        ssm = known.pop("ssm", None) or ssm_of(state)
         patch = known.pop("patch", None) or tuple(state["patch_embed.proj.weight"].shape[2:])
         fields: dict[str, Any] = {
             "n_classes": state["head.weight"].shape[0],
             "dim": state["norm_f.weight"].shape[0],
-            "depth": 1 + max(int(found[1]) for key in state if (found := _LAYER.match(key))),
-            "direction": _direction_of(state),
-            "class_token": _class_token_of(state),
+            "depth": depth_of(state),
+            "direction": direction_of(state),
+            "class_token": class_token_of(state),
             "positions": "absolute" if "pos_embed.pos_embed" in state else "none",
         } | known
         if "n_frames" not in fields and fields["positions"] == "absolute":
@@ -89,23 +100,33 @@ def build_aum(state: Mapping[str, Tensor], source: str, **known: Any) -> AudioMo
     return build(config_of(state, **known), rename(state), source)
 
 
-def _ssm_of(state: Mapping[str, Tensor]) -> SSMConfig:
+def depth_of(state: Mapping[str, Tensor]) -> int:
+    """The number of Mamba blocks."""
+    return 1 + max(int(found[1]) for key in state if (found := _LAYER.match(key)))
+
+
+def ssm_of(state: Mapping[str, Tensor]) -> SSMConfig:
+    """The inner sizes of the mixers; the sum of two branches is taken to be halved."""
     d_inner, d_state = state[_MIXER + "A_log"].shape
+    dim = state[_MIXER + "in_proj.weight"].shape[1]
+    dt_rank = state[_MIXER + "dt_proj.weight"].shape[1]
     return SSMConfig(
         d_state=d_state,
         d_conv=state[_MIXER + "conv1d.weight"].shape[2],
-        expand=d_inner // state[_MIXER + "in_proj.weight"].shape[1],
-        dt_rank=state[_MIXER + "dt_proj.weight"].shape[1],
+        expand=d_inner // dim,
+        dt_rank=None if dt_rank == ceil(dim / 16) else dt_rank,
     )
 
 
-def _direction_of(state: Mapping[str, Tensor]) -> str:
+def direction_of(state: Mapping[str, Tensor]) -> str:
+    """The form of the mixers."""
     if _MIXER + "x_proj_b.weight" in state:
         return "bi-bi"
     return "fo-bi" if _MIXER + "A_b_log" in state else "fo-fo"
 
 
-def _class_token_of(state: Mapping[str, Tensor]) -> str:
+def class_token_of(state: Mapping[str, Tensor]) -> str:
+    """The place of the class token; a single one is taken to be in the middle."""
     if "cls_token_head" in state:
         return "double"
     return "middle" if "cls_token" in state else "none"

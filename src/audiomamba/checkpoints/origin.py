@@ -46,17 +46,6 @@ class Origin:
         """
         return all(mark in state for mark in self.marks) and self.fits(state)
 
-    def resemblance(self, state: Mapping[str, Tensor]) -> float:
-        """How many of the marks are there.
-
-        Args:
-            state: tensors by key.
-
-        Returns:
-            A share from 0 to 1.
-        """
-        return sum(mark in state for mark in self.marks) / len(self.marks)
-
     def split(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         """Set aside the tensors that the model has no use for.
 

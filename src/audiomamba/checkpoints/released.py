@@ -23,14 +23,23 @@ class Corpus:
     Args:
         n_classes: number of labels.
         scores: how the models' logits become scores.
-        front_end: how their input is made; None if it is not one that this package has.
+        front_end: how the input of AuM's models is made.
     """
 
     n_classes: int
     scores: Literal["sigmoid", "softmax"]
-    front_end: FrontEnd | None
+    front_end: FrontEnd
 
 
+EPIC_SOUNDS = FrontEnd(
+    kind="epic_sounds",
+    sample_rate=24_000,
+    frame_length_ms=10.0,
+    frame_shift_ms=5.0,
+    low_hz=0.0,
+    mean=None,
+    std=None,
+)
 CORPORA: dict[str, Corpus] = {
     "audioset": Corpus(n_classes=527, scores="sigmoid", front_end=FrontEnd()),
     "vggsound": Corpus(
@@ -44,7 +53,7 @@ CORPORA: dict[str, Corpus] = {
         scores="sigmoid",
         front_end=FrontEnd(n_frames=128, mean=-6.845978, std=5.5654526),
     ),
-    "epic_sounds": Corpus(n_classes=44, scores="softmax", front_end=None),
+    "epic_sounds": Corpus(n_classes=44, scores="softmax", front_end=EPIC_SOUNDS),
 }
 
 

@@ -18,6 +18,7 @@ __all__ = ["State", "build", "check_state", "read_state"]
 State = dict[str, Tensor]
 
 WRAPPERS = ("state_dict", "model")
+TRAINER = "sed_model."
 N_NAMED = 4
 
 
@@ -32,7 +33,8 @@ def read_state(path: str | Path) -> State:
             holds tensors by name, perhaps below "state_dict" or "model".
 
     Returns:
-        Tensors by key, with every "module." of a parallel wrapper taken out of the keys.
+        Tensors by key, with every "module." of a parallel wrapper, and the "sed_model." of the
+        trainer of HTS-AT, taken out of the keys.
 
     Raises:
         CheckpointError: the file is missing or damaged, would run code, or holds something else.
@@ -51,7 +53,11 @@ def read_state(path: str | Path) -> State:
             raise CheckpointError(
                 f"{path}: {key!r} is {type(value).__name__}; expected only tensors by name"
             )
-    return {str(key).replace("module.", ""): value for key, value in content.items()}
+    return {_bare(str(key)): value for key, value in content.items()}
+
+
+def _bare(key: str) -> str:
+    return key.removeprefix(TRAINER).replace("module.", "")
 
 
 def _read_safetensors(path: Path) -> Any:

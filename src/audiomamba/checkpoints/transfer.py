@@ -2,22 +2,38 @@
 
 Nothing is taken silently: the report says for every tensor of the new model where it came from.
 
-Source: Erol et al. 2024, section III-E, and the authors' released code.
+Source: Erol et al. 2024, section III-E, and the authors' released code; Gong et al. 2021, section
+2.2, for AST.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isqrt
 
 from torch import Tensor
 
+from audiomamba.checkpoints.from_mambaout import rename as rename_mambaout
 from audiomamba.checkpoints.state import State, check_state
 from audiomamba.errors import CheckpointError
-from audiomamba.models import AuM, AuMConfig
-from audiomamba.models.resize import resize_patch_kernel, resize_positions
+from audiomamba.models import AST, ASTConfig, AudioModel, AuM, AuMConfig, MambaOut
+from audiomamba.models.resize import (
+    cut_or_stretch_positions,
+    resize_patch_kernel,
+    resize_positions,
+)
 
-__all__ = ["TransferReport", "aum_from_aum", "aum_from_vim"]
+__all__ = [
+    "TransferReport",
+    "ast_from_ast",
+    "ast_from_deit",
+    "aum_from_aum",
+    "aum_from_vim",
+    "mambaout_from_mambaout",
+]
 
 HEAD = ("head.weight", "head.bias")
+AST_HEAD = ("head_norm.weight", "head_norm.bias", *HEAD)
+DISTILLATION_HEAD = ("head_dist.weight", "head_dist.bias")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +118,111 @@ def aum_from_vim(model: AuM, state: Mapping[str, Tensor]) -> TransferReport:
     return _fill(model, state, fitted)
 
 
-def _fill(model: AuM, state: Mapping[str, Tensor], fitted: State) -> TransferReport:
+def ast_from_ast(model: AST, state: Mapping[str, Tensor], source: ASTConfig) -> TransferReport:
+    """Start an AST from an AST of another input size, stride or set of classes.
+
+    Positions are cut from the middle where there are fewer, else stretched; a head for other
+    classes stays fresh, its norm too.
+
+    Args:
+        model: the model to fill.
+        state: the other's tensors, by the keys of models.AST.
+        source: the other's settings.
+
+    Returns:
+        The report.
+
+    Raises:
+        CheckpointError: the two differ in more than input size, stride and classes.
+    """
+    _check_class_tokens(model, state)
+    fitted = dict(state)
+    fitted["pos_embed"] = cut_or_stretch_positions(
+        state["pos_embed"], source.grid, model.config.grid, model.config.n_class_tokens
+    )
+    return _fill(model, state, fitted, AST_HEAD)
+
+
+def ast_from_deit(model: AST, state: Mapping[str, Tensor]) -> TransferReport:
+    """Start an AST from a DeiT that was trained on images; the head and its norm stay fresh.
+
+    The patch kernel is summed over the three colors, as a spectrogram is a grey image. The square
+    grid of positions is cut from the middle where there are fewer, else stretched.
+
+    Args:
+        model: the model to fill.
+        state: DeiT's tensors by timm's keys, of the distilled form if the model has two class
+            tokens.
+
+    Returns:
+        The report.
+
+    Raises:
+        CheckpointError: the tensors are not those of a DeiT of this size.
+    """
+    _check_class_tokens(model, state)
+    fitted = {key: state[key] for key in state if key not in (*AST_HEAD, *DISTILLATION_HEAD)}
+    n_patches = state["pos_embed"].shape[1] - model.config.n_class_tokens
+    side = isqrt(n_patches)
+    if side * side != n_patches:
+        raise CheckpointError(f"pos_embed has rows for {n_patches} patches; expected a square")
+    fitted["pos_embed"] = cut_or_stretch_positions(
+        state["pos_embed"], (side, side), model.config.grid, model.config.n_class_tokens
+    )
+    if model.config.n_channels == 1:
+        fitted["patch_embed.proj.weight"] = state["patch_embed.proj.weight"].sum(1, keepdim=True)
+    return _fill(model, state, fitted, AST_HEAD)
+
+
+def mambaout_from_mambaout(model: MambaOut, state: Mapping[str, Tensor]) -> TransferReport:
+    """Start a MambaOut from one that was trained on images, or on sound with other classes.
+
+    From images to sound the stem's kernel is summed over the three colors: a spectrogram is a grey
+    image, three times the same channel, and for such images the sum gives what the three kernels
+    gave. The mean would give a third of it. A head for other classes stays fresh, but not the
+    hidden layer before it.
+
+    Args:
+        model: the model to fill.
+        state: the other's tensors, by the authors' keys, timm's, or those of models.MambaOut.
+
+    Returns:
+        The report, by the keys of models.MambaOut.
+
+    Raises:
+        CheckpointError: the two differ in more than input and classes.
+    """
+    renamed = rename_mambaout(state)
+    stem = "downsample_layers.0.conv1.weight"
+    if stem not in renamed:
+        raise CheckpointError(f"MambaOut's tensor {stem!r} is missing")
+    fitted = dict(renamed)
+    if model.config.n_channels == 1 and fitted[stem].shape[1] == 3:
+        fitted[stem] = fitted[stem].sum(1, keepdim=True)
+    return _fill(model, renamed, fitted)
+
+
+def _check_class_tokens(model: AST, state: Mapping[str, Tensor]) -> None:
+    """Refuse tensors of a transformer with another number of class tokens."""
+    for key in ("pos_embed", "patch_embed.proj.weight"):
+        if key not in state:
+            raise CheckpointError(f"the transformer's tensor {key!r} is missing")
+    if ("dist_token" in state) != (model.config.class_tokens == "with-distillation"):
+        has = "has a" if "dist_token" in state else "has no"
+        raise CheckpointError(
+            f"the source {has} distillation token; the model's class_tokens are "
+            f"{model.config.class_tokens!r}"
+        )
+
+
+def _fill(
+    model: AudioModel, state: Mapping[str, Tensor], fitted: State, head: tuple[str, ...] = HEAD
+) -> TransferReport:
     """Load fitted tensors; the head is left fresh when it is absent or for other classes."""
     own = model.state_dict()
-    fresh = [key for key in HEAD if key not in fitted or fitted[key].shape != own[key].shape]
+    head = tuple(key for key in head if key in own)
+    fits = all(key in fitted and fitted[key].shape == own[key].shape for key in head)
+    fresh = () if fits else head
     filled = {key: value for key, value in fitted.items() if key not in fresh}
     check_state(model, filled | {key: own[key] for key in fresh}, "the source")
     model.load_state_dict(filled | {key: own[key] for key in fresh})
@@ -113,6 +230,6 @@ def _fill(model: AuM, state: Mapping[str, Tensor], fitted: State) -> TransferRep
     return TransferReport(
         taken=tuple(key for key in filled if key in same),
         resized=tuple(key for key in filled if key not in same),
-        fresh=tuple(fresh),
+        fresh=fresh,
         unused=tuple(key for key in state if key not in filled),
     )

@@ -1,22 +1,28 @@
-"""AST, the Audio Spectrogram Transformer, as the baseline of AuM's tables.
+"""AST, the Audio Spectrogram Transformer, and DeiT, the image transformer that it starts from.
 
-A plain pre-norm vision transformer on 16x16 spectrogram patches with a class token at the head of
-the sequence and no distillation token: the form that the AuM paper compares against.
+A plain pre-norm vision transformer on 16x16 patches with a class token at the head of the sequence.
+Three forms of it are in use:
+
+    AST of the AuM paper    patches side by side, one class token
+    AST of Gong et al.      overlapping patches (every 10 bands and frames), and a second token,
+                            that of DeiT's distillation; the clip's vector is the mean of the two
+    DeiT                    images of 224 by 224, one class token, no norm in the head
 
 Source: Gong, Chung, Glass, "AST: Audio Spectrogram Transformer" (2021); Erol et al. 2024, section
-III, for this form.
+III, for the first form; Touvron et al., "Training data-efficient image transformers & distillation
+through attention" (2021).
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.aum import PatchEmbed, patch_grid
-from audiomamba.models.base import AudioModel, ModelConfig, check_features, new_head
+from audiomamba.models.aum import PatchEmbed, new_table, patch_grid
+from audiomamba.models.base import AudioModel, ModelConfig, as_map, new_head
 
 __all__ = ["AST", "ASTConfig"]
 
@@ -28,11 +34,16 @@ class ASTConfig(ModelConfig):
     """Settings of AST; the defaults are AST-B of the AuM paper.
 
     Args:
+        n_channels: 1 for features, 3 for images (batch, 3, height, width); n_mels and n_frames are
+            the height and the width of an image.
         patch: (mel bands, frames) of a patch.
         stride: (mel bands, frames) between patches.
         dim: channels of a token.
         depth: number of blocks.
         n_heads: attention heads; divides dim.
+        class_tokens: one, or a second one that DeiT's distillation has trained; the clip's vector
+            is then the mean of the two.
+        head_norm: whether the head has a norm of its own before its linear layer.
 
     Raises:
         ConfigError: dim is no multiple of n_heads.
@@ -40,16 +51,29 @@ class ASTConfig(ModelConfig):
 
     family: ClassVar[str] = "ast"
 
+    n_channels: Literal[1, 3] = 1
     patch: tuple[int, int] = (16, 16)
     stride: tuple[int, int] = (16, 16)
     dim: int = 768
     depth: int = 12
     n_heads: int = 12
+    class_tokens: Literal["one", "with-distillation"] = "one"
+    head_norm: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dim % self.n_heads:
             raise ConfigError(f"dim is {self.dim}; expected a multiple of n_heads, {self.n_heads}")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows (of frequency) and columns (of time) of patches."""
+        return patch_grid((self.n_mels, self.n_frames), self.patch, self.stride)
+
+    @property
+    def n_class_tokens(self) -> int:
+        """How many class tokens the sequence starts with."""
+        return 1 if self.class_tokens == "one" else 2
 
     def build(self) -> "AST":
         """Make the model, with fresh weights."""
@@ -120,61 +144,72 @@ class AST(AudioModel):
 
     def __init__(self, config: ASTConfig) -> None:
         super().__init__(config)
-        rows, columns = patch_grid((config.n_mels, config.n_frames), config.patch, config.stride)
-        self.patch_embed = PatchEmbed(config.patch, config.dim)
-        self.cls_token = nn.Parameter(torch.empty(1, 1, config.dim))
-        self.pos_embed = nn.Parameter(torch.empty(1, 1 + rows * columns, config.dim))
+        rows, columns = config.grid
+        self.patch_embed = PatchEmbed(config.patch, config.dim, config.n_channels)
+        self.cls_token = new_table(1, config.dim)
+        if config.class_tokens == "with-distillation":
+            self.dist_token = new_table(1, config.dim)
+        self.pos_embed = new_table(config.n_class_tokens + rows * columns, config.dim)
         self.blocks = nn.ModuleList(
             TransformerBlock(config.dim, config.n_heads) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.dim, eps=NORM_EPS)
-        self.head_norm = nn.LayerNorm(config.dim)
+        self.head_norm = nn.LayerNorm(config.dim) if config.head_norm else nn.Identity()
         self.head = new_head(config.dim, config.n_classes)
-        self._initialize()
-
-    def _initialize(self) -> None:
-        for table in (self.cls_token, self.pos_embed):
-            nn.init.trunc_normal_(table, std=0.02)
         for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
     def tokens(self, features: Tensor) -> Tensor:
-        """Encode features as a sequence of tokens.
+        """Encode features or images as a sequence of tokens.
 
         Args:
-            features: (batch, frames, mels), of the configured size.
+            features: (batch, frames, mels), or (batch, 3, height, width) if n_channels is 3; of the
+                configured size.
 
         Returns:
-            (batch, tokens, dim), after the last norm, the class token first.
+            (batch, tokens, dim), after the last norm, the class tokens first.
 
         Raises:
             ConfigError: the features have another size.
         """
-        config = self.config
-        check_features(features, config.n_mels)
-        if features.shape[1] != config.n_frames:
-            raise ConfigError(
-                f"features have {features.shape[1]} frames; this model takes {config.n_frames}"
-            )
-        patches = self.patch_embed(features, config.patch, config.stride)
-        x = patches.flatten(2).transpose(1, 2)
-        class_token = self.cls_token.to(x.dtype).expand(x.shape[0], -1, -1)
-        x = torch.cat([class_token, x], dim=1) + self.pos_embed
+        x = self._patches(features)
+        class_tokens = [self.cls_token]
+        if self.config.class_tokens == "with-distillation":
+            class_tokens.append(self.dist_token)
+        starts = [token.to(x.dtype).expand(x.shape[0], -1, -1) for token in class_tokens]
+        x = torch.cat([*starts, x], dim=1) + self.pos_embed
         for block in self.blocks:
             x = block(x)
         out: Tensor = self.norm(x)
         return out
 
     def embed(self, features: Tensor) -> Tensor:
-        """Encode features as one vector per clip.
+        """Encode features or images as one vector each.
 
         Args:
-            features: (batch, frames, mels), of the configured size.
+            features: as for tokens.
 
         Returns:
-            (batch, dim), the class token behind the head's norm.
+            (batch, dim), the class token or the mean of two, behind the head's norm if it has one.
         """
-        out: Tensor = self.head_norm(self.tokens(features)[:, 0])
+        vector = self.tokens(features)[:, : self.config.n_class_tokens].mean(dim=1)
+        out: Tensor = self.head_norm(vector)
         return out
+
+    def _patches(self, features: Tensor) -> Tensor:
+        """Patches of an input of the configured size, (batch, patches, dim)."""
+        config = self.config
+        image = as_map(features, config.n_channels, config.n_mels)
+        rows, columns = image.shape[2:]
+        if (rows, columns) != (config.n_mels, config.n_frames):
+            found = f"features have {columns} frames; this model takes {config.n_frames}"
+            if config.n_channels == 3:
+                found = (
+                    f"images are {rows} by {columns}; "
+                    f"this model takes {config.n_mels} by {config.n_frames}"
+                )
+            raise ConfigError(found)
+        patches: Tensor = self.patch_embed(image, config.patch, config.stride)
+        return patches.flatten(2).transpose(1, 2)

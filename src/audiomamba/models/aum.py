@@ -17,11 +17,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import AudioModel, ModelConfig, check_features, new_head
+from audiomamba.models.base import AudioModel, ModelConfig, as_map, new_head
 from audiomamba.models.mamba import Direction, MambaBlock, SSMConfig, add_and_norm
 from audiomamba.models.resize import resize_patch_kernel, resize_positions
 
-__all__ = ["AuM", "AuMConfig", "ClassToken", "Pool"]
+__all__ = [
+    "AuM",
+    "AuMConfig",
+    "ClassToken",
+    "PatchEmbed",
+    "Pool",
+    "class_token_index",
+    "insert_class_tokens",
+    "new_table",
+    "patch_grid",
+    "read_class_tokens",
+]
 
 ClassToken = Literal["head", "middle", "end", "double", "none"]
 Pool = Literal["mean", "max", "last"]
@@ -78,27 +89,28 @@ class AuMConfig(ModelConfig):
 
 
 class PatchEmbed(nn.Module):
-    """Cut a spectrogram into patches and project each to a token.
+    """Cut a spectrogram or an image into patches and project each to a token.
 
     Args:
-        patch: (mel bands, frames).
+        patch: (mel bands, frames), or (height, width).
         dim: channels of a token.
+        n_channels: channels of the input.
     """
 
-    def __init__(self, patch: tuple[int, int], dim: int) -> None:
+    def __init__(self, patch: tuple[int, int], dim: int, n_channels: int = 1) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(1, dim, patch)
+        self.proj = nn.Conv2d(n_channels, dim, patch)
         # A normal that is cut at two standard deviations has 0.8796 of its standard deviation left.
-        std = (patch[0] * patch[1]) ** -0.5 / 0.87962566
+        std = (n_channels * patch[0] * patch[1]) ** -0.5 / 0.87962566
         nn.init.trunc_normal_(self.proj.weight, std=std, a=-2 * std, b=2 * std)
         if self.proj.bias is not None:
             nn.init.zeros_(self.proj.bias)
 
-    def forward(self, features: Tensor, patch: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+    def forward(self, image: Tensor, patch: tuple[int, int], stride: tuple[int, int]) -> Tensor:
         """Project patches.
 
         Args:
-            features: (batch, frames, mels).
+            image: (batch, channels, mels, frames), or (batch, channels, height, width).
             patch: (mel bands, frames) to cut now; the kernel is resized if it was made for another.
             stride: (mel bands, frames).
 
@@ -106,7 +118,6 @@ class PatchEmbed(nn.Module):
             (batch, dim, rows, columns), rows of frequency, columns of time.
         """
         kernel = resize_patch_kernel(self.proj.weight, patch)
-        image = features.transpose(1, 2).unsqueeze(1)
         return F.conv2d(image, kernel, self.proj.bias, stride)
 
 
@@ -124,12 +135,12 @@ class AuM(AudioModel):
         rows, columns = config.grid
         self.patch_embed = PatchEmbed(config.patch, config.dim)
         if config.class_token == "double":
-            self.cls_token_head = _new_table(1, config.dim)
-            self.cls_token_tail = _new_table(1, config.dim)
+            self.cls_token_head = new_table(1, config.dim)
+            self.cls_token_tail = new_table(1, config.dim)
         elif config.class_token != "none":
-            self.cls_token = _new_table(1, config.dim)
+            self.cls_token = new_table(1, config.dim)
         if config.positions == "absolute":
-            self.pos_embed = _new_table(config.n_class_tokens + rows * columns, config.dim)
+            self.pos_embed = new_table(config.n_class_tokens + rows * columns, config.dim)
         rates = [0.0, *torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()]
         self.layers = nn.ModuleList(
             MambaBlock(config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate)
@@ -212,11 +223,11 @@ class AuM(AudioModel):
     ) -> Tensor:
         """Patches with positions and class tokens, in the order of the scan."""
         config = self.config
-        check_features(features, config.n_mels)
+        image = as_map(features, 1, config.n_mels)
         stride = stride or patch or config.stride or config.patch
         patch = patch or config.patch
-        patch_grid((features.shape[2], features.shape[1]), patch, stride)
-        patches = self.patch_embed(features, patch, stride)
+        patch_grid((image.shape[2], image.shape[3]), patch, stride)
+        patches = self.patch_embed(image, patch, stride)
         grid = (patches.shape[2], patches.shape[3])
         n_class_tokens = config.n_class_tokens
         positions = None
@@ -239,24 +250,41 @@ class AuM(AudioModel):
         if positions is not None:
             ends = ends + positions[:, : ends.shape[1]]
         ends = ends.to(patches.dtype).expand(patches.shape[0], -1, -1)
-        if place == "double":
-            return torch.cat([ends[:, :1], patches, ends[:, 1:]], dim=1)
-        index = class_token_index(place, patches.shape[1])
-        return torch.cat([patches[:, :index], ends, patches[:, index:]], dim=1)
+        return insert_class_tokens(ends, patches, place)
 
     def _pool(self, tokens: Tensor) -> Tensor:
-        match self.config.class_token:
-            case "double":
-                return (tokens[:, 0] + tokens[:, -1]) / 2
-            case "none":
-                return tokens[:, -1] if self.config.pool == "last" else tokens.mean(dim=1)
-            case place:
-                return tokens[:, class_token_index(place, tokens.shape[1] - 1)]
+        if self.config.class_token != "none":
+            return read_class_tokens(tokens, self.config.class_token)
+        return tokens[:, -1] if self.config.pool == "last" else tokens.mean(dim=1)
 
 
 def class_token_index(place: ClassToken, n_patches: int) -> int:
     """Where the single class token stands in a sequence of so many patches."""
     return {"head": 0, "middle": n_patches // 2, "end": n_patches}[place]
+
+
+def insert_class_tokens(class_tokens: Tensor, patches: Tensor, place: ClassToken) -> Tensor:
+    """Put class tokens into a sequence of patches.
+
+    Args:
+        class_tokens: (batch, 1, dim), or (batch, 2, dim) for the place "double".
+        patches: (batch, patches, dim).
+        place: where to.
+
+    Returns:
+        (batch, tokens, dim).
+    """
+    if place == "double":
+        return torch.cat([class_tokens[:, :1], patches, class_tokens[:, 1:]], dim=1)
+    index = class_token_index(place, patches.shape[1])
+    return torch.cat([patches[:, :index], class_tokens, patches[:, index:]], dim=1)
+
+
+def read_class_tokens(tokens: Tensor, place: ClassToken) -> Tensor:
+    """Take the class token, or the mean of two, out of (batch, tokens, dim): (batch, dim)."""
+    if place == "double":
+        return (tokens[:, 0] + tokens[:, -1]) / 2
+    return tokens[:, class_token_index(place, tokens.shape[1] - 1)]
 
 
 def patch_grid(
@@ -283,5 +311,6 @@ def patch_grid(
     return (size[0] - patch[0]) // stride[0] + 1, (size[1] - patch[1]) // stride[1] + 1
 
 
-def _new_table(n_rows: int, dim: int) -> nn.Parameter:
+def new_table(n_rows: int, dim: int) -> nn.Parameter:
+    """A learned table (1, rows, dim) of class tokens or positions."""
     return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, n_rows, dim), std=0.02))

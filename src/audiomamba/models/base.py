@@ -20,6 +20,7 @@ from typing import (
     get_type_hints,
 )
 
+import torch
 from torch import Tensor, nn
 
 from audiomamba.errors import ConfigError, UnknownNameError
@@ -32,6 +33,7 @@ __all__ = [
     "as_map",
     "check_features",
     "check_fields",
+    "drop_path",
     "new_head",
 ]
 
@@ -183,6 +185,22 @@ def new_head(dim: int, n_classes: int) -> nn.Linear:
     return head
 
 
+def drop_path(branch: Tensor, probability: float) -> Tensor:
+    """Drop the residual branch of whole samples, and scale up what is kept.
+
+    Args:
+        branch: (batch, ...).
+        probability: of dropping a sample's branch; 0 outside training.
+
+    Returns:
+        (batch, ...).
+    """
+    if probability == 0:
+        return branch
+    keep = torch.rand(branch.shape[0], *[1] * (branch.ndim - 1), device=branch.device)
+    return branch * ((keep >= probability) / (1 - probability)).to(branch.dtype)
+
+
 def as_map(features: Tensor, n_channels: int, n_mels: int) -> Tensor:
     """Lay out a model's input as a map: frequency along rows, time along columns.
 
@@ -220,7 +238,8 @@ def check_features(features: Tensor, n_mels: int) -> None:
 def check_fields(config: Any) -> None:
     """Check the values of a frozen config against the types of its fields.
 
-    Understands int, float, bool, Literal, tuples of int, nested configs, and unions with None.
+    Understands int, float, bool, Literal, tuples of int (of a fixed length, or of any with `...`),
+    nested configs, and unions with None.
 
     Args:
         config: a dataclass instance.
@@ -245,16 +264,18 @@ def _fits(value: object, hint: Any) -> bool:
     if origin is Literal:
         return value in get_args(hint)
     if origin is tuple:
-        return (
-            isinstance(value, tuple)
-            and len(value) == len(get_args(hint))
-            and all(map(_fits, value, get_args(hint)))
-        )
+        return isinstance(value, tuple) and _each_fits(value, get_args(hint))
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool) and value > 0
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
     return isinstance(value, hint)
+
+
+def _each_fits(values: tuple[object, ...], hints: tuple[Any, ...]) -> bool:
+    if hints[-1] is Ellipsis:
+        return len(values) > 0 and all(_fits(value, hints[0]) for value in values)
+    return len(values) == len(hints) and all(map(_fits, values, hints))
 
 
 def _in_words(hint: Any) -> str:
@@ -265,5 +286,7 @@ def _in_words(hint: Any) -> str:
         return "one of " + ", ".join(map(repr, get_args(hint)))
     if origin is tuple:
         return "(" + ", ".join(_in_words(part) for part in get_args(hint)) + ")"
+    if hint is Ellipsis:
+        return "..."
     names = {int: "a positive int", float: "a float of at least 0", type(None): "None"}
     return names.get(hint, f"a {getattr(hint, '__name__', hint)}")

@@ -27,9 +27,18 @@ from audiomamba.ops import (
     selective_scan,
 )
 
-__all__ = ["Direction", "MambaBlock", "MambaMixer", "SSMConfig", "add_and_norm"]
+__all__ = [
+    "Direction",
+    "MambaBlock",
+    "MambaMixer",
+    "Norm",
+    "SSMConfig",
+    "add_and_norm",
+    "new_norm",
+]
 
 Direction = Literal["fo-fo", "fo-bi", "bi-bi"]
+Norm = Literal["rms", "layer"]
 
 DELTA_MIN = 0.001
 DELTA_MAX = 0.1
@@ -69,13 +78,17 @@ class MambaMixer(nn.Module):
         dim: channels of the model.
         direction: which of the three forms.
         ssm: inner sizes.
+        reverse: fo-fo only: read the sequence from its end.
 
     Source: Gu and Dao 2023, section 3.4; Erol et al. 2024, section II-B, for the three forms.
     """
 
-    def __init__(self, dim: int, direction: Direction, ssm: SSMConfig) -> None:
+    def __init__(
+        self, dim: int, direction: Direction, ssm: SSMConfig, *, reverse: bool = False
+    ) -> None:
         super().__init__()
         self.direction = direction
+        self.reverse = reverse
         self.ssm = ssm
         self.d_inner = ssm.expand * dim
         self.dt_rank = ssm.dt_rank or math.ceil(dim / 16)
@@ -128,15 +141,26 @@ class MambaMixer(nn.Module):
 
     def _scan(self, x: Tensor, z: Tensor) -> Tensor:
         a = -torch.exp(self.A_log)
-        u = causal_conv1d(x, self.conv1d.weight[:, 0], self.conv1d.bias, activation="silu")
+        conv, bias, reverse = self.conv1d, self.dt_proj.bias, self.reverse
+        u = causal_conv1d(x, conv.weight[:, 0], conv.bias, activation="silu", reverse=reverse)
         delta, b, c = self._project(u, self.x_proj, self.dt_proj)
-        bias = self.dt_proj.bias
         if self.direction == "fo-bi":
             a_b = -torch.exp(self.A_b_log)
             return bidirectional_selective_scan(
                 u, delta, a, a_b, b, c, D=self.D, z=z, delta_bias=bias, delta_softplus=True
             )
-        y = selective_scan(u, delta, a, b, c, D=self.D, z=z, delta_bias=bias, delta_softplus=True)
+        y = selective_scan(
+            u,
+            delta,
+            a,
+            b,
+            c,
+            D=self.D,
+            z=z,
+            delta_bias=bias,
+            delta_softplus=True,
+            reverse=reverse,
+        )
         if self.direction == "fo-fo":
             return y
         y = y + self._reverse_branch(x, z)
@@ -177,15 +201,25 @@ class MambaBlock(nn.Module):
         ssm: inner sizes of the mixer.
         depth: blocks in the whole stack; scales the initial output projection.
         drop_path: probability of dropping the incoming branch of a sample, in training.
+        norm: kind of norm.
+        reverse: fo-fo only: read the sequence from its end.
     """
 
     def __init__(
-        self, dim: int, direction: Direction, ssm: SSMConfig, *, depth: int, drop_path: float
+        self,
+        dim: int,
+        direction: Direction,
+        ssm: SSMConfig,
+        *,
+        depth: int,
+        drop_path: float,
+        norm: Norm = "rms",
+        reverse: bool = False,
     ) -> None:
         super().__init__()
         self.drop_path = drop_path
-        self.norm = nn.RMSNorm(dim, eps=NORM_EPS)
-        self.mixer = MambaMixer(dim, direction, ssm)
+        self.norm = new_norm(norm, dim)
+        self.mixer = MambaMixer(dim, direction, ssm, reverse=reverse)
         with torch.no_grad():
             self.mixer.out_proj.weight.div_(math.sqrt(depth))
 
@@ -205,15 +239,20 @@ class MambaBlock(nn.Module):
         return self.mixer(normed), residual
 
 
+def new_norm(kind: Norm, dim: int) -> nn.RMSNorm | nn.LayerNorm:
+    """The norm between two blocks and behind the last."""
+    return nn.RMSNorm(dim, eps=NORM_EPS) if kind == "rms" else nn.LayerNorm(dim, eps=NORM_EPS)
+
+
 def add_and_norm(
-    hidden: Tensor, residual: Tensor | None, norm: nn.RMSNorm, drop_path: float
+    hidden: Tensor, residual: Tensor | None, norm: nn.RMSNorm | nn.LayerNorm, drop_path: float
 ) -> tuple[Tensor, Tensor]:
     """Drop whole samples of a branch, add it to the residual, and norm the sum.
 
     Args:
         hidden: (batch, tokens, dim), the branch.
         residual: (batch, tokens, dim), float32; None for zeros.
-        norm: the norm's weight.
+        norm: the norm.
         drop_path: probability of dropping the branch of a sample; 0 outside training.
 
     Returns:
@@ -222,4 +261,11 @@ def add_and_norm(
     if drop_path > 0:
         keep = torch.rand(hidden.shape[0], 1, 1, device=hidden.device) >= drop_path
         hidden = hidden * (keep / (1 - drop_path)).to(hidden.dtype)
-    return add_rms_norm(hidden, residual, norm.weight, eps=NORM_EPS)
+    if isinstance(norm, nn.RMSNorm):
+        return add_rms_norm(hidden, residual, norm.weight, eps=NORM_EPS)
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    residual = hidden.to(wide) if residual is None else residual + hidden
+    normed = F.layer_norm(
+        residual, norm.normalized_shape, norm.weight.to(wide), norm.bias.to(wide), norm.eps
+    )
+    return normed.to(hidden.dtype), residual

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["resize_patch_kernel", "resize_positions"]
+__all__ = ["cut_or_stretch_positions", "resize_patch_kernel", "resize_positions"]
 
 
 def resize_positions(
@@ -32,6 +32,36 @@ def resize_positions(
     image = F.interpolate(image.float(), new_grid, mode="bilinear", antialias=True)
     resized: Tensor = torch.cat([prefix, image.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
     return resized
+
+
+def cut_or_stretch_positions(
+    table: Tensor, grid: tuple[int, int], new_grid: tuple[int, int], n_prefix: int
+) -> Tensor:
+    """Fit learned positions to another grid: cut its middle out where it is smaller, else stretch.
+
+    Args:
+        table: (1, n_prefix + rows * columns, dim), prefix rows (class tokens) first.
+        grid: (rows, columns) that the table was made for.
+        new_grid: (rows, columns) wanted.
+        n_prefix: rows at the start that belong to no patch; they stay as they are.
+
+    Returns:
+        (1, n_prefix + new rows * new columns, dim); stretched bilinearly, without antialiasing, the
+        columns before the rows.
+
+    Source: Gong et al., "AST" (2021), section 2.2, and the authors' released code.
+    """
+    if grid == new_grid:
+        return table
+    prefix, patches = table[:, :n_prefix], table[:, n_prefix:]
+    image = patches.transpose(1, 2).unflatten(2, grid).float()
+    for axis, size, new_size in ((3, grid[1], new_grid[1]), (2, grid[0], new_grid[0])):
+        if new_size <= size:
+            image = image.narrow(axis, size // 2 - new_size // 2, new_size)
+        else:
+            stretched = (image.shape[2], new_size) if axis == 3 else (new_size, image.shape[3])
+            image = F.interpolate(image, stretched, mode="bilinear")
+    return torch.cat([prefix, image.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
 
 
 def resize_patch_kernel(kernel: Tensor, patch: tuple[int, int]) -> Tensor:

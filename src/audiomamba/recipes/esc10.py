@@ -1,9 +1,9 @@
 """ESC-10: ten kinds of environmental sound, 400 clips of 5 s, five folds, trained from scratch.
 
 The front end's window is 496 frames, 31 patches of 16: a clip of 5 s (498 frames) fills it. Shorter
-clips are padded with the log-mel value of digital silence, in which many ESC clips end. All models
-but AST, which takes one length only, train on pieces of half that length; all are evaluated on
-whole clips.
+clips are padded with the log-mel value of digital silence, in which many ESC clips end. Models with
+convolutions train on pieces of half that length, AuM and AST, which have learned positions, on
+whole clips; all are evaluated on whole clips.
 
 AuM has 12 blocks here, half the paper's depth, so that two processor cores finish five folds in
 half an hour; AST has 7, the same number of parameters.
@@ -62,6 +62,9 @@ AUM_TINY = replace(
     name="esc10/aum-tiny",
     model="aum_tiny",
     model_changes={"depth": 12, "direction": "fo-bi", "class_token": "middle"},
+    training_frames=None,
+    augment=replace(CNN_SMALL.augment, frame_mask_frames=64),
+    epochs=50,
 )
 AUM_TINY_MEAN = replace(
     AUM_TINY,
@@ -73,9 +76,6 @@ AST_TINY = replace(
     name="esc10/ast-tiny",
     model="ast_tiny",
     model_changes={"depth": 7},
-    training_frames=None,
-    augment=replace(AUM_TINY.augment, frame_mask_frames=64),
-    epochs=20,
 )
 
 RECIPES = (STARTER, AUM_TINY, AUM_TINY_MEAN, AST_TINY, CNN_SMALL)

@@ -24,7 +24,17 @@ __all__ = ["TrainingModule", "hide", "learning_rate_fraction", "smooth", "spread
 
 # Last parts of the names of weights that no weight decay is put on, whatever their shape.
 UNDECAYED = frozenset(
-    {"A_log", "A_b_log", "D", "D_b", "pos_embed", "cls_token", "cls_token_head", "cls_token_tail"}
+    {
+        "A_log",
+        "A_b_log",
+        "D",
+        "D_b",
+        "pos_embed",
+        "cls_token",
+        "cls_token_head",
+        "cls_token_tail",
+        "relative_position_bias_table",
+    }
 )
 
 

@@ -3,6 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from checks import aum, ops, sound
+from checks import ast, aum, mambaout, mel_image, ops, sound, vim, vmamba
 
-CHECKS: dict[str, Callable[[Any], None]] = {**aum.CHECKS, **ops.CHECKS, **sound.CHECKS}
+CHECKS: dict[str, Callable[[Any], None]] = {
+    **ast.CHECKS,
+    **aum.CHECKS,
+    **mambaout.CHECKS,
+    **mel_image.CHECKS,
+    **ops.CHECKS,
+    **sound.CHECKS,
+    **vim.CHECKS,
+    **vmamba.CHECKS,
+}

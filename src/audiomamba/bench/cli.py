@@ -1,0 +1,93 @@
+"""The command `bench`: its options, and no more before it is run."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audiomamba.terminal import output
+
+__all__ = ["BENCH_EXAMPLES", "bench"]
+
+BENCH_EXAMPLES = (
+    "Examples:\n\n`audiomamba bench --quick`\n\n"
+    "`audiomamba bench scan models --threads 2 --out results.jsonl`\n\n"
+    "`audiomamba bench --compare results.jsonl --out pictures`"
+)
+
+
+def bench(
+    groups: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="GROUP|FILE",
+            show_default="all groups",
+            help="Groups of cases, which --list names; with --compare, files.",
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only the smallest case of each group, in few rounds.")
+    ] = False,
+    list_cases: Annotated[
+        bool, typer.Option("--list", help="List the cases, and run none.")
+    ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Draw files that --out wrote, and show their medians side by side."
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE|DIR",
+            show_default="nowhere; with --compare, here",
+            help="Write a line of JSON per result there; with --compare, the pictures.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to run.")] = "cpu",
+    instruction_set: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            show_default="the best",
+            help="What the compiled scans may use: avx512, avx2, sse.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", show_default=False, help="Processor threads to use."),
+    ] = None,
+) -> None:
+    """Measure speed and memory beside other ways of doing the same.
+
+    The sides of a case take turns; medians, quartiles and ratios to the first side are shown, and
+    the memory of one call in a process of its own. What a side computes is checked before; a side
+    that is wrong is not timed, and the exit code is 1. A package that is not installed is named.
+    Nothing else should run meanwhile.
+    """
+    from audiomamba.bench import command
+    from audiomamba.bench.cases import select
+
+    if list_cases:
+        typer.echo(command.listed(groups or [], quick=quick), nl=False)
+        return
+    if compare:
+        files = [Path(file) for file in groups or []]
+        typer.echo(command.compare(files, out or Path()), nl=False)
+        return
+    chosen = select(groups, quick=quick)
+    with nullcontext() if out is None else output(out) as lines:
+        all_right = command.measure(
+            chosen,
+            device=device,
+            n_threads=threads,
+            instruction_set=instruction_set,
+            lines=lines,
+            echo=lambda text: typer.echo(text, nl=False),
+        )
+    if not all_right:
+        raise typer.Exit(1)

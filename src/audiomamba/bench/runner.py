@@ -1,0 +1,195 @@
+"""The runner: the sides of a case are checked against each other, then timed in turns.
+
+Sides take turns in one process, every other round in reverse order, so that what else the machine
+does meets them alike. Medians and quartiles are kept, and the ratio of medians to the base.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from audiomamba.bench.cases import Case
+from audiomamba.bench.memory import peak_mib
+from audiomamba.bench.model_sides import build
+from audiomamba.bench.record import Result, Times
+from audiomamba.bench.sides import Outputs, Side
+from audiomamba.errors import BackendError
+
+__all__ = ["Settings", "difference", "run", "take_turns"]
+
+# Root mean square of the difference over that of what is right.
+TOLERANCES = {"float32": 1e-3, "bfloat16": 5e-2}
+# After so long a side is timed no more, once it has been timed so often.
+BUDGET_S = 3.0
+FEWEST_ROUNDS = 3
+# A call that takes longer is timed once.
+LONG_CALL_S = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How cases are run.
+
+    Args:
+        device: "cpu" or "cuda".
+        instruction_set: of the compiled library; None for its own choice.
+        measure_memory: whether each side is also run in a process of its own.
+        exponentials_per_s: of the machine, by one thread; None if not measured.
+    """
+
+    device: str = "cpu"
+    instruction_set: str | None = None
+    measure_memory: bool = True
+    exponentials_per_s: float | None = None
+
+
+def run(case: Case, settings: Settings) -> Iterator[Result]:
+    """Check and time the sides of a case.
+
+    Args:
+        case: what is run.
+        settings: how.
+
+    Yields:
+        A result per side, in the order of the case; one that is missing or wrong has a reason in
+        place of times. The base is the first side that is neither.
+    """
+    sides, missing = _build(case, settings.device)
+    wrong, cannot = _check(sides, case.dtype)
+    missing |= cannot
+    right = {name: side for name, side in sides.items() if name not in wrong | cannot}
+    calls = {name: side.call for name, side in right.items()}
+    for side in right.values():
+        if side.pair is not None:  # or else the check has warmed it up
+            side.call()
+    times = take_turns(calls, case.n_rounds, synchronize=settings.device == "cuda")
+    base = next(iter(times), case.sides[0])
+    for name in case.sides:
+        settled = Result(group=case.group, case=case.settings(), side=name, base=base)
+        if name in missing:
+            yield settled.changed(missing=missing[name])
+        elif name in wrong:
+            yield settled.changed(error=wrong[name])
+        else:
+            result = settled.with_times(times[name], times[base])
+            yield _with_memory(_with_rate(result, right[name], settings), case, settings)
+
+
+def _build(case: Case, device: str) -> tuple[dict[str, Side], dict[str, str]]:
+    """The sides that can run here, and why the others cannot."""
+    sides, missing = {}, {}
+    for name in case.sides:
+        try:
+            sides[name] = build(case, name, device)
+        except BackendError as error:
+            missing[name] = str(error)
+    return sides, missing
+
+
+def _check(sides: Mapping[str, Side], dtype: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Run every side once, and say which ones are wrong, and which ones cannot run this case."""
+    wrong: dict[str, str] = {}
+    cannot: dict[str, str] = {}
+    base: Outputs | None = None
+    for name, side in sides.items():
+        try:
+            if side.pair is None:
+                got = side.call()
+                wanted = base = got if base is None else base
+            else:
+                got, wanted = side.pair()
+        except BackendError as error:
+            cannot[name] = str(error)
+            continue
+        found = difference(got, wanted)
+        if found > TOLERANCES[dtype]:
+            wrong[name] = f"wrong: off by {found:.2g} of the right result's root mean square"
+    return wrong, cannot
+
+
+def difference(got: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor]) -> float:
+    """Measure how far tensors are from what they should be.
+
+    Args:
+        got: what was computed.
+        wanted: what is right, equally many of the same shapes.
+
+    Returns:
+        The largest of the tensors' relative differences: root mean square of the difference over
+        that of what is right; infinite if the shapes differ or a number is none.
+    """
+    shapes = [[tuple(x.shape) for x in tensors] for tensors in (got, wanted)]
+    if shapes[0] != shapes[1]:
+        return float("inf")
+    found = [0.0]
+    for one, other in zip(got, wanted, strict=True):
+        size = float(other.float().norm())
+        apart = float((one.float() - other.float()).norm())
+        found.append(apart / size if size else apart)
+    return float("inf") if any(map(math.isnan, found)) else max(found)
+
+
+def take_turns(
+    calls: Mapping[str, Callable[[], object]], n_rounds: int, *, synchronize: bool = False
+) -> dict[str, Times]:
+    """Time calls in turns.
+
+    Args:
+        calls: by name; each has run before.
+        n_rounds: how often at most; a slow call is timed less often.
+        synchronize: wait for the GPU before looking at the clock.
+
+    Returns:
+        The times by name.
+    """
+    times = {name: Times([], []) for name in calls}
+    for turn in range(n_rounds):
+        names = list(calls)[:: -1 if turn % 2 else 1]
+        for name in names:
+            if _has_more(times[name]):
+                wall_s, cpu_s = _seconds(calls[name], synchronize)
+                times[name].wall_s.append(wall_s)
+                times[name].cpu_s.append(cpu_s)
+    return times
+
+
+def _has_more(times: Times) -> bool:
+    """Whether a call is to be timed once more."""
+    if any(seconds > LONG_CALL_S for seconds in times.wall_s):
+        return False
+    return len(times.wall_s) < FEWEST_ROUNDS or sum(times.wall_s) < BUDGET_S
+
+
+def _seconds(call: Callable[[], object], synchronize: bool) -> tuple[float, float]:
+    """Wall time and time of the process that a call takes; what it returns is let go after that."""
+    if synchronize:
+        torch.cuda.synchronize()
+    wall, cpu = time.perf_counter(), time.process_time()
+    outputs = call()
+    if synchronize:
+        torch.cuda.synchronize()
+    taken = time.perf_counter() - wall, time.process_time() - cpu
+    del outputs
+    return taken
+
+
+def _with_rate(result: Result, side: Side, settings: Settings) -> Result:
+    """Add the rate of state updates, and its ratio to what torch.exp does."""
+    if not side.n_updates or result.median_ms is None:
+        return result
+    rate = side.n_updates / (result.median_ms / 1000)
+    ratio = None
+    if settings.exponentials_per_s is not None and settings.device == "cpu":
+        ratio = rate / (settings.exponentials_per_s * torch.get_num_threads())
+    return result.changed(updates_per_s=rate, ratio_to_torch_exp=ratio)
+
+
+def _with_memory(result: Result, case: Case, settings: Settings) -> Result:
+    """Add the peak of memory, from a process of its own."""
+    if not (settings.measure_memory and case.measures_memory):
+        return result
+    found = peak_mib(case, result.side, settings.device, settings.instruction_set)
+    return result.changed(peak_mib=found)

@@ -1,0 +1,340 @@
+"""The sides of the cases: how each is built and called, and what it has to agree with.
+
+`build` makes one side of one case. Inputs are random, the same for all sides of a case.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from audiomamba import ops
+from audiomamba.bench import peers
+from audiomamba.bench.cases import (
+    N_STATES,
+    N_TAPS,
+    Case,
+    ConvCase,
+    CrossScanCase,
+    NormCase,
+    ScanCase,
+    SequenceCase,
+    SilenceCase,
+)
+from audiomamba.errors import BackendError, UnknownNameError
+from audiomamba.ops.cross_scan import N_DIRECTIONS
+
+__all__ = ["Outputs", "Side", "build_op", "plain_pytorch", "random_scan_inputs", "short_and_plain"]
+
+Outputs = tuple[Tensor, ...]
+Op = Callable[..., Tensor | Outputs]
+
+# Step sizes are log-uniform from 0.001 to 0.1, as a fresh mixer has them.
+LOG_STEPS = (-6.9, -2.3)
+LARGE_STEP = 6.0  # the fastest decay, exp(-16 * 6), is below the smallest normal number
+EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a case, ready to run.
+
+    Args:
+        call: what is timed; returns what it computed.
+        pair: a smaller run of the same code, and what it has to give; if None, what `call` returns
+            is compared with what the base returns.
+        n_updates: state updates of the recurrence in one call, each with one exponential; 0 if that
+            is not what it does.
+    """
+
+    call: Callable[[], Outputs]
+    pair: Callable[[], tuple[Outputs, Outputs]] | None = None
+    n_updates: int = 0
+
+
+@contextmanager
+def plain_pytorch() -> Iterator[None]:
+    """Run the ops, and attention, as written out in PyTorch."""
+    with ops.use_backend("torch"), sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+def short_and_plain(short: Callable[[], Outputs]) -> Callable[[], tuple[Outputs, Outputs]]:
+    """Pair a small run as it is with the same in plain PyTorch.
+
+    Args:
+        short: the small run.
+
+    Returns:
+        What runs both.
+    """
+
+    def pair() -> tuple[Outputs, Outputs]:
+        got = short()
+        with plain_pytorch():
+            return got, short()
+
+    return pair
+
+
+def build_op(case: Case, name: str, device: str) -> Side:
+    """Build a side of a case of an op.
+
+    Args:
+        case: what is run.
+        name: one of the case's sides.
+        device: "cpu" or "cuda".
+
+    Returns:
+        The side.
+
+    Raises:
+        BackendError: the side cannot run here, such as a package that is not installed.
+        UnknownNameError: the case has no such side.
+    """
+    if name not in case.sides:
+        raise UnknownNameError("side", name, case.sides)
+    if isinstance(case, SilenceCase):
+        return _silence_side(case, name, device)
+    if isinstance(case, ScanCase):
+        return _scan_side(case, name, device)
+    if isinstance(case, ConvCase):
+        return _conv_side(case, name, device)
+    if isinstance(case, NormCase):
+        return _norm_side(case, name, device)
+    if isinstance(case, CrossScanCase):
+        return _cross_scan_side(case, name, device)
+    raise NotImplementedError(type(case).__name__)
+
+
+def random_scan_inputs(
+    batch: int, tokens: int, channels: int, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Make inputs of a scan in both directions, with the strides that a mixer gives them.
+
+    Args:
+        batch: sequences.
+        tokens: of each.
+        channels: of each token.
+        dtype: of what depends on the token.
+
+    Returns:
+        The arguments of ops.bidirectional_selective_scan by name, on the CPU.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    x, z = normal(batch, tokens, 2 * channels).to(dtype).chunk(2, dim=-1)
+    maps = normal(batch, tokens, channels // 32 + 2 * N_STATES).to(dtype)
+    step = torch.exp(torch.empty(channels).uniform_(*LOG_STEPS, generator=generator))
+    decay = -torch.arange(1.0, N_STATES + 1).repeat(channels, 1)
+    return {
+        "u": x,
+        "delta": (normal(batch, tokens, channels) * 0.5).to(dtype),
+        "A": decay * torch.exp(0.3 * normal(channels, N_STATES)),
+        "A_b": decay * torch.exp(0.3 * normal(channels, N_STATES)),
+        "B": maps[..., -2 * N_STATES : -N_STATES],
+        "C": maps[..., -N_STATES:],
+        "D": normal(channels),
+        "z": z,
+        "delta_bias": step + torch.log(-torch.expm1(-step)),
+    }
+
+
+@lru_cache(maxsize=1)
+def _scan_inputs(case: SequenceCase, device: str) -> dict[str, Tensor]:
+    dtype = getattr(torch, case.dtype)
+    given = random_scan_inputs(case.batch, case.tokens, case.channels, dtype)
+    return {name: x.to(device) for name, x in given.items()}
+
+
+def _once(op: Op, tensors: dict[str, Tensor], *, gradient: bool) -> Callable[[], Outputs]:
+    """One pass of an op over its tensors: outputs, and with gradients those of every tensor."""
+
+    def forward() -> Outputs:
+        with torch.inference_mode():
+            return _as_tuple(op(**tensors))
+
+    def both() -> Outputs:
+        leaves = {name: x.detach().requires_grad_() for name, x in tensors.items()}
+        outputs = _as_tuple(op(**leaves))
+        gradients = torch.autograd.grad(outputs, list(leaves.values()), probes(outputs))
+        return *(x.detach() for x in outputs), *gradients
+
+    @lru_cache(maxsize=4)
+    def fixed_probe(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+        generator = torch.Generator().manual_seed(1)
+        return torch.randn(shape, generator=generator).to(device, dtype)
+
+    def probes(outputs: Outputs) -> Outputs:
+        return tuple(fixed_probe(x.shape, x.dtype, x.device) for x in outputs)
+
+    return both if gradient else forward
+
+
+def _as_tuple(outputs: Tensor | Outputs) -> Outputs:
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _with_backend(op: Op, backend: str, device: str) -> Op:
+    """The op on one backend.
+
+    Raises:
+        BackendError: it does not run on this machine or device.
+    """
+    statuses = [status for status in ops.explain_backends() if status.backend == backend]
+    if not statuses:
+        raise BackendError(f"there is no backend {backend!r}")
+    if not any(status.available for status in statuses):
+        raise BackendError(statuses[0].reason)
+    if backend == "cpu" and device != "cpu":
+        raise BackendError(f"the backend 'cpu' does not run on {device}")
+    return lambda **tensors: op(**tensors, backend=backend)
+
+
+def _scan_side(case: ScanCase, name: str, device: str) -> Side:
+    tensors = _scan_inputs(case, device)
+    # The recurrence runs forward once in a step of training too, and again for the gradients.
+    n_updates = 2 * case.batch * case.tokens * case.channels * N_STATES
+    gradient = case.direction != "forward"
+    return Side(
+        _once(_scan_op(name, device), tensors, gradient=gradient),
+        n_updates=0 if gradient else n_updates,
+    )
+
+
+def _scan_op(name: str, device: str) -> Op:
+    """A scan in both directions, as one side does it."""
+    if name == "cpu, two calls":
+        return _two_calls(_with_backend(ops.selective_scan, "cpu", device))
+    if name in ("cpu", "triton", "torch", "reference"):
+        op = _with_backend(ops.bidirectional_selective_scan, name, device)
+        return lambda **tensors: op(**tensors, delta_softplus=True)
+    return peers.both_ways(peers.scan(name))
+
+
+def _two_calls(op: Op) -> Op:
+    """A call per direction, and their sum."""
+
+    def both(A_b: Tensor, **tensors: Tensor) -> Tensor:
+        forward = op(**tensors, delta_softplus=True)
+        backward = op(**{**tensors, "A": A_b}, delta_softplus=True, reverse=True)
+        if isinstance(forward, tuple) or isinstance(backward, tuple):
+            raise NotImplementedError("a scan gave more than its output")
+        return forward + backward
+
+    return both
+
+
+def _silence_side(case: SilenceCase, name: str, device: str) -> Side:
+    tensors = dict(_scan_inputs(case, device))
+    u = tensors["u"].clone()
+    if name == "silence":
+        u[:, 1:] = 0  # one sound, and then its echo in the state
+    elif name == "half silence":
+        u[:, u.shape[1] // 2 :] = 0
+    elif name == "large steps":
+        tensors["delta"] = torch.full_like(tensors["delta"], LARGE_STEP)
+    tensors["u"] = u
+    op = _with_backend(ops.bidirectional_selective_scan, case.backend, device)
+    tokens = min(case.tokens, 128)
+    short = {k: x[:, -tokens:] if x.ndim == 3 else x for k, x in tensors.items()}
+
+    def run(given: dict[str, Tensor], with_op: Op) -> Callable[[], Outputs]:
+        return _once(lambda **x: with_op(**x, delta_softplus=True), given, gradient=False)
+
+    truth = _with_backend(ops.bidirectional_selective_scan, "reference", device)
+    return Side(
+        run(tensors, op),
+        pair=lambda: (run(short, op)(), run(short, truth)()),
+        n_updates=2 * u.numel() * N_STATES,
+    )
+
+
+def _conv_side(case: ConvCase, name: str, device: str) -> Side:
+    generator = torch.Generator().manual_seed(0)
+    dtype = getattr(torch, case.dtype)
+    xz = torch.randn(case.batch, case.tokens, 2 * case.channels, generator=generator)
+    tensors = {
+        "x": xz.to(device, dtype)[..., : case.channels],  # a mixer convolves one half of a product
+        "weight": torch.randn(case.channels, N_TAPS, generator=generator).to(device, dtype),
+        "bias": torch.randn(case.channels, generator=generator).to(device, dtype),
+    }
+    op = _compiled_conv(device) if name == "cpu" else _pytorch_conv
+    return Side(_once(op, tensors, gradient=case.direction != "forward"))
+
+
+def _compiled_conv(device: str) -> Op:
+    op = _with_backend(ops.causal_conv1d, "cpu", device)
+    return lambda **tensors: op(**tensors, activation="silu")
+
+
+def _pytorch_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The same by PyTorch, which wants channels before tokens, for what wants them behind."""
+    out = F.conv1d(
+        x.transpose(1, 2),
+        weight.unsqueeze(1),
+        bias,
+        padding=weight.shape[1] - 1,
+        groups=x.shape[2],
+    )
+    return F.silu(out[..., : x.shape[1]]).transpose(1, 2).contiguous()
+
+
+def _norm_side(case: NormCase, name: str, device: str) -> Side:
+    generator = torch.Generator().manual_seed(0)
+    dtype, shape = getattr(torch, case.dtype), (case.batch, case.tokens, case.channels)
+    tensors = {
+        "x": torch.randn(shape, generator=generator).to(device, dtype),
+        "residual": torch.randn(shape, generator=generator).to(device),
+        "weight": torch.randn(case.channels, generator=generator).to(device),
+    }
+    op: Op = _pytorch_norm
+    if name == "cpu":
+        op = _with_backend(ops.add_rms_norm, "cpu", device)
+    return Side(_once(op, tensors, gradient=case.direction != "forward"))
+
+
+def _pytorch_norm(x: Tensor, residual: Tensor, weight: Tensor) -> Outputs:
+    """The same by PyTorch's own norm."""
+    total = residual + x
+    return F.rms_norm(total, weight.shape, weight, EPS).to(x.dtype), total
+
+
+def _cross_scan_side(case: CrossScanCase, name: str, device: str) -> Side:
+    tensors = _map_inputs(case, device)
+    op = _with_backend(ops.cross_selective_scan, name, device)
+    n_updates = N_DIRECTIONS * tensors["u"].numel() * N_STATES
+    return Side(_once(op, tensors, gradient=False), n_updates=n_updates)
+
+
+@lru_cache(maxsize=1)
+def _map_inputs(case: CrossScanCase, device: str) -> dict[str, Tensor]:
+    """Inputs of a scan of a map in four directions, as SS2D makes them."""
+    length, channels = case.side_length, case.channels
+    rank = channels // 32
+    given = random_scan_inputs(1, length * length, N_DIRECTIONS * channels, torch.float32)
+    generator = torch.Generator().manual_seed(2)
+    sizes = (N_DIRECTIONS, rank + 2 * N_STATES)
+    maps = torch.randn(1, length, length, *sizes, generator=generator)
+    dt, b, c = maps.to(getattr(torch, case.dtype)).split([rank, N_STATES, N_STATES], dim=-1)
+    weight = torch.randn(N_DIRECTIONS, channels, rank, generator=generator) * rank**-0.5
+    u = torch.randn(1, length, length, channels, generator=generator)
+    tensors = {
+        "u": u.to(dt.dtype),
+        "dt": dt,
+        "A": given["A"],
+        "B": b,
+        "C": c,
+        "dt_weight": weight.to(dt.dtype),
+        "D": given["D"],
+        "delta_bias": given["delta_bias"],
+    }
+    return {name: x.to(device) for name, x in tensors.items()}

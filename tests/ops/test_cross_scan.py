@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from audiomamba.errors import ConfigError
+from audiomamba.ops import available_backends, cross_merge, cross_scan, cross_selective_scan
+from audiomamba.ops import selective_scan as scan
+
+CHANNELS, RANK, STATES = 6, 2, 3
+
+
+def arguments(batch=2, rows=3, columns=4):
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator)
+
+    return {
+        "u": normal(batch, rows, columns, CHANNELS),
+        "dt": normal(batch, rows, columns, 4, RANK),
+        "A": -normal(4 * CHANNELS, STATES).exp(),
+        "B": normal(batch, rows, columns, 4, STATES),
+        "C": normal(batch, rows, columns, 4, STATES),
+        "dt_weight": normal(4, CHANNELS, RANK),
+        "D": normal(4 * CHANNELS),
+        "delta_bias": normal(4 * CHANNELS),
+    }
+
+
+def test_the_orders_are_rows_columns_and_their_reverses():
+    x = torch.arange(6).reshape(1, 2, 3, 1)
+    orders = cross_scan(x)[0, :, :, 0].T.tolist()
+    assert orders == [
+        [0, 1, 2, 3, 4, 5],
+        [0, 3, 1, 4, 2, 5],
+        [5, 4, 3, 2, 1, 0],
+        [5, 2, 4, 1, 3, 0],
+    ]
+
+
+def test_merging_puts_everything_back_and_adds():
+    x = torch.randn(2, 3, 5, 4)
+    torch.testing.assert_close(cross_merge(cross_scan(x), 3, 5), 4 * x)
+
+
+@pytest.mark.parametrize("size", [(3, 4), (1, 7), (7, 1), (1, 1), (9, 16)])
+@pytest.mark.parametrize("backend", available_backends())
+def test_it_is_four_scans_by_definition(size, backend):
+    given = arguments(rows=size[0], columns=size[1])
+    expected = 0
+    for k in range(4):
+        own, part = cross_scan, slice(k * CHANNELS, (k + 1) * CHANNELS)
+        delta = given["dt"][..., k, :] @ given["dt_weight"][k].T
+        y = scan(
+            own(given["u"])[:, :, k],
+            own(delta)[:, :, k],
+            given["A"][part],
+            own(given["B"][..., k, :])[:, :, k],
+            own(given["C"][..., k, :])[:, :, k],
+            D=given["D"][part],
+            delta_bias=given["delta_bias"][part],
+            delta_softplus=True,
+            backend="reference",
+        )
+        alone = torch.zeros(*y.shape[:2], 4, CHANNELS)
+        alone[:, :, k] = y
+        expected = expected + cross_merge(alone, *size)
+    torch.testing.assert_close(
+        cross_selective_scan(**given, backend=backend), expected, rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("backend", [name for name in available_backends() if name != "reference"])
+def test_backends_agree_in_outputs_and_gradients(compare, backend):
+    compare(cross_selective_scan, arguments(rows=5, columns=7), {}, backend)
+
+
+def test_directions_must_be_four():
+    given = arguments()
+    with pytest.raises(
+        ConfigError, match=r"B has shape \(2, 3, 4, 3, 3\); expected \(2, 3, 4, 4\)"
+    ):
+        cross_selective_scan(**given | {"B": given["B"][..., :3, :]})
