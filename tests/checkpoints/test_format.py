@@ -5,10 +5,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from audiomamba import checkpoints, models
-from audiomamba.audio import FrontEnd
+from audiomamba import checkpoints
 from audiomamba.checkpoints.state import read_state
 from audiomamba.errors import CheckpointError, UnknownNameError
+from audiomamba.models.familiarity import measure_familiarity
 
 
 @pytest.fixture
@@ -37,22 +37,21 @@ def test_what_is_saved_is_loaded(checkpoint, folder):
     torch.testing.assert_close(found.model(x), checkpoint.model(x), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", models.names())
-def test_every_model_can_be_saved(name, tmp_path):
-    model = models.create(
-        name,
-        n_classes=2,
-        **{"widths": (4, 4, 4, 4)}
-        if name == "cnn_small"
-        else {"dim": 24, "depth": 1, **({"n_heads": 2} if name.startswith("ast") else {})},
-    ).eval()
-    front_end = FrontEnd(n_frames=model.config.n_frames)
-    made = checkpoints.Checkpoint(
-        name=name, model=model, front_end=front_end, labels=("a", "b"), scores="sigmoid"
-    )
-    checkpoints.save(tmp_path, made)
-    x = torch.randn(1, model.config.n_frames, 128)
-    torch.testing.assert_close(checkpoints.load(tmp_path).model(x), model(x), rtol=0, atol=0)
+def test_familiarity_is_saved_with_the_model(checkpoint, tmp_path):
+    dim = checkpoint.model.head.in_features
+    embeddings = torch.randn(3 * dim, dim)
+    targets = torch.eye(len(checkpoint.labels))[torch.arange(3 * dim) % len(checkpoint.labels)]
+    familiarity = measure_familiarity(embeddings, targets, limit=2.0)
+    checkpoints.save(tmp_path, replace(checkpoint, familiarity=familiarity), dtype=torch.float16)
+    found = checkpoints.load(tmp_path)
+    assert found.familiarity.limit == 2.0
+    x = torch.randn(5, dim)
+    torch.testing.assert_close(found.familiarity(x), familiarity(x), rtol=0.02, atol=0.02)
+    state = load_file(tmp_path / "model.safetensors")
+    del state["familiarity.means"]
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"familiarity\.means is missing"):
+        checkpoints.load(tmp_path)
 
 
 def test_half_precision_halves_the_file_and_little_else(checkpoint, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from audiomamba import checkpoints, recipes, train
+from audiomamba import checkpoints, infer, recipes, train
 from audiomamba.errors import AudioError, ConfigError, DataError, TrainingError
 from audiomamba.recipes import override
 from audiomamba.train.run import Run
@@ -310,3 +310,22 @@ def test_a_fold_ends_with_the_process_that_started_it(corpus, recipe, tmp_path):
         assert process.poll() is None
     process.stdin.close()
     assert process.wait(timeout=20) == 1
+
+
+def test_the_last_model_knows_what_is_familiar(corpus, recipe, tmp_path):
+    changes = ["epochs=1", "familiarity_limit=3", "model_changes.dim=8"]
+    train.fit(override(recipe, changes), corpus, tmp_path, fold=1, progress=False)
+    found = checkpoints.load(tmp_path)
+    assert found.familiarity.limit == 3
+    assert found.familiarity.means.shape == (3, 8)
+    tagger = infer.load(tmp_path)
+    known = tagger.scores(min((corpus / "audio").glob("2-*")))
+    strange = tagger.scores((np.sign(np.sin(np.arange(6_000) * 0.7)), 16_000))
+    assert strange.max() < known.max()
+
+
+def test_too_few_clips_to_know_what_is_familiar_are_refused(corpus, recipe, tmp_path):
+    changes = override(recipe, ["epochs=1", "familiarity_limit=3"])
+    with pytest.raises(ConfigError, match="12 training clips are too few"):
+        train.fit(changes, corpus, tmp_path, fold=1, progress=False)
+    assert not (tmp_path / "metrics.jsonl").exists()

@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import save as save_tensors
 
 from audiomamba.audio import FrontEnd
-from audiomamba.checkpoints.state import build, read_state
+from audiomamba.checkpoints.state import State, build, check_state, read_state
 from audiomamba.errors import CheckpointError, ConfigError, UnknownNameError
 from audiomamba.models import FAMILIES, AudioModel
+from audiomamba.models.familiarity import Familiarity
 
 __all__ = ["Checkpoint", "find", "load", "packaged", "save"]
 
@@ -25,6 +26,7 @@ FORMAT = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 RUN_MODEL = "last"
+FAMILIARITY = "familiarity."  # what the keys of its tensors begin with
 
 Note = str | int | float
 T = TypeVar("T")
@@ -41,6 +43,8 @@ class Checkpoint:
         labels: one name per class, in the order of the logits.
         scores: how logits become scores: "sigmoid" for independent labels, "softmax" for exactly
             one.
+        familiarity: lowers the scores of sounds unlike those of the training; None for scores as
+            they are.
         license: the weights' licence, as an SPDX identifier where there is one.
         notes: facts worth keeping, such as the training data and the accuracy.
 
@@ -53,6 +57,7 @@ class Checkpoint:
     front_end: FrontEnd | None
     labels: tuple[str, ...]
     scores: Literal["sigmoid", "softmax"]
+    familiarity: Familiarity | None = None
     license: str = "unknown"
     notes: Mapping[str, Note] = field(default_factory=dict)
 
@@ -82,9 +87,13 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    familiarity = checkpoint.familiarity
+    state = checkpoint.model.state_dict()
+    if familiarity is not None:
+        state |= {FAMILIARITY + key: value for key, value in familiarity.state_dict().items()}
     state = {
         key: (value.to(dtype) if value.is_floating_point() else value).contiguous()
-        for key, value in checkpoint.model.state_dict().items()
+        for key, value in state.items()
     }
     config = {
         "format": FORMAT,
@@ -94,6 +103,7 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
         "front_end": checkpoint.front_end and asdict(checkpoint.front_end),
         "labels": list(checkpoint.labels),
         "scores": checkpoint.scores,
+        "familiarity": familiarity and {"limit": familiarity.limit},
         "license": checkpoint.license,
         "notes": dict(checkpoint.notes),
     }
@@ -131,6 +141,7 @@ def load(folder: str | Path) -> Checkpoint:
         settings = _from_dict(FAMILIES[config["family"]], config["model"])
         front_end = config["front_end"] and _from_dict(FrontEnd, config["front_end"])
         labels, scores = tuple(map(str, config["labels"])), config["scores"]
+        limit = float(config["familiarity"]["limit"]) if config.get("familiarity") else None
         about = {key: config[key] for key in ("name", "license", "notes")}
     except (KeyError, TypeError, ConfigError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -140,8 +151,16 @@ def load(folder: str | Path) -> Checkpoint:
             f"{folder / CONFIG_FILE}: scores is {scores!r}; expected 'sigmoid' or 'softmax'"
         )
     weights = folder / WEIGHTS_FILE
-    model = build(settings, read_state(weights), str(weights))
-    return Checkpoint(model=model, front_end=front_end, labels=labels, scores=scores, **about)
+    state = read_state(weights)
+    familiarity = None if limit is None else _familiarity(state, limit, weights)
+    return Checkpoint(
+        model=build(settings, state, str(weights)),
+        front_end=front_end,
+        labels=labels,
+        scores=scores,
+        familiarity=familiarity,
+        **about,
+    )
 
 
 def packaged() -> list[str]:
@@ -173,6 +192,19 @@ def find(name_or_folder: str | Path) -> Path:
     if Path(name_or_folder).is_dir():
         return Path(name_or_folder)
     raise UnknownNameError("model or model folder", str(name_or_folder), packaged())
+
+
+def _familiarity(state: State, limit: float, source: Path) -> Familiarity:
+    """Take the measure of familiarity out of a model's tensors."""
+    own = {key: state.pop(key) for key in list(state) if key.startswith(FAMILIARITY)}
+    own = {key.removeprefix(FAMILIARITY): value for key, value in own.items()}
+    if "means" not in own or own["means"].ndim != 2:
+        raise CheckpointError(f"{source}: {FAMILIARITY}means is missing")
+    n_classes, dim = own["means"].shape
+    found = Familiarity(n_classes, dim, limit)
+    check_state(found, own, str(source))
+    found.load_state_dict(own)
+    return found
 
 
 def _model_folder(folder: Path) -> Path:

@@ -48,6 +48,7 @@ class Tagger:
         self.front_end = checkpoint.front_end
         self._model = checkpoint.model.eval()
         self._scores = checkpoint.scores
+        self._familiarity = checkpoint.familiarity
 
     def tag(self, recording: Audio) -> list[Tag]:
         """Score every label of the model for one recording.
@@ -92,11 +93,24 @@ class Tagger:
             shortest=front_end.window_samples,
             batch_size=WINDOWS_PER_BATCH,
         ):
-            logits = self._model(audio.features(windows, self._fitted(windows.shape[1]))).float()
-            scores = logits.softmax(-1) if self._scores == "softmax" else logits.sigmoid()
-            total += scores.sum(0) * windows.shape[1]
+            features = audio.features(windows, self._fitted(windows.shape[1]))
+            total += self._score(features).sum(0) * windows.shape[1]
             n_covered += windows.numel()
         return total / n_covered
+
+    def _score(self, features: Tensor) -> Tensor:
+        """The scores (windows, classes) of features (windows, frames, mels)."""
+        if self._familiarity is None:
+            logits: Tensor = self._model(features)
+            return self._as_scores(logits)
+        embeddings = self._model.embed(features)
+        logits = self._model.head(embeddings)
+        factor: Tensor = self._familiarity(embeddings)
+        return self._as_scores(logits) * factor.unsqueeze(1)
+
+    def _as_scores(self, logits: Tensor) -> Tensor:
+        logits = logits.float()
+        return logits.softmax(-1) if self._scores == "softmax" else logits.sigmoid()
 
     def _fitted(self, n_samples: int) -> audio.FrontEnd:
         """The front end for windows of this length: without padding if the model can do without."""

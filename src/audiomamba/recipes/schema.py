@@ -47,6 +47,9 @@ class Recipe:
         final_lr_fraction: afterwards it falls along half a cosine to this share of its highest.
         clip_norm: gradients longer than this are shortened to it.
         ema_decay: a moving average of the weights is kept, with this decay per step; None for none.
+        familiarity_limit: lower the scores of sounds that lie further than this from all classes;
+            see models.familiarity. None for scores as they are. It needs more training clips than
+            an embedding has channels.
         precision: "bfloat16" for automatic mixed precision in training. Evaluation is in float32.
         evaluate_every: the held-out clips are evaluated after every so many epochs, and at the end.
         seed: decides the initial weights, the order of the clips and all augmentation.
@@ -76,6 +79,7 @@ class Recipe:
     final_lr_fraction: float = 0.01
     clip_norm: float = 1.0
     ema_decay: float | None = None
+    familiarity_limit: float | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     evaluate_every: int = 1
     seed: int = 0
@@ -98,6 +102,8 @@ class Recipe:
                     raise ConfigError(f"{name} is {getattr(self, name)}; expected {expected}")
         if self.training_frames is not None and self.training_frames < 1:
             raise ConfigError(f"training_frames is {self.training_frames}; expected at least 1")
+        if self.familiarity_limit is not None and not self.familiarity_limit > 0:
+            raise ConfigError(f"familiarity_limit is {self.familiarity_limit}; expected above 0")
         if not all(0 <= beta < 1 for beta in (*self.betas, self.ema_decay or 0.0)):
             raise ConfigError(
                 f"betas are {self.betas} and ema_decay is {self.ema_decay}; "

@@ -14,6 +14,7 @@ from audiomamba import checkpoints
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import EvaluationSet
 from audiomamba.errors import TrainingError
+from audiomamba.models import AudioModel
 from audiomamba.train.module import TrainingModule
 from audiomamba.train.run import Run, replace_folder
 from audiomamba.train.scoring import predict, score
@@ -97,7 +98,7 @@ class EpochEnd(CheckpointCallback):
 
     def _evaluate(self, module: TrainingModule) -> dict[str, float]:
         """Metrics of the weights, and of their average if there is one."""
-        weights = {"": module.model}
+        weights: dict[str, AudioModel] = {"": module.model}
         if module.average is not None:
             weights["ema_"] = module.final_model
         found: dict[str, float] = {}

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from audiomamba import models
 from audiomamba.audio import FrontEnd
+from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import (
     ClipCache,
     EpochSampler,
@@ -31,6 +33,7 @@ from audiomamba.data import (
 )
 from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
 from audiomamba.models import AudioModel
+from audiomamba.models.familiarity import Familiarity, check_enough, measure_familiarity
 from audiomamba.recipes import Recipe, to_dict
 from audiomamba.train.parts import NOTHING, Parts, divide
 from audiomamba.train.run import Run, RunResult, commit, differences, versions, write_json
@@ -156,6 +159,7 @@ def _train(
     cache = ClipCache(parts.training, recipe.front_end.sample_rate)
     front_end = _front_end(recipe, cache) if record is None else FrontEnd(**record["front_end"])
     model = _new_model(recipe, front_end, inputs.manifest)
+    _check_familiarity(recipe, model, len(parts.training))
     held_out = EvaluationSet(parts.held_out, inputs.manifest.targets(parts.held_out), front_end)
     for place in range(len(held_out)):  # broken files are found now, not after the first epoch
         held_out[place]
@@ -174,7 +178,8 @@ def _train(
         with _interruptible(run, recipe.epochs):
             trainer.fit(module, loader, ckpt_path=state, weights_only=True)
     epochs = run.epochs()
-    epoch_end.save_model(checkpoint_of(module, inputs.manifest.labels, epochs[-1]), "last")
+    last = checkpoint_of(module, inputs.manifest.labels, epochs[-1])
+    epoch_end.save_model(replace(last, familiarity=_familiarity(inputs, last)), "last")
     seconds = sum(line["seconds"] for line in epochs)
     write_json(run.record_path, record | {"seconds": seconds, "metrics": epochs[-1]})
     return RunResult(folder=run.folder, metrics=epochs[-1], seconds=seconds, resumed_epoch=resumed)
@@ -233,6 +238,32 @@ def _loader(cache: ClipCache, inputs: _Inputs, front_end: FrontEnd) -> DataLoade
         collate_fn=collate,
         generator=torch.Generator(),
     )
+
+
+def _check_familiarity(recipe: Recipe, model: AudioModel, n_clips: int) -> None:
+    """Refuse before the training what could not be measured after it."""
+    if recipe.familiarity_limit is None:
+        return
+    if not isinstance(model.head, nn.Linear):
+        raise ConfigError(
+            f"familiarity_limit is {recipe.familiarity_limit}, but the head of {recipe.model} does "
+            "not read one vector per clip; set familiarity_limit to none"
+        )
+    check_enough(n_clips, model.head.in_features)
+
+
+def _familiarity(inputs: _Inputs, checkpoint: Checkpoint) -> Familiarity | None:
+    """Where the training clips' embeddings lie, if the recipe wants to know."""
+    limit, front_end = inputs.recipe.familiarity_limit, checkpoint.front_end
+    if limit is None or front_end is None:
+        return None
+    from audiomamba.train.scoring import predict
+
+    targets = inputs.manifest.targets(inputs.parts.training)
+    clips = EvaluationSet(inputs.parts.training, targets, front_end)
+    model = checkpoint.model
+    embeddings = predict(model, clips, inputs.recipe.batch_size, model.embed)
+    return measure_familiarity(embeddings, torch.from_numpy(targets), limit)
 
 
 @contextmanager

@@ -3,14 +3,14 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -18,6 +18,7 @@ from audiomamba import checkpoints, metrics
 from audiomamba.data import Clip, EvaluationSet, Manifest, open_manifest
 from audiomamba.errors import ConfigError, DataError
 from audiomamba.metrics import Metrics
+from audiomamba.models import AudioModel
 from audiomamba.recipes import from_dict
 from audiomamba.train.parts import divide
 
@@ -115,27 +116,34 @@ def evaluate(
     )
 
 
-def predict(model: nn.Module, clips: EvaluationSet, batch_size: int) -> Tensor:
+def predict(
+    model: AudioModel,
+    clips: EvaluationSet,
+    batch_size: int,
+    call: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Run a model over clips in evaluation mode.
 
     Args:
         model: the model; its mode is put back afterwards.
         clips: the clips.
         batch_size: clips at a time.
+        call: the method to call, such as model.embed; None for the model itself.
 
     Returns:
-        Logits (clips, classes) float32 on the CPU.
+        Logits (clips, classes), or what the method gives, float32 on the CPU.
     """
+    call = call or model
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-        logits = [
-            model(features.to(device)).float().cpu()
+        parts = [
+            call(features.to(device)).float().cpu()
             for features, _ in DataLoader(clips, batch_size, generator=torch.Generator())
         ]
     model.train(was_training)
-    return torch.cat(logits)
+    return torch.cat(parts)
 
 
 def score(
