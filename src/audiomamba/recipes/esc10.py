@@ -66,12 +66,13 @@ AUM_TINY = replace(
     model_changes={"depth": 12, "direction": "fo-bi", "class_token": "middle"},
     training_frames=None,
     augment=replace(CNN_SMALL.augment, frame_mask_frames=64),
-    epochs=50,
+    epochs=30,
 )
 AUM_TINY_MEAN = replace(
     AUM_TINY,
     name="esc10/aum-tiny-mean",
     model_changes={"depth": 12, "direction": "fo-bi", "class_token": "none", "pool": "mean"},
+    epochs=50,
 )
 AST_TINY = replace(
     AUM_TINY,
