@@ -133,11 +133,15 @@ def has_front_end(state: Mapping[str, Tensor], front_end: FrontEnd) -> bool:
         front_end: the front end, of kind "decibel".
 
     Returns:
-        True if the matrix is that of the front end.
+        False if the matrix is a bank of other filters. One that is no filter bank at all (filters
+        are not negative, and 0 outside of their bands) says nothing.
     """
-    stored = state[MEL_BANDS]
+    stored = state[MEL_BANDS].float()
     expected = mel_filters(front_end, torch.device("cpu"), torch.float32)
-    return stored.shape == expected.shape and torch.allclose(stored.float(), expected, atol=1e-6)
+    if stored.shape != expected.shape:
+        return False
+    is_bank = bool((stored >= 0).all()) and 0 < stored.count_nonzero() < stored.numel() // 2
+    return not is_bank or torch.allclose(stored, expected, atol=1e-6)
 
 
 ORIGIN = Origin(

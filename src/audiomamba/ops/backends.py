@@ -129,7 +129,6 @@ def choose_backend(op: str, requested: str | None, tensor: torch.Tensor) -> Back
     return name
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _choose(op: str, requested: str | None, device: str, dtype: torch.dtype) -> BackendName:
     name = _forced.get() if requested is None else _check_name(requested)
     if name is None:
@@ -139,6 +138,11 @@ def _choose(op: str, requested: str | None, device: str, dtype: torch.dtype) -> 
     if problem is not None:
         raise BackendError(f"{op}: backend {name!r} cannot run this call: {problem}")
     return name
+
+
+# What torch.compiler.assume_constant_result does, without its import of the whole compiler, which
+# takes as long as that of torch itself.
+_choose._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _problem(name: BackendName, op: str, device: str, dtype: torch.dtype) -> str | None:
