@@ -49,7 +49,7 @@ def test_it_is_right_about_most_recordings_of_its_kinds(starter: Tagger) -> None
 
     right = [file.stem for file in files if starter.tag(file)[0].label == file.stem]
 
-    assert len(right) >= 7, f"right only about {right}"
+    assert len(right) >= 6, f"right only about {right}"
 
 
 def test_a_bark_stays_a_bark_at_other_rates_and_levels(starter: Tagger) -> None:
