@@ -235,6 +235,7 @@ def test_models_export_whole(member):
 
 def test_models_compile_whole(member):
     """In one graph, without breaks; the graph is then run as it is, as to compile it takes long."""
+    torch.compiler.reset()  # of one function, which forward is for many models, it keeps 8 forms
     x = inputs(member)
     compiled = torch.compile(member, fullgraph=True, backend="eager")
     with torch.inference_mode():
