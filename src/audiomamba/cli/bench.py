@@ -1,4 +1,4 @@
-"""The command `bench`: its options, and no more before it is run."""
+"""`audiomamba bench`."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from audiomamba.cli.options import Threads
 from audiomamba.terminal import output
 
-__all__ = ["BENCH_EXAMPLES", "bench"]
+__all__ = ["EXAMPLES", "bench"]
 
-BENCH_EXAMPLES = (
+EXAMPLES = (
     "Examples:\n\n`audiomamba bench --quick`\n\n"
     "`audiomamba bench scan models --threads 2 --out results.jsonl`\n\n"
     "`audiomamba bench --compare results.jsonl --out pictures`"
@@ -57,10 +58,7 @@ def bench(
             help="What the compiled scans may use: avx512, avx2, sse.",
         ),
     ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", show_default=False, help="Processor threads to use."),
-    ] = None,
+    threads: Threads = None,
 ) -> None:
     """Measure speed and memory beside other ways of doing the same.
 

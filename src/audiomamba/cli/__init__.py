@@ -1,0 +1,89 @@
+"""The command line: each command parses, makes one public call, prints.
+
+Nothing heavy is imported before a command needs it, so that --help is instant.
+Exit codes: 0 done, 1 an input failed (named on stderr, the rest done), 2 the call itself was wrong,
+130 interrupted.
+"""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from audiomamba import __version__
+from audiomamba.cli import bench, convert, doctor, evaluate, models, tag, train
+from audiomamba.errors import AudioMambaError, BackendError, ConfigError, MissingDependencyError
+from audiomamba.terminal import complain
+
+__all__ = ["app", "main"]
+
+
+class _Commands(TyperGroup):
+    """The commands, with one line on stderr and an exit code for what went wrong."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except AudioMambaError as error:
+            complain(error)
+            raise typer.Exit(_exit_code(error)) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    name="audiomamba",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file name may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="audiomamba")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"audiomamba {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _audiomamba(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Tag recordings, and train classifiers of sound on your own clips.
+
+    First try: `audiomamba tag dog.ogg`. Every command explains itself with --help.
+
+    Exit codes: 0 done; 1 an input failed (named on stderr, the rest done); 2 the call itself was
+    wrong; 130 interrupted.
+    """
+
+
+def _exit_code(error: AudioMambaError) -> int:
+    """What the process ends with when a command could not be done."""
+    if isinstance(error.__cause__, KeyboardInterrupt | SystemExit):
+        return 130
+    wrong_call = isinstance(error, ConfigError | BackendError | MissingDependencyError)
+    return 2 if wrong_call else 1
+
+
+app.command(epilog=tag.EXAMPLES)(tag.tag)
+app.command(epilog=models.EXAMPLES)(models.models)
+app.command(epilog=convert.EXAMPLES)(convert.convert)
+app.command(epilog=train.EXAMPLES)(train.train)
+app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command(epilog=bench.EXAMPLES)(bench.bench)
+app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
