@@ -59,6 +59,14 @@ def test_settings_are_read_off_the_shapes(tmp_path):
         (lambda s: s.pop("layers.1.norm.weight"), r"layers\.1\.norm\.weight is missing"),
         (lambda s: s.update(oops=torch.zeros(1)), "oops is unknown"),
         (lambda s: s.update({"head.bias": torch.zeros(2)}), r"head\.bias is \(2,\)"),
+        (
+            lambda s: s.update({"pos_embed": torch.zeros(1)}),
+            r"pos_embed\.pos_embed and pos_embed are names of the same tensor",
+        ),
+        (
+            lambda s: s.update({"module.head.bias": torch.zeros(2)}),
+            r"head\.bias and module\.head\.bias are names of the same tensor",
+        ),
         (lambda s: s.pop("head.weight"), r"most like AuM, but head\.weight is missing"),
         (lambda s: s.pop("layers.0.mixer.A_log"), "not the weights of a known model"),
     ],
@@ -152,7 +160,7 @@ def test_labels_must_be_as_many_as_classes(tmp_path):
         checkpoints.convert(tmp_path / "aum.pth", tmp_path / "out", labels=["a", "b"])
 
 
-@pytest.mark.parametrize("corpus", ["audioset", "vggsound", "speech_commands_v2"])
+@pytest.mark.parametrize("corpus", ["audioset", "vggsound", "speech_commands_v2", "esc50"])
 def test_packaged_labels_are_complete(corpus):
     labels = packaged_labels(corpus, 0)
     assert len(labels) == len(set(labels)) == CORPORA[corpus].n_classes

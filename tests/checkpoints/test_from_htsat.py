@@ -70,6 +70,15 @@ def test_a_released_file_becomes_a_model_folder(tmp_path, head):
     torch.testing.assert_close(found.model(x), model(x), rtol=0, atol=0)
 
 
+def test_a_model_of_esc50_chooses_one_of_fifty_names(tmp_path):
+    torch.save(released(htsat(n_classes=50)), tmp_path / "htsat.pth")
+    checkpoints.convert(tmp_path / "htsat.pth", tmp_path / "out")
+    found = checkpoints.load(tmp_path / "out")
+    assert found.scores == "softmax"
+    assert (found.labels[0], found.labels[49]) == ("dog", "hand_saw")
+    assert found.front_end == FRONT_END
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

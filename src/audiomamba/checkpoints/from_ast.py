@@ -18,7 +18,7 @@ from torch import Tensor
 
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State, build
+from audiomamba.checkpoints.state import State, build, rename_keys
 from audiomamba.errors import CheckpointError
 from audiomamba.models import ASTConfig, AudioModel
 
@@ -78,15 +78,13 @@ def rename(state: Mapping[str, Tensor]) -> State:
     """
     hugging_face = any(key.startswith("audio_spectrogram_transformer.") for key in state)
     parts = RENAMED_HUGGING_FACE if hugging_face else RENAMED
-    renamed: State = {}
-    for key, value in state.items():
-        name = key
-        for part, ours in parts.items():
-            name = re.sub(part, ours, name)
-        if name in renamed:
-            raise CheckpointError(f"two tensors are {name!r}, one of them under the name {key!r}")
-        renamed[name] = value
-    return _joined(renamed)
+    return _joined(rename_keys(state, lambda key: _renamed(key, parts)))
+
+
+def _renamed(key: str, parts: Mapping[str, str]) -> str:
+    for part, ours in parts.items():
+        key = re.sub(part, ours, key)
+    return key
 
 
 def _joined(state: State) -> State:

@@ -19,7 +19,7 @@ from torch import Tensor
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import from_vmamba
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State
+from audiomamba.checkpoints.state import State, rename_keys
 from audiomamba.models import AudioModel
 
 __all__ = ["ORIGIN", "ORIGIN_TRANSFORMERS", "RENAMED_TRANSFORMERS", "build_dass", "rename"]
@@ -50,10 +50,14 @@ def rename(state: Mapping[str, Tensor]) -> State:
 
     Returns:
         Tensors by the released keys of VMamba.
+
+    Raises:
+        CheckpointError: two keys are names of the same tensor.
     """
     if any(key.startswith("dass.") for key in state):
-        return {_renamed(key): _in_groups(key, value) for key, value in state.items()}
-    return {key.removeprefix("v."): value for key, value in state.items()}
+        grouped = {key: _in_groups(key, value) for key, value in state.items()}
+        return rename_keys(grouped, _renamed)
+    return rename_keys(state, lambda key: key.removeprefix("v."))
 
 
 def _renamed(key: str) -> str:

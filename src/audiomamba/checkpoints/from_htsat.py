@@ -21,7 +21,7 @@ from audiomamba.checkpoints.from_panns import (
     has_front_end,
 )
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State, build
+from audiomamba.checkpoints.state import State, build, rename_keys
 from audiomamba.errors import CheckpointError
 from audiomamba.models import AudioModel, HTSATConfig
 
@@ -49,8 +49,11 @@ def rename(state: Mapping[str, Tensor]) -> State:
 
     Returns:
         Tensors by the keys of models.HTSAT.
+
+    Raises:
+        CheckpointError: two keys are names of the same tensor.
     """
-    return {RENAMED.get(key, key): value for key, value in state.items()}
+    return rename_keys(state, lambda key: RENAMED.get(key, key))
 
 
 def config_of(state: Mapping[str, Tensor], **known: Any) -> HTSATConfig:

@@ -6,7 +6,6 @@ Source: the authors' released code, class MambaOut; timm's class MambaOut.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from itertools import count
@@ -16,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State, build
+from audiomamba.checkpoints.state import State, build, rename_keys
 from audiomamba.errors import CheckpointError
 from audiomamba.models import MODELS, AudioModel, MambaOutConfig
 
@@ -55,12 +54,7 @@ def rename(state: Mapping[str, Tensor]) -> State:
         CheckpointError: two keys are names of the same tensor.
     """
     forms = RENAMED_TIMM if "stem.conv1.weight" in state else RENAMED
-    names = {key: _renamed(key, forms) for key in state}
-    for name, times in Counter(names.values()).items():
-        if times > 1:
-            same = " and ".join(key for key in names if names[key] == name)
-            raise CheckpointError(f"{same} are names of the same tensor of MambaOut")
-    return {names[key]: value for key, value in state.items()}
+    return rename_keys(state, lambda key: _renamed(key, forms))
 
 
 def _renamed(key: str, forms: Mapping[str, str]) -> str:

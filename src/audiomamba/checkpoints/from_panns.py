@@ -17,7 +17,7 @@ from torch import Tensor
 from audiomamba.audio import FrontEnd
 from audiomamba.audio.log_mel import mel_filters
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State, build
+from audiomamba.checkpoints.state import State, build, rename_keys
 from audiomamba.errors import CheckpointError
 from audiomamba.models import AudioModel, CNN14Config
 
@@ -66,8 +66,11 @@ def rename(state: Mapping[str, Tensor]) -> State:
 
     Returns:
         Tensors by the keys of models.CNN14.
+
+    Raises:
+        CheckpointError: two keys are names of the same tensor.
     """
-    return {_renamed(key): value for key, value in state.items()}
+    return rename_keys(state, _renamed)
 
 
 def _renamed(key: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State, build
+from audiomamba.checkpoints.state import State, build, rename_keys
 from audiomamba.errors import CheckpointError
 from audiomamba.models import AudioModel, MLPConfig, SS2DConfig, VMambaConfig
 
@@ -56,8 +56,11 @@ def rename(state: Mapping[str, Tensor]) -> State:
 
     Returns:
         Tensors by the keys of models.VMamba.
+
+    Raises:
+        CheckpointError: two keys are names of the same tensor.
     """
-    return {_renamed(key): _as_linear(key, value) for key, value in state.items()}
+    return rename_keys({key: _as_linear(key, value) for key, value in state.items()}, _renamed)
 
 
 def _renamed(key: str) -> str:

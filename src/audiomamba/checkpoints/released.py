@@ -54,6 +54,7 @@ CORPORA: dict[str, Corpus] = {
         front_end=FrontEnd(n_frames=128, mean=-6.845978, std=5.5654526),
     ),
     "epic_sounds": Corpus(n_classes=44, scores="softmax", front_end=EPIC_SOUNDS),
+    "esc50": Corpus(n_classes=50, scores="softmax", front_end=FrontEnd()),
 }
 
 

@@ -1,7 +1,7 @@
 """Reading weight files as data only, and holding them against a model."""
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from audiomamba.errors import CheckpointError
 from audiomamba.models import AudioModel, ModelConfig
 
-__all__ = ["State", "build", "check_state", "read_state"]
+__all__ = ["State", "build", "check_state", "read_state", "rename_keys"]
 
 State = dict[str, Tensor]
 
@@ -37,7 +37,8 @@ def read_state(path: str | Path) -> State:
         trainer of HTS-AT, taken out of the keys.
 
     Raises:
-        CheckpointError: the file is missing or damaged, would run code, or holds something else.
+        CheckpointError: the file is missing or damaged, would run code, or holds something else, or
+            two of its keys become the same.
     """
     path = Path(path)
     if not path.is_file():
@@ -53,7 +54,30 @@ def read_state(path: str | Path) -> State:
             raise CheckpointError(
                 f"{path}: {key!r} is {type(value).__name__}; expected only tensors by name"
             )
-    return {_bare(str(key)): value for key, value in content.items()}
+    return rename_keys(content, lambda key: _bare(str(key)))
+
+
+def rename_keys(state: Mapping[str, Tensor], new_name: Callable[[str], str]) -> State:
+    """Give tensors other names.
+
+    Args:
+        state: tensors by key.
+        new_name: the new key for an old one.
+
+    Returns:
+        The same tensors by their new keys.
+
+    Raises:
+        CheckpointError: two keys are names of the same tensor.
+    """
+    renamed: State = {}
+    old: dict[str, str] = {}
+    for key, value in state.items():
+        name = new_name(key)
+        if name in renamed:
+            raise CheckpointError(f"{old[name]} and {key} are names of the same tensor")
+        renamed[name], old[name] = value, key
+    return renamed
 
 
 def _bare(key: str) -> str:
