@@ -76,7 +76,7 @@ int audiomamba_threads() {
 #endif
 }
 
-EXPORT int audiomamba_interface_version() { return 1; }
+EXPORT int audiomamba_interface_version() { return 2; }
 EXPORT int audiomamba_n_instruction_sets() { return kSetCount; }
 EXPORT const char* audiomamba_instruction_set_name(int index) { return kSets[index].name; }
 EXPORT int audiomamba_instruction_set_runs(int index) { return kSets[index].runs() ? 1 : 0; }
@@ -93,3 +93,4 @@ EXPORT int audiomamba_conv(const AudiomambaConv* a) { return kernels().conv(*a);
 EXPORT int audiomamba_conv_gradient(const AudiomambaConvGradient* g) { return kernels().conv_gradient(*g); }
 EXPORT int audiomamba_norm(const AudiomambaNorm* a) { return kernels().norm(*a); }
 EXPORT int audiomamba_norm_gradient(const AudiomambaNormGradient* g) { return kernels().norm_gradient(*g); }
+EXPORT int64_t audiomamba_exponentials(int64_t repeats) { return kernels().exponentials(repeats); }

@@ -101,7 +101,7 @@ struct AudiomambaNormGradient {
   float* grad_weight;       // (channels)
 };
 
-// One set of kernels per instruction set; each returns an AudiomambaStatus.
+// One set of kernels per instruction set; all but the last return an AudiomambaStatus.
 struct AudiomambaKernels {
   int (*scan)(const AudiomambaScan&);
   int (*scan_gradient)(const AudiomambaScanGradient&);
@@ -109,4 +109,5 @@ struct AudiomambaKernels {
   int (*conv_gradient)(const AudiomambaConvGradient&);
   int (*norm)(const AudiomambaNorm&);
   int (*norm_gradient)(const AudiomambaNormGradient&);
+  int64_t (*exponentials)(int64_t repeats);  // how many it computed, on one thread
 };

@@ -2,6 +2,7 @@
 // for it and AUDIOMAMBA_KERNELS naming the table; dispatch.cpp picks a table at run time. Everything else in here has
 // internal linkage: a function shared between the copies could run with instructions that the CPU lacks.
 #include "conv.h"
+#include "exponentials.h"
 #include "interface.h"
 #include "norm.h"
 #include "scan_backward.h"
@@ -43,4 +44,5 @@ int norm_gradient(const AudiomambaNormGradient& g) {
 
 }  // namespace
 
-extern const AudiomambaKernels AUDIOMAMBA_KERNELS = {scan, scan_gradient, conv, conv_gradient, norm, norm_gradient};
+extern const AudiomambaKernels AUDIOMAMBA_KERNELS = {scan, scan_gradient, conv,         conv_gradient,
+                                                    norm, norm_gradient, exponentials};

@@ -10,15 +10,14 @@ import torch
 
 from audiomamba import __version__
 from audiomamba.bench.peers import PACKAGES
-from audiomamba.ops import native
+from audiomamba.errors import BackendError
+from audiomamba.ops import gpu, native
 from audiomamba.train.run import commit
 
-__all__ = ["describe", "exponentials_per_s"]
+__all__ = ["describe", "exponentials_per_s", "limits"]
 
 CPUINFO = Path("/proc/cpuinfo")
-# Two sizes whose difference is exponentials and no call: input and output fit into 24 KiB of cache.
-FEW, MANY = 512, 3072
-N_CALLS, N_ROUNDS = 200, 50  # short rounds: some are not interrupted
+N_REPEATS, N_ROUNDS = 2000, 50  # short rounds: some are not interrupted
 
 
 def describe(device: str) -> dict[str, Any]:
@@ -45,31 +44,46 @@ def describe(device: str) -> dict[str, Any]:
     }
 
 
-def exponentials_per_s() -> float:
-    """Measure how many exponentials PyTorch computes on one thread, within the first-level cache.
+def limits(device: str) -> dict[str, float]:
+    """Measure what the results are held against.
 
-    What a call costs is left out, by taking the difference of two sizes. This is a yardstick and no
-    limit: the compiled scan has an exponential of its own, which is faster.
+    Args:
+        device: "cpu" or "cuda".
+
+    Returns:
+        Exponentials per second: of one thread of the CPU, or of the whole GPU; for a GPU also bytes
+        copied per second. Ready for JSON.
+
+    Raises:
+        BackendError: the GPU cannot run Triton's kernels.
+    """
+    if device == "cpu":
+        return {"exponentials_per_s": exponentials_per_s()}
+    problem = gpu.problem()
+    if problem is not None:
+        raise BackendError(f"nothing can be measured on the GPU: {problem}")
+    from audiomamba.bench import gpu_limits
+
+    return gpu_limits.measure()
+
+
+def exponentials_per_s() -> float:
+    """Measure how many exponentials one thread computes within its first-level cache.
+
+    The exponential is that of the compiled scans, alone: no scan can compute more of them.
 
     Returns:
         Exponentials of float32 per second and thread.
+
+    Raises:
+        BackendError: the compiled library is missing.
     """
-    given, out = torch.linspace(-8, 0, MANY), torch.empty(MANY)
-    seconds: dict[int, list[float]] = {FEW: [], MANY: []}
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for _ in range(N_ROUNDS):
-            for size, found in seconds.items():
-                x, y = given[:size], out[:size]
-                began = time.perf_counter()
-                for _ in range(N_CALLS):
-                    torch.exp(x, out=y)
-                found.append(time.perf_counter() - began)
-    finally:
-        torch.set_num_threads(n_threads)
-    extra_s = min(seconds[MANY]) - min(seconds[FEW])  # what else runs only ever adds
-    return N_CALLS * (MANY - FEW) / extra_s
+    found = []
+    for _ in range(N_ROUNDS):
+        began = time.perf_counter()
+        count = native.exponentials(N_REPEATS)
+        found.append(count / (time.perf_counter() - began))
+    return max(found)  # what else runs only ever takes away
 
 
 def _processor() -> str:

@@ -20,6 +20,7 @@ __all__ = [
     "Tensor4",
     "address",
     "call",
+    "exponentials",
     "instruction_set",
     "instruction_sets",
     "library",
@@ -31,7 +32,7 @@ __all__ = [
 LIBRARY = (
     "audiomamba.ops._kernels"  # not a Python module, but found as one, editable installs included
 )
-INTERFACE_VERSION = 1
+INTERFACE_VERSION = 2
 OUT_OF_MEMORY = 1
 ELEMENTS = {torch.float32: 0, torch.bfloat16: 1}
 
@@ -138,6 +139,22 @@ def call(kernel: str, arguments: ctypes.Structure) -> None:
         raise MemoryError("the CPU kernels could not allocate their working memory")
 
 
+def exponentials(repeats: int) -> int:
+    """Compute exponentials and nothing else, on this thread: the yardstick of the scans.
+
+    Args:
+        repeats: how often to compute some hundred of them.
+
+    Returns:
+        How many were computed.
+
+    Raises:
+        BackendError: the library is missing or cannot run here.
+    """
+    count: int = library().audiomamba_exponentials(repeats)
+    return count
+
+
 @cache
 def _load() -> ctypes.CDLL | str:
     found = find_spec(LIBRARY)
@@ -150,6 +167,8 @@ def _load() -> ctypes.CDLL | str:
     if lib.audiomamba_interface_version() != INTERFACE_VERSION:
         return "the compiled library belongs to another version of audiomamba; reinstall it"
     lib.audiomamba_instruction_set_name.restype = ctypes.c_char_p
+    lib.audiomamba_exponentials.restype = ctypes.c_int64
+    lib.audiomamba_exponentials.argtypes = (ctypes.c_int64,)
     if lib.audiomamba_selected_instruction_set() < 0:
         return "this CPU lacks the instructions that the compiled library needs (SSE4.2)"
     return lib
