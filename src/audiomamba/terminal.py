@@ -1,16 +1,19 @@
 """How the command line prints: columns, numbers, complaints, progress."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Self, TypeVar
 
 import typer
 
 from audiomamba.errors import AudioMambaError, ConfigError
 
-__all__ = ["columns", "complain", "number", "output", "progress_bar"]
+__all__ = ["Interruptible", "columns", "complain", "counter", "number", "output", "progress_bar"]
+
+Item = TypeVar("Item")
 
 
 def complain(error: AudioMambaError) -> None:
@@ -47,12 +50,15 @@ def output(out: Path | None) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Callable[[], None]]:
+def progress_bar(
+    what: str, total: int, note: Callable[[], str] = str
+) -> Iterator[Callable[[], None]]:
     """Show a bar on stderr, if that is a terminal and there is something to wait for.
 
     Args:
         what: what is going on, in a word.
         total: how many steps there are.
+        note: what to say beside the bar, asked after each step; nothing by default.
 
     Yields:
         What to call after each step.
@@ -61,18 +67,94 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[], None]]:
         yield lambda: None
         return
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     with Progress(
         *Progress.get_default_columns()[:2],
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
     ) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
+        task = progress.add_task(what, total=total, note="")
+        yield lambda: progress.update(task, advance=1, note=note())
+
+
+@contextmanager
+def counter(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr how much of something is done, if that is a terminal.
+
+    Args:
+        what: what is going on, in a word.
+        unit: what is counted: "bytes", which are shown in larger units, or what there is.
+
+    Yields:
+        What to call with the number of units that are done, and of all.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    amount = [DownloadColumn()] if unit == "bytes" else [MofNCompleteColumn(), TextColumn(unit)]
+    with Progress(
+        *Progress.get_default_columns()[:2],
+        *amount,
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class Interruptible(Iterator[Item]):
+    """Items until there are no more, or until Ctrl-C, which ends them as if there were no more.
+
+    What is going on with an item goes on to its end; only waiting for the next one is broken off.
+
+    Args:
+        items: what to go through.
+    """
+
+    def __init__(self, items: Iterator[Item]) -> None:
+        self.interrupted = False
+        self._items, self._waiting = items, False
+
+    def __enter__(self) -> Self:
+        self._handler = signal.getsignal(signal.SIGINT)
+        if self._handler is not signal.SIG_IGN:  # as of a process in the background
+            signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._handler)
+
+    def __next__(self) -> Item:
+        if self.interrupted:
+            raise StopIteration
+        self._waiting = True
+        try:
+            return next(self._items)
+        except KeyboardInterrupt:
+            raise StopIteration from None
+        finally:
+            self._waiting = False
+
+    def _interrupt(self, *_: object) -> None:
+        """What Ctrl-C calls."""
+        self.interrupted = True
+        if self._waiting:
+            raise KeyboardInterrupt
 
 
 def columns(rows: Iterable[Sequence[str]], align: str) -> str:

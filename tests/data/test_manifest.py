@@ -1,9 +1,12 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
-from audiomamba.data import Clip, Manifest
+from audiomamba.data import Clip, Manifest, read_manifest, write_manifest
 from audiomamba.errors import DataError
 
 
@@ -113,3 +116,147 @@ def test_the_fingerprint_sees_labels_and_parts(write_wav):
     assert Manifest(labels=("a", "b"), clips=clips).fingerprint == same
     assert Manifest(labels=("b", "a"), clips=clips).fingerprint != same
     assert Manifest(labels=("a", "b"), clips=clips[:1]).fingerprint != same
+
+
+def in_parts(write_wav, groups: str) -> Manifest:
+    """Clips of one class, in turns for training and testing, with a letter each for the group."""
+    clips = [
+        Clip(path=write_wav(f"{i}.wav"), labels=("a",), split=("train", "test")[i % 2], group=group)
+        for i, group in enumerate(groups)
+    ]
+    return Manifest(labels=("a",), clips=clips)
+
+
+def test_a_group_in_two_parts_is_named(write_wav):
+    in_parts(write_wav, "xyxy").check()
+    with pytest.raises(DataError, match=r"1 groups are in more than one part: x \(test, train\)"):
+        in_parts(write_wav, "xyxx").check()
+
+
+def test_published_corpora_stay_as_they_were_published(write_wav):
+    clips = in_parts(write_wav, "xx").clips
+    manifest = Manifest(labels=("a", "b"), clips=clips, corpus="vggsound")
+    manifest.check()
+    empty, shared = manifest.remarks()
+    assert empty.startswith("no clip is labeled b;")
+    assert shared.startswith("1 groups are in more than one part: x (test, train)")
+
+
+@pytest.mark.parametrize("kind", ["no bytes", "no samples", "measured", "piece"])
+def test_a_clip_of_zero_length_is_named(write_wav, kind):
+    path = write_wav("b.wav")
+    about = {}
+    if kind == "no bytes":
+        path.write_bytes(b"")
+    elif kind == "no samples":
+        soundfile.write(path, np.zeros(0), 16_000)
+    elif kind == "measured":
+        about = {"seconds": 0.0}
+    else:
+        about = {"start_s": 0.2, "end_s": 0.2}
+    clips = [Clip(path=write_wav("a.wav"), labels=("a",)), Clip(path=path, labels=("a",), **about)]
+    with pytest.raises(DataError, match=r"^1 clips are of zero length: .*b\.wav") as caught:
+        Manifest(labels=("a",), clips=clips).check()
+    assert "\n" not in str(caught.value)
+
+
+def test_groups_are_held_out_whole(write_wav):
+    groups = "ppqqqrrsst"
+    clips = [
+        Clip(path=write_wav(f"{i}.wav"), labels=("ab"[i % 2],), group=group)
+        for i, group in enumerate(groups * 2)
+    ]
+    for seed in range(5):
+        divided = Manifest(labels=("a", "b"), clips=clips).with_held_out(0.2, seed)
+        held, kept = divided.select("valid"), divided.select("train")
+        assert not {clip.group for clip in held} & {clip.group for clip in kept}
+        assert set(held.label_names) == set(kept.label_names) == {"a", "b"}
+
+
+def test_a_class_of_one_group_cannot_be_divided(write_wav):
+    clips = [Clip(path=write_wav(f"{i}.wav"), labels=("a",), group="x") for i in range(3)]
+    with pytest.raises(DataError, match="'a' has 1 group"):
+        Manifest(labels=("a",), clips=clips).with_held_out(0.2, 0)
+
+
+def test_all_parts_but_some_are_left(write_wav):
+    clips = clips_of(write_wav, 3)
+    splits = ("train", None, "test")
+    manifest = Manifest(
+        labels=("a", "b"),
+        clips=[replace(clip, split=split) for clip, split in zip(clips, splits, strict=True)],
+    )
+    assert [clip.split for clip in manifest.leave_out(("test", "valid"))] == ["train", None]
+
+
+FULL = Clip(
+    path=Path("sub", "ä b.h5"),
+    labels=("a, b", "c"),
+    split="train",
+    start_s=0.1,
+    end_s=2.30000001,
+    key="waveform/3",
+    group="g",
+    seconds=2.2,
+    sample_rate=32_000,
+    digest="00" * 16,
+)
+
+
+def written(folder: Path) -> Path:
+    clips = [
+        replace(FULL, path=folder / FULL.path),
+        Clip(path=folder.parent / "beside.wav", labels=()),
+    ]
+    path = folder / "manifest.jsonl"
+    write_manifest(path, Manifest(labels=("c", "a, b"), clips=clips, corpus="vggsound"))
+    return path
+
+
+def test_a_manifest_comes_back_from_disk(tmp_path):
+    path = written(tmp_path / "made")
+    found = read_manifest(path)
+    assert found.labels == ("c", "a, b")
+    assert found.corpus == "vggsound"
+    first, second = found.clips
+    assert first == replace(FULL, path=tmp_path / "made" / FULL.path)
+    assert second == Clip(path=tmp_path / "beside.wav", labels=())
+
+
+def test_a_manifest_may_be_moved_with_its_recordings(tmp_path):
+    written(tmp_path / "here" / "made")
+    (tmp_path / "here").rename(tmp_path / "there")
+    found = read_manifest(tmp_path / "there" / "made" / "manifest.jsonl")
+    assert found.clips[0].path == tmp_path / "there" / "made" / FULL.path
+    assert found.clips[1].path == tmp_path / "there" / "beside.wav"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[:-1], "cut short, 1 of 2 clips are there"),
+        (lambda lines: lines[1:], "not a manifest, its first line"),
+        (lambda lines: ["", *lines], "not a manifest, its first line"),
+        (lambda lines: [lines[0], lines[1][:-9], lines[2]], "line 2 does not describe a clip"),
+        (lambda lines: [lines[0], lines[1], "[1]"], "line 3 does not describe a clip"),
+        (
+            lambda lines: [lines[0], lines[1], '{"path": "a", "labels": [], "x": 1}'],
+            "line 3 does not",
+        ),
+        (
+            lambda lines: [lines[0].replace(": 1", ":1").replace(":1,", ":7,", 1), *lines[1:]],
+            "version 7",
+        ),
+    ],
+)
+def test_a_damaged_manifest_gets_one_line(tmp_path, change, message):
+    path = written(tmp_path / "made")
+    path.write_text("\n".join(change(path.read_text().splitlines())))
+    with pytest.raises(DataError, match=message) as caught:
+        read_manifest(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_manifest_says_nothing_that_is_not_known(tmp_path):
+    path = written(tmp_path / "made")
+    assert json.loads(path.read_text().splitlines()[2]) == {"path": "../beside.wav", "labels": []}

@@ -1,8 +1,11 @@
 """The label lists of the corpora that released weights were trained on."""
 
-from importlib.resources import files
+from audiomamba.data.labels import LISTS, label_names
 
 __all__ = ["packaged_labels"]
+
+# Names of released.CORPORA that are spelled otherwise there.
+SPELLED = {"voxceleb": "voxceleb1", "speech_commands_v2": "speech_commands"}
 
 
 def packaged_labels(corpus: str | None, n_classes: int) -> tuple[str, ...]:
@@ -15,7 +18,7 @@ def packaged_labels(corpus: str | None, n_classes: int) -> tuple[str, ...]:
     Returns:
         The packaged list of the corpus if there is one, else "class 0", "class 1" and so on.
     """
-    path = files("audiomamba.checkpoints").joinpath("label_lists", f"{corpus}.txt")
-    if corpus is not None and path.is_file():
-        return tuple(path.read_text("utf-8").splitlines())
+    name = SPELLED.get(corpus or "", corpus)
+    if name in LISTS:
+        return label_names(name)
     return tuple(f"class {index}" for index in range(n_classes))

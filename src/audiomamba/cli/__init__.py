@@ -12,7 +12,18 @@ import typer
 from typer.core import TyperGroup
 
 from audiomamba import __version__
-from audiomamba.cli import bench, convert, doctor, evaluate, models, tag, train
+from audiomamba.cli import (
+    bench,
+    convert,
+    data,
+    doctor,
+    embed,
+    evaluate,
+    models,
+    tag,
+    timeline,
+    train,
+)
 from audiomamba.errors import AudioMambaError, BackendError, ConfigError, MissingDependencyError
 from audiomamba.terminal import complain
 
@@ -81,9 +92,12 @@ def _exit_code(error: AudioMambaError) -> int:
 
 
 app.command(epilog=tag.EXAMPLES)(tag.tag)
+app.command(epilog=timeline.EXAMPLES)(timeline.timeline)
+app.command(epilog=embed.EXAMPLES)(embed.embed)
 app.command(epilog=models.EXAMPLES)(models.models)
 app.command(epilog=convert.EXAMPLES)(convert.convert)
 app.command(epilog=train.EXAMPLES)(train.train)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.add_typer(data.app, name="data")
 app.command(epilog=bench.EXAMPLES)(bench.bench)
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)

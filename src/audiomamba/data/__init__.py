@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from audiomamba.data.augment import Augment
-    from audiomamba.data.corpora import CORPORA, open_manifest
+    from audiomamba.data.batches import EpochBatches
+    from audiomamba.data.clips import Clip, Clips, LabelVectors
+    from audiomamba.data.corpora import CORPORA, list_clips, open_manifest
     from audiomamba.data.dataset import (
         ClipCache,
         EvaluationSet,
@@ -20,41 +22,67 @@ if TYPE_CHECKING:
         collate,
         measure,
     )
-    from audiomamba.data.manifest import Clip, Manifest
+    from audiomamba.data.fetch import download
+    from audiomamba.data.manifest import Manifest
+    from audiomamba.data.manifest_file import read_manifest, write_manifest
+    from audiomamba.data.preparation import Prepared, prepare
     from audiomamba.data.sampler import EpochSampler
+    from audiomamba.data.shards import Sharded, shard
 
 __all__ = [
     "CORPORA",
     "Augment",
     "Clip",
     "ClipCache",
+    "Clips",
+    "EpochBatches",
     "EpochSampler",
     "EvaluationSet",
     "Example",
+    "LabelVectors",
     "Manifest",
+    "Prepared",
+    "Sharded",
     "Statistics",
     "TrainingSet",
     "clip_features",
     "collate",
+    "download",
+    "list_clips",
     "measure",
     "open_manifest",
+    "prepare",
+    "read_manifest",
+    "shard",
+    "write_manifest",
 ]
 
 _HOME = {
     "Augment": "augment",
     "CORPORA": "corpora",
-    "Clip": "manifest",
+    "Clip": "clips",
     "ClipCache": "dataset",
+    "Clips": "clips",
+    "EpochBatches": "batches",
     "EpochSampler": "sampler",
     "EvaluationSet": "dataset",
     "Example": "dataset",
+    "LabelVectors": "clips",
     "Manifest": "manifest",
+    "Prepared": "preparation",
+    "Sharded": "shards",
     "Statistics": "dataset",
     "TrainingSet": "dataset",
     "clip_features": "dataset",
     "collate": "dataset",
+    "download": "fetch",
+    "list_clips": "corpora",
     "measure": "dataset",
     "open_manifest": "corpora",
+    "prepare": "preparation",
+    "read_manifest": "manifest_file",
+    "shard": "shards",
+    "write_manifest": "manifest_file",
 }
 
 

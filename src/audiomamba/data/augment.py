@@ -2,17 +2,41 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import soxr
 
 from audiomamba.errors import ConfigError
 
-__all__ = ["Augment", "Masks", "change_speed", "draw_masks", "loud_start", "mix", "wrap"]
+__all__ = [
+    "Augment",
+    "Masks",
+    "change_speed",
+    "change_waveform",
+    "draw_box",
+    "draw_masks",
+    "draw_warp",
+    "fill_up",
+    "loud_start",
+    "mix",
+    "shift",
+    "wrap",
+]
 
 LOUD_SHARE = 0.3
 N_PLACES = 6
+NOT_NEGATIVE = (
+    "shift_s",
+    "gain_db",
+    "n_mel_masks",
+    "mel_mask_bins",
+    "n_frame_masks",
+    "frame_mask_frames",
+    "time_warp_frames",
+    "noise",
+    "roll_frames",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +47,21 @@ class Augment:
         speed: slowest and fastest playing speed; drawn evenly on a log scale. (1, 1) for none.
         roll: whether a clip begins at a random place and goes on at its start where it ends; if
             only a piece of it is wanted, the place is one where something is heard.
+        segment_s: of a clip that is longer than this, a random piece of this length is taken before
+            anything else; its beginning is used where the model's input is shorter still. None for
+            the whole clip.
+        short_clips: what follows a clip that is shorter than the model's input: "repeat" begins it
+            again, "pad" ends it there, and the front end fills the missing frames.
+        shift_s: the sound is moved by up to this much earlier or later; silence fills the gap.
         gain_db: the level is changed by up to this much up or down.
         mixup: probability that a second clip is mixed in.
+        mixup_of: whether "waveforms" are mixed, or "features": log-mel spectrograms.
         mixup_alpha: the first clip's share is drawn from Beta(alpha, alpha): 1 for evenly
             distributed shares, 10 for shares near one half.
+        cutmix: probability that a rectangle of a second clip's spectrogram replaces that part of
+            the clip's own; the labels are shared by area.
+        cutmix_alpha: the share of the first clip is drawn from Beta(alpha, alpha), before the
+            rectangle is cut off at the spectrogram's edges.
         negatives: probability that a clip is replaced by a sound that is none of the classes: a
             synthetic one, or as often the clip itself with its spectrum turned upside down. Its
             label vector is all 0.
@@ -34,42 +69,65 @@ class Augment:
         mel_mask_bins: greatest width of one, in mel bins.
         n_frame_masks: number of masks in time.
         frame_mask_frames: greatest length of one, in frames.
+        mask_value: what is put there: "mean" of the data set; "zero" in log-mel values before
+            normalization, as AST and AuM do, which is loud; or "clip-mean", of the spectrogram.
+        time_warp_frames: a random frame is moved by less than this many frames, and the rest of the
+            spectrogram is stretched and squeezed to fit.
+        noise: evenly distributed noise is added to the normalized features, from 0 to a height
+            that is drawn evenly from 0 to this.
+        roll_frames: the features are rolled along time by a number of frames from -roll_frames to
+            roll_frames - 1.
 
     Raises:
-        ConfigError: a setting is out of its range.
+        ConfigError: a setting is out of its range, or two do not go together.
 
-    Source: SpecAugment (Park et al. 2019) for the masks; AST and AuM for mixup of waveforms.
+    Source: SpecAugment (Park et al. 2019) for the masks and the warp; AST and AuM for mixup of
+    waveforms, noise and roll; CutMix (Yun et al. 2019).
     """
 
     speed: tuple[float, float] = (1.0, 1.0)
     roll: bool = False
+    segment_s: float | None = None
+    short_clips: Literal["repeat", "pad"] = "repeat"
+    shift_s: float = 0.0
     gain_db: float = 0.0
     mixup: float = 0.0
+    mixup_of: Literal["waveforms", "features"] = "waveforms"
     mixup_alpha: float = 10.0
+    cutmix: float = 0.0
+    cutmix_alpha: float = 1.0
     negatives: float = 0.0
     n_mel_masks: int = 0
     mel_mask_bins: int = 0
     n_frame_masks: int = 0
     frame_mask_frames: int = 0
+    mask_value: Literal["mean", "zero", "clip-mean"] = "mean"
+    time_warp_frames: int = 0
+    noise: float = 0.0
+    roll_frames: int = 0
+
+    @property
+    def mixes_features(self) -> bool:
+        """Whether a second clip's spectrogram may be needed."""
+        return self.cutmix > 0 or (self.mixup > 0 and self.mixup_of == "features")
 
     def __post_init__(self) -> None:
         slow, fast = self.speed
         if not 0.25 <= slow <= fast <= 4:
             raise ConfigError(f"speed is {self.speed}; expected slowest <= fastest, .25 to 4")
-        for name in ("mixup", "negatives"):
+        for name in ("mixup", "cutmix", "negatives"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 to 1")
-        if not self.mixup_alpha > 0:
-            raise ConfigError(f"mixup_alpha is {self.mixup_alpha}; expected more than 0")
-        for name in (
-            "gain_db",
-            "n_mel_masks",
-            "mel_mask_bins",
-            "n_frame_masks",
-            "frame_mask_frames",
-        ):
+        for name in ("mixup_alpha", "cutmix_alpha"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected more than 0")
+        if self.segment_s is not None and not self.segment_s > 0:
+            raise ConfigError(f"segment_s is {self.segment_s}; expected more than 0")
+        for name in NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        if self.roll and self.short_clips == "pad":
+            raise ConfigError("roll is true and short_clips is 'pad'; a roll needs 'repeat'")
 
 
 class Masks(NamedTuple):
@@ -85,19 +143,30 @@ class Masks(NamedTuple):
 
 
 def change_waveform(
-    waveform: np.ndarray, n_samples: int, augment: Augment, rng: np.random.Generator
+    waveform: np.ndarray,
+    n_samples: int,
+    augment: Augment,
+    rng: np.random.Generator,
+    *,
+    sample_rate: int = 16_000,
 ) -> np.ndarray:
-    """Change the speed, the beginning and the level of one clip.
+    """Change the piece, the speed, the beginning and the level of one clip.
 
     Args:
         waveform: (samples,) float32.
         n_samples: samples in the result.
         augment: the settings.
         rng: the clip's random numbers.
+        sample_rate: of the waveform, in Hz.
 
     Returns:
-        (n_samples,) float32; a clip that is too short is repeated.
+        (n_samples,) float32. A clip that is too short is repeated, or with short_clips "pad" given
+        as it is, without its mean.
     """
+    if augment.segment_s is not None:
+        n_kept = round(augment.segment_s * sample_rate)
+        first = int(rng.integers(max(len(waveform) - n_kept, 0) + 1))
+        waveform = waveform[first : first + n_kept]
     slow, fast = augment.speed
     waveform = change_speed(waveform, math.exp(rng.uniform(math.log(slow), math.log(fast))))
     start = 0
@@ -105,8 +174,32 @@ def change_waveform(
         start = loud_start(waveform, n_samples, rng)
     elif augment.roll:
         start = int(rng.integers(len(waveform)))
+    if augment.shift_s:
+        longest = augment.shift_s * sample_rate
+        waveform = shift(waveform, round(rng.uniform(-longest, longest)))
     gain_db = rng.uniform(-augment.gain_db, augment.gain_db)
-    return wrap(waveform, start, n_samples) * np.float32(10 ** (gain_db / 20))
+    gain = np.float32(10 ** (gain_db / 20))
+    if augment.short_clips == "pad":
+        piece: np.ndarray = waveform[:n_samples] - waveform.mean()
+        return piece * gain
+    return wrap(waveform, start, n_samples) * gain
+
+
+def shift(waveform: np.ndarray, n_samples: int) -> np.ndarray:
+    """Move a sound in time within its clip.
+
+    Args:
+        waveform: (samples,).
+        n_samples: how far, later if positive, earlier if negative.
+
+    Returns:
+        (samples,), with zeros where nothing is left.
+    """
+    moved = np.zeros_like(waveform)
+    length = max(0, len(waveform) - abs(n_samples))
+    to, source = max(n_samples, 0), max(-n_samples, 0)
+    moved[to : to + length] = waveform[source : source + length]
+    return moved
 
 
 def loud_start(waveform: np.ndarray, n_samples: int, rng: np.random.Generator) -> int:
@@ -168,14 +261,30 @@ def mix(
 
     Args:
         first: waveform (samples,) and label vector (classes,) of one clip.
-        second: the same of the other.
+        second: the same of the other; it is cut, or silence follows it, to the first's length.
         share: weight of the first, 0 to 1.
 
     Returns:
         Waveform (samples,) and label vector (classes,), float32.
+
+    Source: the data loaders of AST and AuM.
     """
     weight, rest = np.float32(share), np.float32(1 - share)
-    return weight * first[0] + rest * second[0], weight * first[1] + rest * second[1]
+    waveform = weight * first[0] + rest * fill_up(second[0], len(first[0]))
+    return waveform, weight * first[1] + rest * second[1]
+
+
+def fill_up(waveform: np.ndarray, n_samples: int) -> np.ndarray:
+    """Cut a waveform, or let silence follow it, to a length.
+
+    Args:
+        waveform: (samples,).
+        n_samples: the length.
+
+    Returns:
+        (n_samples,).
+    """
+    return np.pad(waveform[:n_samples], (0, max(0, n_samples - len(waveform))))
 
 
 def draw_masks(augment: Augment, shape: tuple[int, int], rng: np.random.Generator) -> Masks:
@@ -194,6 +303,46 @@ def draw_masks(augment: Augment, shape: tuple[int, int], rng: np.random.Generato
         mels=_ranges(augment.n_mel_masks, augment.mel_mask_bins, mels, rng),
         frames=_ranges(augment.n_frame_masks, augment.frame_mask_frames, frames, rng),
     )
+
+
+def draw_box(share: float, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Draw the rectangle of CutMix: its middle anywhere, cut off at the edges.
+
+    Args:
+        share: what is to be left of the spectrogram, 0 to 1, if nothing is cut off.
+        shape: frames and mels of the spectrogram.
+        rng: the clip's random numbers.
+
+    Returns:
+        (4,) int64: first and past-the-last frame, first and past-the-last mel bin.
+
+    Source: Yun et al., "CutMix" (2019), section 3.1 and released code.
+    """
+    sides = np.array(shape)
+    halves = (sides * math.sqrt(1 - share)).astype(np.int64) // 2
+    middle = rng.integers(sides)
+    ranges = np.stack([middle - halves, middle + halves], axis=1)
+    return ranges.clip(0, sides[:, None]).reshape(4)
+
+
+def draw_warp(augment: Augment, n_frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw which frame time is bent at, and where that frame goes.
+
+    Args:
+        augment: the settings.
+        n_frames: frames of the spectrogram.
+        rng: the clip's random numbers.
+
+    Returns:
+        (2,) int64; twice the same frame where the spectrogram is too short to be bent.
+
+    Source: SpecAugment (Park et al. 2019), section 2.
+    """
+    widest = augment.time_warp_frames
+    if n_frames <= 2 * widest:
+        return np.zeros(2, dtype=np.int64)
+    place = rng.integers(widest, n_frames - widest)
+    return np.array([place, place + rng.integers(-widest + 1, widest)], dtype=np.int64)
 
 
 def _ranges(n_masks: int, widest: int, length: int, rng: np.random.Generator) -> np.ndarray:

@@ -7,14 +7,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from audiomamba import audio
 from audiomamba.audio import FrontEnd
-from audiomamba.data.augment import Augment, change_waveform, draw_masks, mix
-from audiomamba.data.manifest import Clip
+from audiomamba.data.augment import Augment, change_waveform, draw_box, fill_up, mix
+from audiomamba.data.clips import Clip, LabelVectors
+from audiomamba.data.feature_changes import FeatureChanges, SecondClip, draw_changes
 from audiomamba.data.negatives import mirror, synthesize
 from audiomamba.data.sampler import clip_rng
+from audiomamba.data.sound import load_clip
 from audiomamba.errors import DataError
 
 __all__ = [
@@ -85,25 +87,29 @@ class Example(NamedTuple):
 
     Args:
         waveform: (samples,) float32.
+        n_samples: int64, samples of sound in it; the rest is padding.
         target: (classes,) float32, shares of the labels.
-        mel_masks: (masks, 2) int64, ranges of mel bins to hide.
-        frame_masks: (masks, 2) int64, ranges of frames to hide.
+        changes: what is done to its features.
+        second: the clip whose features are mixed in.
         clip: place of the clip in the data set, int64.
     """
 
     waveform: Tensor
+    n_samples: Tensor
     target: Tensor
-    mel_masks: Tensor
-    frame_masks: Tensor
+    changes: FeatureChanges
+    second: SecondClip
     clip: Tensor
 
 
 class TrainingSet(Dataset[Example]):
-    """Augmented examples by (epoch, clip), the same ones whenever and wherever they are asked for.
+    """Augmented examples by key, the same ones whenever and wherever they are asked for.
+
+    A key is (epoch, clip) or, where clips come more than once in an epoch, (epoch, clip, take).
 
     Args:
         cache: the clips' sound.
-        targets: (clips, classes) float32, their label vectors.
+        targets: (clips, classes) float32, their label vectors, or the same stored sparsely.
         front_end: settings of the model's input.
         augment: settings of the augmentation.
         seed: seed of the run.
@@ -112,7 +118,7 @@ class TrainingSet(Dataset[Example]):
     def __init__(
         self,
         cache: ClipCache,
-        targets: np.ndarray,
+        targets: np.ndarray | LabelVectors,
         front_end: FrontEnd,
         augment: Augment,
         seed: int,
@@ -126,17 +132,18 @@ class TrainingSet(Dataset[Example]):
     def __len__(self) -> int:
         return len(self.cache)
 
-    def __getitem__(self, key: tuple[int, int]) -> Example:
-        epoch, clip = key
-        rng = clip_rng(self.seed, epoch, clip)
+    def __getitem__(self, key: tuple[int, ...]) -> Example:
+        epoch, clip, *takes = key
+        rng = clip_rng(self.seed, epoch, clip, *takes)
         waveform, target = self._sound(clip, rng)
         shape = (self.front_end.n_frames, self.front_end.n_mels)
-        masks = draw_masks(self.augment, shape, rng)
+        second, target = self._second(target, shape, rng)
         return Example(
-            torch.from_numpy(waveform),
+            torch.from_numpy(fill_up(waveform, self.front_end.n_samples)),
+            torch.tensor(len(waveform)),
             torch.from_numpy(target),
-            torch.from_numpy(masks.mels),
-            torch.from_numpy(masks.frames),
+            draw_changes(self.augment, shape, rng),
+            second,
             torch.tensor(clip),
         )
 
@@ -145,11 +152,35 @@ class TrainingSet(Dataset[Example]):
         if rng.random() < self.augment.negatives:
             return self._foreign(clip, rng), np.zeros_like(self.targets[clip])
         first = self._clip(clip, rng)
-        if rng.random() >= self.augment.mixup:
+        if self.augment.mixup_of != "waveforms" or rng.random() >= self.augment.mixup:
             return first
         second = self._clip(int(rng.integers(len(self))), rng)
         share = rng.beta(self.augment.mixup_alpha, self.augment.mixup_alpha)
         return mix(first, second, share)
+
+    def _second(
+        self, target: np.ndarray, shape: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[SecondClip, np.ndarray]:
+        """The clip whose features are mixed in, if any, and the label vector of the mixture."""
+        augment, share, box = self.augment, 1.0, np.zeros(4, dtype=np.int64)
+        n_samples = self.front_end.n_samples if augment.mixes_features else 0
+        waveform, left = np.zeros(n_samples, dtype=np.float32), 1.0
+        if _happens(rng, augment.cutmix):
+            alpha = augment.cutmix_alpha
+            box = draw_box(rng.beta(alpha, alpha), shape, rng)
+            left = 1 - float((box[1] - box[0]) * (box[3] - box[2])) / (shape[0] * shape[1])
+        elif augment.mixup_of == "features" and _happens(rng, augment.mixup):
+            left = share = rng.beta(augment.mixup_alpha, augment.mixup_alpha)
+        if left < 1:
+            waveform, other = self._clip(int(rng.integers(len(self))), rng)
+            target = np.float32(left) * target + np.float32(1 - left) * other
+        second = SecondClip(
+            torch.from_numpy(fill_up(waveform, n_samples)),
+            torch.tensor(len(waveform)),
+            torch.tensor(share, dtype=torch.float32),
+            torch.from_numpy(box),
+        )
+        return second, target
 
     def _foreign(self, clip: int, rng: np.random.Generator) -> np.ndarray:
         """A sound that is none of the classes."""
@@ -159,9 +190,19 @@ class TrainingSet(Dataset[Example]):
 
     def _clip(self, clip: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One clip with its waveform changed; and its label vector."""
-        waveform = self.cache.waveform(clip)
-        n_samples = self.front_end.n_samples
-        return change_waveform(waveform, n_samples, self.augment, rng), self.targets[clip].copy()
+        changed = change_waveform(
+            self.cache.waveform(clip),
+            self.front_end.n_samples,
+            self.augment,
+            rng,
+            sample_rate=self.front_end.sample_rate,
+        )
+        return changed, self.targets[clip].copy()
+
+
+def _happens(rng: np.random.Generator, probability: float) -> bool:
+    """Draw whether something happens; no random number is used up for what never does."""
+    return probability > 0 and rng.random() < probability
 
 
 def collate(examples: Sequence[Example]) -> Example:
@@ -173,32 +214,8 @@ def collate(examples: Sequence[Example]) -> Example:
     Returns:
         The same fields with a leading batch dimension.
     """
-    return Example(*(torch.stack(field) for field in zip(*examples, strict=True)))
-
-
-def load_clip(clip: Clip, sample_rate: int) -> Tensor:
-    """Decode one clip.
-
-    Args:
-        clip: a file, or a piece of one.
-        sample_rate: rate to decode to, in Hz.
-
-    Returns:
-        (samples,) float32.
-
-    Raises:
-        AudioError: the file cannot be read.
-        DataError: the piece lies outside the file.
-    """
-    waveform = audio.load(clip.path, sample_rate=sample_rate)
-    end = None if clip.end_s is None else round(clip.end_s * sample_rate)
-    piece = waveform[round(clip.start_s * sample_rate) : end]
-    if not len(piece):
-        raise DataError(
-            f"{clip.path}: the piece {clip.start_s}-{clip.end_s} s is empty; "
-            f"the file is {len(waveform) / sample_rate:.2f} s long"
-        )
-    return piece
+    batch: Example = default_collate(list(examples))
+    return batch
 
 
 def clip_features(clip: Clip, front_end: FrontEnd) -> Tensor:

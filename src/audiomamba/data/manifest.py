@@ -1,58 +1,45 @@
 """A data set as a list of clips: where each one is, what is in it, which part it belongs to."""
 
 import hashlib
+import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
+import soundfile
 
+from audiomamba.data.clips import Clip, Clips, LabelVectors
 from audiomamba.errors import DataError
 
-__all__ = ["Clip", "Manifest"]
+__all__ = ["Clip", "Clips", "Manifest"]
 
 NAMED = 3  # names that an error message lists before it says how many more there are
+TINY_BYTES = 16_384  # a file that holds a header and no sound is smaller than this
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Clip:
-    """One recording, or a piece of one, with its labels.
-
-    Args:
-        path: the audio file.
-        labels: names of what is in it; none for a clip that holds none of the classes.
-        split: the part of the data set it belongs to: a fold's number as text, or a name such as
-            "train"; None where the data set is not divided.
-        start_s: where the piece begins.
-        end_s: where it ends; None for the end of the file.
-    """
-
-    path: Path
-    labels: tuple[str, ...]
-    split: str | None = None
-    start_s: float = 0.0
-    end_s: float | None = None
-
-    @property
-    def name(self) -> str:
-        """The file's name, with the piece where it is only a piece."""
-        piece = "" if self.start_s == 0 and self.end_s is None else f"@{self.start_s}-{self.end_s}"
-        return self.path.name + piece
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False)
 class Manifest:
     """A data set: its clips, and the names of its classes in the order of a model's outputs.
 
     Args:
         labels: names of the classes.
         clips: the clips.
+        corpus: the published corpus that this is, whose label list and parts stay as they were
+            published; None for a data set of one's own.
     """
 
     labels: tuple[str, ...]
-    clips: tuple[Clip, ...]
+    clips: Clips
+    corpus: str | None
+
+    def __init__(
+        self, *, labels: Iterable[str], clips: Iterable[Clip], corpus: str | None = None
+    ) -> None:
+        object.__setattr__(self, "labels", tuple(labels))
+        object.__setattr__(self, "clips", clips if isinstance(clips, Clips) else Clips(clips))
+        object.__setattr__(self, "corpus", corpus)
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -62,8 +49,9 @@ class Manifest:
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the parts, sorted, numbers by their value."""
-        names = {clip.split for clip in self.clips if clip.split is not None}
-        return tuple(sorted(names, key=lambda name: (not name.isdigit(), name.zfill(9))))
+        return tuple(
+            sorted(self.clips.splits, key=lambda name: (not name.isdigit(), name.zfill(9)))
+        )
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -73,9 +61,9 @@ class Manifest:
     @property
     def single_label(self) -> bool:
         """Whether every clip has exactly one label."""
-        return all(len(clip.labels) == 1 for clip in self.clips)
+        return bool((np.diff(self.clips.label_numbers()[1]) == 1).all())
 
-    def select(self, split: str) -> tuple[Clip, ...]:
+    def select(self, split: str) -> Clips:
         """Return the clips of one part.
 
         Args:
@@ -87,11 +75,34 @@ class Manifest:
         Raises:
             DataError: the data set has no such part.
         """
-        clips = tuple(clip for clip in self.clips if clip.split == split)
+        clips = self.clips.take(np.flatnonzero(self.clips.in_splits([split])))
         if not clips:
             known = ", ".join(self.splits) or "none"
             raise DataError(f"the data set has no part {split!r}; its parts: {known}")
         return clips
+
+    def leave_out(self, splits: Iterable[str]) -> Clips:
+        """Return the clips of all other parts, those that are in no part included.
+
+        Args:
+            splits: names of the parts to leave out; there need not be such parts.
+
+        Returns:
+            The other clips, in order.
+        """
+        return self.clips.take(np.flatnonzero(~self.clips.in_splits(splits)))
+
+    def label_vectors(self, clips: Iterable[Clip]) -> LabelVectors:
+        """Return the label vectors of clips, sparse: for training, where clips may be millions.
+
+        Args:
+            clips: clips whose labels are all in this manifest's list.
+
+        Returns:
+            One vector per clip.
+        """
+        held = clips if isinstance(clips, Clips) else Clips(clips)
+        return held.label_vectors(self.labels)
 
     def targets(self, clips: Iterable[Clip]) -> np.ndarray:
         """Return the label vectors of clips.
@@ -102,49 +113,111 @@ class Manifest:
         Returns:
             (clips, classes) float32 of zeros and ones.
         """
-        rows = [[self.index[label] for label in clip.labels] for clip in clips]
-        targets = np.zeros((len(rows), len(self.labels)), dtype=np.float32)
-        for target, places in zip(targets, rows, strict=True):
-            target[places] = 1.0
-        return targets
+        return self.label_vectors(clips).dense()
 
     def check(self) -> None:
         """Refuse a data set that cannot be trained on, before anything is read.
 
         Raises:
-            DataError: there are no clips, a file is missing or listed twice, a label is not in the
-                list, or a class has no clips.
+            DataError: there are no clips; a file is missing; a clip has no length or is listed
+                twice; a label is not in the list. In a data set of one's own also: a class has no
+                clips, or two parts share a group.
         """
         if not self.clips:
             raise DataError("the data set has no clips")
         if len(self.index) != len(self.labels):
             twice = [label for label, n in Counter(self.labels).items() if n > 1]
-            raise DataError(f"the label list names {_some(twice)} more than once")
+            raise DataError(f"the label list names {some(twice)} more than once")
         self._check_labels()
-        _refuse(
-            (str(clip.path) for clip in self.clips if not clip.path.is_file()),
-            "in the list but not on disk",
-        )
-        pieces = Counter((clip.path.resolve(), clip.start_s, clip.end_s) for clip in self.clips)
-        _refuse((str(piece[0]) for piece, n in pieces.items() if n > 1), "listed more than once")
+        self._check_files()
+        self._check_doubles()
+        if self.corpus is None:
+            for remark in self.remarks():
+                raise DataError(remark)
 
-    def _check_labels(self) -> None:
-        used = {label for clip in self.clips for label in clip.labels}
-        _refuse(
-            (
-                f"{clip.path.name} ({label})"
-                for clip in self.clips
-                for label in clip.labels
-                if label not in self.index
-            ),
-            "labeled with a name that is not in the label list",
-        )
+    def remarks(self) -> Iterator[str]:
+        """Say what may be wrong, but is so in some corpora as they were published.
+
+        Yields:
+            One line for classes without clips, one for groups that are in several parts.
+        """
+        used = set(self.clips.label_names)
         empty = [label for label in self.labels if label not in used]
         if empty:
-            raise DataError(f"no clip is labeled {_some(empty)}; expected at least one per class")
+            yield f"no clip is labeled {some(empty)}; expected at least one per class"
+        shared = self._shared_groups()
+        if shared:
+            yield (
+                f"{len(shared)} groups are in more than one part: {some(shared)}; expected each "
+                "speaker, source or whatever the column group names in one part only"
+            )
+
+    def _shared_groups(self) -> list[str]:
+        """Groups with clips in more than one part, each with the names of two."""
+        part_of: dict[str, str] = {}
+        shared: dict[str, str] = {}
+        parts = {name: self.clips.in_splits([name]) for name in self.splits}
+        groups = list(self.clips.groups())
+        for name, inside in parts.items():
+            for place in np.flatnonzero(inside).tolist():
+                group = groups[place]
+                if group and part_of.setdefault(group, name) != name:
+                    shared.setdefault(group, f"{group} ({part_of[group]}, {name})")
+        return sorted(shared.values())
+
+    def _check_labels(self) -> None:
+        unknown = [label for label in self.clips.label_names if label not in self.index]
+        if unknown:
+            _refuse(
+                (
+                    f"{clip.path.name} ({label})"
+                    for clip in self.clips
+                    for label in clip.labels
+                    if label not in self.index
+                ),
+                "labeled with a name that is not in the label list",
+            )
+
+    def _check_files(self) -> None:
+        missing: list[str] = []
+        silent: list[str] = []
+        unmeasured = np.isnan(self.clips.seconds).tolist()
+        previous = ""
+        for place, path in enumerate(self.clips.files()):
+            if path == previous:  # many clips of one file stand side by side
+                continue
+            previous = path
+            if not os.path.isfile(path):  # noqa: PTH113 (millions of them)
+                missing.append(path)
+            elif unmeasured[place] and _holds_nothing(path):
+                silent.append(path)
+        _refuse(missing, "in the list but not on disk")
+        start_s, end_s = self.clips.pieces_s.T
+        nothing = (self.clips.seconds <= 0) | (end_s <= start_s)
+        silent += [self.clips[place].name for place in np.flatnonzero(nothing).tolist()]
+        _refuse(silent, "of zero length")
+
+    def _check_doubles(self) -> None:
+        real: dict[str, str] = {}
+
+        def marks() -> Iterator[int]:
+            pieces = self.clips.pieces_s.tolist()
+            keys = self.clips.keys()
+            for path, key, piece in zip(self.clips.files(), keys, pieces, strict=True):
+                folder, name = os.path.split(path)
+                if folder not in real:
+                    real[folder] = os.path.realpath(folder)
+                yield hash((real[folder], name, key, *map(repr, piece)))
+
+        seen = np.fromiter(marks(), dtype=np.int64, count=len(self.clips))
+        _, first, counts = np.unique(seen, return_index=True, return_counts=True)
+        twice = np.sort(first[counts > 1]).tolist()
+        _refuse((str(self.clips[place].path) for place in twice), "listed more than once")
 
     def with_held_out(self, fraction: float, seed: int) -> "Manifest":
         """Divide an undivided data set into "train" and "valid", class by class.
+
+        Where clips have groups, whole groups are held out.
 
         Args:
             fraction: share of each class that is held out, at least one clip of every class.
@@ -154,23 +227,33 @@ class Manifest:
             The same clips with their parts set.
 
         Raises:
-            DataError: a class has a single clip, so nothing can be held out.
+            DataError: a class has a single clip or a single group, so nothing can be held out.
         """
         rng = np.random.default_rng(seed)
         held: set[int] = set()
-        for label in sorted({self._group(clip) for clip in self.clips}):
-            members = [i for i, clip in enumerate(self.clips) if self._group(clip) == label]
-            if len(members) < 2:
-                raise DataError(f"{label!r} has 1 clip; expected at least 2, to hold one out")
+        kinds, groups = [self._kind(clip) for clip in self.clips], list(self.clips.groups())
+        for kind in sorted(set(kinds)):
+            members = [place for place, other in enumerate(kinds) if other == kind]
+            units = _units(members, groups)
+            if len(units) < 2:
+                what = "clip" if len(members) < 2 else "group"
+                raise DataError(f"{kind!r} has 1 {what}; expected at least 2, to hold one out")
             n_held = max(1, round(fraction * len(members)))
-            held.update(rng.permutation(members)[:n_held].tolist())
-        clips = tuple(
-            replace(clip, split="valid" if i in held else "train")
-            for i, clip in enumerate(self.clips)
-        )
-        return replace(self, clips=clips)
+            for unit in rng.permutation(len(units))[
+                :-1
+            ].tolist():  # something is left to learn from
+                if n_held <= 0:
+                    break
+                held.update(units[unit])
+                n_held -= len(units[unit])
+        held_groups = {groups[place] for place in held} - {""}
+        splits = [
+            "valid" if place in held or group in held_groups else "train"
+            for place, group in enumerate(groups)
+        ]
+        return replace(self, clips=self.clips.with_splits(splits))
 
-    def _group(self, clip: Clip) -> str:
+    def _kind(self, clip: Clip) -> str:
         """What a clip counts as when the data set is divided: its rarest label."""
         return min(clip.labels, key=lambda label: (self._counts[label], label), default="")
 
@@ -187,14 +270,40 @@ class Manifest:
         return digest.hexdigest()
 
 
+def some(names: Sequence[str]) -> str:
+    """Name the first few, and say how many more there are.
+
+    Args:
+        names: the names.
+
+    Returns:
+        A part of a sentence.
+    """
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
 def _refuse(names: Iterable[str], what: str) -> None:
     """Raise an error that names the clips, if there are any."""
     found = list(names)
     if found:
-        raise DataError(f"{len(found)} clips are {what}: {_some(found)}")
+        raise DataError(f"{len(found)} clips are {what}: {some(found)}")
 
 
-def _some(names: list[str]) -> str:
-    """The first few names, and how many more."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def _holds_nothing(path: str) -> bool:
+    """Whether a file is empty, or a header without sound."""
+    size = os.path.getsize(path)  # noqa: PTH202 (millions of them)
+    if size == 0 or size > TINY_BYTES:
+        return size == 0
+    try:
+        return bool(soundfile.info(path).frames == 0)
+    except soundfile.LibsndfileError:
+        return False
+
+
+def _units(members: list[int], groups: Sequence[str]) -> list[list[int]]:
+    """Clips that are held out together: those of one group, or each by itself."""
+    units: dict[str | int, list[int]] = {}
+    for place in members:
+        units.setdefault(groups[place] or place, []).append(place)
+    return list(units.values())

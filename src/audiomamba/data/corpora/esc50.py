@@ -22,12 +22,13 @@ def read(folder: Path) -> Manifest:
         folder: the folder that holds audio/ and meta/.
 
     Returns:
-        The clips, their folds as splits; classes in the order of the table's target numbers.
+        The clips, their folds as splits, their source recordings as groups; classes in the order
+        of the table's target numbers.
 
     Raises:
         DataError: the table is missing or not ESC-50's.
     """
-    return _manifest(folder, read_table(folder / TABLE, COLUMNS))
+    return _manifest("esc50", folder, read_table(folder / TABLE, COLUMNS))
 
 
 def read_esc10(folder: Path) -> Manifest:
@@ -37,16 +38,17 @@ def read_esc10(folder: Path) -> Manifest:
         folder: the folder of ESC-50, or one with the clips of ESC-10 only.
 
     Returns:
-        The clips, their folds as splits; ten classes in the order of the table's target numbers.
+        The clips, their folds as splits, their source recordings as groups; ten classes in the
+        order of the table's target numbers.
 
     Raises:
         DataError: the table is missing or not ESC-50's.
     """
     rows = read_table(folder / TABLE, (*COLUMNS, "esc10"))
-    return _manifest(folder, [row for row in rows if row["esc10"] == "True"])
+    return _manifest("esc10", folder, [row for row in rows if row["esc10"] == "True"])
 
 
-def _manifest(folder: Path, rows: list[dict[str, str]]) -> Manifest:
+def _manifest(corpus: str, folder: Path, rows: list[dict[str, str]]) -> Manifest:
     """Turn the table's lines into clips."""
     targets: dict[str, int] = {}
     for row in rows:
@@ -62,7 +64,9 @@ def _manifest(folder: Path, rows: list[dict[str, str]]) -> Manifest:
             path=folder / "audio" / row["filename"],
             labels=(row["category"],),
             split=str(int(row["fold"])),
+            group=row.get("src_file"),
         )
         for row in rows
     )
-    return Manifest(labels=tuple(sorted(targets, key=targets.__getitem__)), clips=clips)
+    labels = sorted(targets, key=targets.__getitem__)
+    return Manifest(labels=labels, clips=clips, corpus=corpus)

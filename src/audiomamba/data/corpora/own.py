@@ -32,7 +32,8 @@ def read_csv(path: Path) -> Manifest:
     """List the clips of a CSV table.
 
     Columns: filename (relative to the table's folder); label, or labels with ";" between them;
-    optional are split or fold, start_s and end_s.
+    optional are split or fold, group (a speaker, a source: what must not be in two parts), start_s
+    and end_s.
 
     Args:
         path: the table.
@@ -54,6 +55,7 @@ def read_csv(path: Path) -> Manifest:
             split=row.get("split") or row.get("fold") or None,
             start_s=_seconds(path, row.get("start_s", "")) or 0.0,
             end_s=_seconds(path, row.get("end_s", "")),
+            group=row.get("group") or None,
         )
         for row in rows
     )

@@ -1,0 +1,162 @@
+"""`audiomamba data`: fetch corpora, make their manifests, pack them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audiomamba.errors import AudioMambaError, DataError
+from audiomamba.terminal import complain, counter
+
+if TYPE_CHECKING:
+    from audiomamba.data import Prepared
+
+__all__ = ["app"]
+
+DOWNLOAD_EXAMPLES = "Example:\n\n`audiomamba data download esc50 --to ESC-50`"
+PREPARE_EXAMPLES = (
+    "Examples:\n\n`audiomamba data prepare esc50 --from ESC-50 --to manifests/esc50`\n\n"
+    "`audiomamba data prepare own --from labels.csv --to manifests/mine`"
+)
+SHARD_EXAMPLES = "Example:\n\n`audiomamba data shard manifests/audioset --to shards --rate 32000`"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Fetch corpora, list their clips with what is missing, pack them for reading at scale.",
+)
+To = Annotated[
+    Path, typer.Option("--to", metavar="DIR", show_default=False, help="Where to; it is made.")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", show_default="one per processor", help="Recordings read side by side."
+    ),
+]
+
+
+@app.command(epilog=DOWNLOAD_EXAMPLES)
+def download(
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            metavar="CORPUS", show_default=False, help="What to fetch: esc50 or speech_commands."
+        ),
+    ],
+    to: To,
+) -> None:
+    """Fetch a corpus from where its authors put it.
+
+    What comes is checked against its published size and hash. A download that was interrupted goes
+    on with the same command.
+    """
+    from audiomamba import data
+
+    with counter("fetching", "bytes") as progress:
+        source = data.download(corpus, to, progress=progress)
+    typer.echo(f"{corpus} is in {to}; its license: {source.license}")
+
+
+@app.command(epilog=PREPARE_EXAMPLES)
+def prepare(
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            metavar="CORPUS",
+            show_default=False,
+            help="audioset, audioset20k (its balanced part), vggsound, voxceleb1, speech_commands, "
+            "epic_sounds, esc50, esc10; own for a folder per class or a CSV file of your own.",
+        ),
+    ],
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--from",
+            metavar="DIR|CSV",
+            show_default=False,
+            help="The corpus as it was distributed.",
+        ),
+    ],
+    to: To,
+    jobs: Jobs = None,
+) -> None:
+    """Read a corpus from beginning to end and list its clips in DIR/manifest.jsonl.
+
+    Every command takes the manifest, or its folder, for --data. Clips that are missing or broken
+    are left out, and named in DIR/problems.csv; the exit code is then 1. What was interrupted goes
+    on with the same command, which also takes in files that have come since.
+    """
+    from audiomamba import data
+
+    with counter("reading", "recordings") as progress:
+        found = data.prepare(corpus, source, to, n_workers=jobs, progress=progress)
+    typer.echo(_summary(found), nl=False)
+    if found.problems:
+        n_broken = len(found.problems) - found.n_missing
+        complain(
+            DataError(
+                f"{found.n_missing} clips are missing, {n_broken} cannot be used: "
+                f"{found.problems_path} names them"
+            )
+        )
+        raise typer.Exit(1)
+
+
+@app.command(epilog=SHARD_EXAMPLES)
+def shard(
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MANIFEST", show_default=False, help="What `audiomamba data prepare` wrote."
+        ),
+    ],
+    to: To,
+    seconds: Annotated[
+        float, typer.Option(metavar="S", help="Sound in one tar file, in seconds.")
+    ] = 3600.0,
+    rate: Annotated[
+        int | None,
+        typer.Option(
+            min=1000,
+            metavar="HZ",
+            show_default="the recordings' own",
+            help="Rate to change the recordings to.",
+        ),
+    ] = None,
+    jobs: Jobs = None,
+) -> None:
+    """Pack clips into tar files in WebDataset's layout, mono, 16-bit FLAC.
+
+    DIR gets the tar files and a manifest that every command takes for --data. What was interrupted
+    goes on with the same command.
+    """
+    from audiomamba import data
+
+    with counter("packing", "clips") as progress:
+        found = data.shard(
+            data.open_manifest(manifest),
+            to,
+            shard_seconds=seconds,
+            sample_rate=rate,
+            n_workers=jobs,
+            progress=progress,
+        )
+    typer.echo(f"{found.path}: {found.n_clips} clips in {found.n_shards} tar files")
+    for reason in found.failed:
+        complain(AudioMambaError(f"left out: {reason}"))
+    if found.failed:
+        raise typer.Exit(1)
+
+
+def _summary(found: "Prepared") -> str:
+    """What a manifest holds, in a few lines."""
+    manifest = found.manifest
+    clips = manifest.clips
+    counts = [f"{name} {int(clips.in_splits([name]).sum())}" for name in manifest.splits]
+    size = f"{len(clips)} of {found.n_listed} clips, {found.hours:.2f} hours"
+    lines = [f"{found.path}: {size}, {len(manifest.labels)} classes"]
+    if counts:
+        lines.append(f"parts: {', '.join(counts)}")
+    lines.extend(f"note: {remark}" for remark in manifest.remarks())
+    return "".join(f"{line}\n" for line in lines)

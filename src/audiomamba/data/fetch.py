@@ -1,0 +1,174 @@
+"""Corpora that may be fetched from where their authors put them."""
+
+import hashlib
+import http.client
+import shutil
+import tarfile
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.error import URLError
+
+from audiomamba.errors import DataError, UnknownNameError
+
+__all__ = ["SOURCES", "Source", "download"]
+
+BLOCK_BYTES = 1 << 20
+TIMEOUT_S = 60
+SYMLINK = 0o120000  # the kind of file in the upper bits of a zip member's attributes
+KIND = 0o170000
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a corpus is.
+
+    Args:
+        url: its archive.
+        size: bytes of it.
+        sha256: hash of it, in hex.
+        table: a file of the unpacked corpus, by which it is recognized.
+        license: under which terms it may be used.
+    """
+
+    url: str
+    size: int
+    sha256: str
+    table: str
+    license: str
+
+
+SOURCES = {
+    "esc50": Source(
+        url="https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip",
+        size=645_832_161,
+        sha256="661183a6f53ef04f12c9bd618fed0ddc1713280d6c94a5a5431e844ba6f6a21f",
+        table="meta/esc50.csv",
+        license="CC BY-NC 3.0; the clips of ESC-10 CC BY 3.0",
+    ),
+    "speech_commands": Source(
+        url="https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+        size=2_428_923_189,
+        sha256="af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+        table="testing_list.txt",
+        license="CC BY 4.0",
+    ),
+}
+
+
+def download(corpus: str, out: Path, *, progress: Progress | None = None) -> Source:
+    """Fetch a corpus, check it, and unpack it.
+
+    A download that was interrupted goes on where it stopped; a corpus that is there already is left
+    alone.
+
+    Args:
+        corpus: one of SOURCES.
+        out: the folder that becomes the corpus's; it is made.
+        progress: called with the number of bytes that are there, and of all.
+
+    Returns:
+        Where the corpus came from.
+
+    Raises:
+        UnknownNameError: the corpus cannot be fetched.
+        DataError: the address cannot be reached, something else came, or out cannot be written.
+    """
+    if corpus not in SOURCES:
+        raise UnknownNameError("corpus to download", corpus, SOURCES)
+    source = SOURCES[corpus]
+    if (out / source.table).is_file():
+        return source
+    archive = out / f"{corpus}.part"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if _size(archive) > source.size:
+            archive.unlink()
+        if _size(archive) < source.size:
+            _fetch(source, archive, progress)
+        _check(source, archive)
+        _unpack(archive, out, source.table)
+        archive.unlink()
+    except (URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DataError(
+            f"{source.url}: cannot be fetched ({reason}); the same call goes on where this one "
+            f"stopped, at {_size(archive)} of {source.size} bytes"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
+    return source
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, 0 if it is not there."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def _fetch(source: Source, archive: Path, progress: Progress | None) -> None:
+    """Fetch what is not there yet."""
+    headers = {"Range": f"bytes={_size(archive)}-"} if _size(archive) else {}
+    request = urllib.request.Request(source.url, headers=headers)
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        goes_on = answer.status == http.HTTPStatus.PARTIAL_CONTENT
+        with archive.open("ab" if goes_on else "wb") as file:
+            while block := answer.read(BLOCK_BYTES):
+                file.write(block)
+                if progress is not None:
+                    progress(file.tell(), source.size)
+    if _size(archive) < source.size:
+        raise ConnectionError("the connection ended early")
+
+
+def _check(source: Source, archive: Path) -> None:
+    """Refuse an archive that is not the published one."""
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if _size(archive) != source.size or found != source.sha256:
+        size = _size(archive)
+        archive.unlink()
+        raise DataError(
+            f"{source.url}: not the published archive, {size} bytes with SHA-256 {found}; expected "
+            f"{source.size} bytes with {source.sha256}; what was fetched is deleted"
+        )
+
+
+def _unpack(archive: Path, out: Path, table: str) -> None:
+    """Unpack an archive beside what is there, then put it into place, the table last."""
+    unpacked = out / "unpacked.part"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    try:
+        if zipfile.is_zipfile(archive):
+            _unzip(archive, unpacked)
+        else:
+            with tarfile.open(archive) as tar:
+                tar.extractall(unpacked, filter="data")
+    except (tarfile.TarError, zipfile.BadZipFile) as error:
+        shutil.rmtree(unpacked, ignore_errors=True)
+        raise DataError(f"{archive}: cannot be unpacked: {error}") from error
+    home = next(
+        (path for path in (unpacked, *unpacked.iterdir()) if (path / table).is_file()), None
+    )
+    if home is None:
+        raise DataError(f"{archive}: has no {table} in it")
+    last = PurePosixPath(table).parts[0]
+    for path in sorted(home.iterdir(), key=lambda path: path.name == last):
+        target = out / path.name
+        shutil.rmtree(target, ignore_errors=True)
+        path.replace(target)
+    shutil.rmtree(unpacked)
+
+
+def _unzip(archive: Path, unpacked: Path) -> None:
+    """Unpack a zip file whose members all stay inside the folder."""
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            path = PurePosixPath(member.filename.replace("\\", "/"))
+            leads_out = path.is_absolute() or ".." in path.parts or ":" in member.filename
+            if leads_out or (member.external_attr >> 16) & KIND == SYMLINK:
+                raise zipfile.BadZipFile(f"the member {member.filename!r} leads out of the folder")
+        file.extractall(unpacked)

@@ -1,0 +1,140 @@
+"""A manifest on disk: one JSON object per line, UTF-8.
+
+The first line describes the data set: {"audiomamba_manifest": 1, "corpus": ..., "labels": [...],
+"n_clips": ...}. Each further line is a clip: path, relative to the manifest; labels; and where they
+say something: key, start_s, end_s, seconds, sample_rate, split, group, digest, as data.Clip has
+them. A file of that kind opens wherever it and the recordings are moved to together.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from audiomamba.data.manifest import Clip, Clips, Manifest
+from audiomamba.errors import DataError
+
+__all__ = ["MANIFEST_NAME", "find_manifest", "read_manifest", "write_manifest"]
+
+MANIFEST_NAME = "manifest.jsonl"
+MARK, VERSION = "audiomamba_manifest", 1
+UNSAID = {"key": "", "start_s": 0.0}  # values that are not written, as None is not
+OPTIONAL = ("key", "start_s", "end_s", "split", "group", "seconds", "sample_rate", "digest")
+
+
+def find_manifest(source: Path) -> Path | None:
+    """Tell where a manifest is.
+
+    Args:
+        source: a manifest, or a folder that may hold one as manifest.jsonl.
+
+    Returns:
+        The manifest's path; None if there is none.
+    """
+    path = source / MANIFEST_NAME if source.is_dir() else source
+    return path if path.suffix == ".jsonl" and path.is_file() else None
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write a manifest, completely or not at all.
+
+    Args:
+        path: the file to write.
+        manifest: the data set.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    head = {
+        MARK: VERSION,
+        "corpus": manifest.corpus,
+        "labels": manifest.labels,
+        "n_clips": len(manifest.clips),
+    }
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(_line(head))
+            file.writelines(_line(row) for row in _rows(manifest.clips, path.parent))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The data set, not checked.
+
+    Raises:
+        DataError: the file cannot be read, is not a manifest, or is damaged.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape") as file:
+            head = _head(path, file.readline())
+            clips = Clips(_clips(path, file))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(clips) != head["n_clips"]:
+        raise DataError(f"{path}: cut short, {len(clips)} of {head['n_clips']} clips are there")
+    return Manifest(labels=head["labels"], clips=clips, corpus=head["corpus"])
+
+
+def _line(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _rows(clips: Iterable[Clip], folder: Path) -> Iterator[dict[str, Any]]:
+    """One dictionary per clip."""
+    base = os.path.realpath(folder)
+    relative: dict[Path, str] = {}
+    for clip in clips:
+        parent = clip.path.parent
+        if parent not in relative:
+            relative[parent] = os.path.relpath(os.path.realpath(parent), base)
+        row: dict[str, Any] = {
+            "path": os.path.join(relative[parent], clip.path.name).replace(os.sep, "/"),  # noqa: PTH118
+            "labels": clip.labels,
+        }
+        values = ((name, getattr(clip, name)) for name in OPTIONAL)
+        row |= {name: value for name, value in values if value not in (None, UNSAID.get(name))}
+        yield row
+
+
+def _head(path: Path, line: str) -> dict[str, Any]:
+    """The first line of a manifest."""
+    try:
+        head = json.loads(line)
+    except ValueError:
+        head = None
+    if not isinstance(head, dict) or MARK not in head:
+        raise DataError(
+            f"{path}: not a manifest, its first line does not hold {MARK!r}; "
+            "`audiomamba data prepare` writes manifests"
+        )
+    if head[MARK] != VERSION:
+        raise DataError(f"{path}: a manifest of version {head[MARK]}; expected {VERSION}")
+    return head
+
+
+def _clips(path: Path, lines: Iterable[str]) -> Iterator[Clip]:
+    """The clips of a manifest."""
+    folder = path.parent
+    parents: dict[str, Path] = {}
+    for number, line in enumerate(lines, start=2):
+        try:
+            row = json.loads(line)
+            parent, name = os.path.split(row.pop("path"))
+            if parent not in parents:
+                parents[parent] = Path(os.path.normpath(folder / parent))
+            yield Clip(path=parents[parent] / name, labels=tuple(row.pop("labels")), **row)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DataError(f"{path}: line {number} does not describe a clip") from error

@@ -1,0 +1,221 @@
+"""Making a manifest: each recording is read once, what is missing or broken is named.
+
+The work can be stopped at any moment and goes on where it was: what is known about a recording
+stands in a journal beside the manifest, and the manifest is written at the end, all at once.
+"""
+
+import csv
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from audiomamba.data.clips import Clip
+from audiomamba.data.corpora import list_clips
+from audiomamba.data.journal import Journal, Recording
+from audiomamba.data.manifest import Manifest
+from audiomamba.data.manifest_file import MANIFEST_NAME, write_manifest
+from audiomamba.data.sound import Examined, examine_recording
+from audiomamba.errors import AudioError, ConfigError, DataError
+
+__all__ = ["PROBLEMS_NAME", "Prepared", "Problem", "prepare"]
+
+PROBLEMS_NAME = "problems.csv"
+JOURNAL_NAME = "journal.jsonl"
+CHUNK = 64  # recordings that are read before the next ones are begun
+MISSING = "no such file"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A clip that the manifest leaves out.
+
+    Args:
+        clip: its path, and what distinguishes it where the file holds several.
+        reason: what is wrong with it, in words.
+        missing: whether its file is not there.
+    """
+
+    clip: str
+    reason: str
+    missing: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What prepare did.
+
+    Args:
+        path: the manifest.
+        manifest: what stands in it.
+        n_listed: clips that the corpus should have.
+        problems: the clips that are left out.
+        problems_path: the table of these.
+    """
+
+    path: Path
+    manifest: Manifest
+    n_listed: int
+    problems: tuple[Problem, ...]
+    problems_path: Path
+
+    @property
+    def n_missing(self) -> int:
+        """Clips whose file is not there."""
+        return sum(problem.missing for problem in self.problems)
+
+    @property
+    def hours(self) -> float:
+        """Length of all clips together."""
+        return float(np.nansum(self.manifest.clips.seconds)) / 3600
+
+
+def prepare(
+    corpus: str,
+    source: Path,
+    out: Path,
+    *,
+    n_workers: int | None = None,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Read a corpus from beginning to end and write its manifest.
+
+    Recordings that an earlier call has read, and that have not changed, are not read again.
+
+    Args:
+        corpus: one of data.CORPORA.
+        source: the corpus as it was distributed or packed by others.
+        out: folder for manifest.jsonl, problems.csv and the journal; it is made.
+        n_workers: recordings that are read side by side, at least 1; None for one per processor.
+        progress: called with the number of recordings that are done, and of all.
+
+    Returns:
+        The manifest, and what it leaves out.
+
+    Raises:
+        UnknownNameError: there is no such corpus.
+        ConfigError: n_workers is less than 1.
+        DataError: the corpus has another layout, nothing of it is there, or out cannot be written.
+        AudioError: a folder or an HDF5 file cannot be read.
+        MissingDependencyError: a package that reads a format is not installed.
+    """
+    if n_workers is not None and n_workers < 1:
+        raise ConfigError(f"n_workers is {n_workers}; expected at least 1")
+    listing = list_clips(source, corpus)
+    problems: list[Problem] = []
+    with Journal(out / JOURNAL_NAME) as journal:
+        failed = _read_all(listing, journal, n_workers or os.cpu_count() or 1, progress)
+        clips = _ready(listing, journal, failed, problems)
+        manifest = Manifest(labels=listing.labels, clips=clips, corpus=listing.corpus)
+    _write_problems(out / PROBLEMS_NAME, problems)
+    if not manifest.clips:
+        first = f"; the first: {problems[0].clip} ({problems[0].reason})" if problems else ""
+        raise DataError(
+            f"{source}: none of the {len(listing.clips)} clips of {corpus} can be used{first}"
+        )
+    write_manifest(out / MANIFEST_NAME, manifest)
+    return Prepared(
+        path=out / MANIFEST_NAME,
+        manifest=manifest,
+        n_listed=len(listing.clips),
+        problems=tuple(problems),
+        problems_path=out / PROBLEMS_NAME,
+    )
+
+
+def _read_all(
+    listing: Manifest, journal: Journal, n_workers: int, progress: Progress | None
+) -> dict[Recording, str]:
+    """Read what the journal does not know, and tell what is wrong with what cannot be read."""
+    rates: dict[Recording, int | None] = {}
+    for clip in listing.clips:
+        rates.setdefault((str(clip.path), clip.key), clip.sample_rate)
+    waiting = [recording for recording in rates if journal.get(recording) is None]
+    n_done, failed = len(rates) - len(waiting), dict[Recording, str]()
+    pool = ThreadPoolExecutor(n_workers)  # decoders and hashes work outside Python's lock
+    try:
+        for start in range(0, len(waiting), CHUNK):
+            chunk = waiting[start : start + CHUNK]
+            for recording, found in zip(
+                chunk, pool.map(_read, chunk, map(rates.get, chunk)), strict=True
+            ):
+                if isinstance(found, Examined):
+                    journal.add(recording, found)
+                else:
+                    failed[recording] = found
+                n_done += 1
+                if progress is not None:
+                    progress(n_done, len(rates))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return failed
+
+
+def _read(recording: Recording, sample_rate: int | None) -> Examined | str:
+    """Read one recording; what is wrong with it, if it cannot be read."""
+    path, key = recording
+    if not os.path.exists(path):  # noqa: PTH110 (millions of them)
+        return MISSING
+    try:
+        return examine_recording(Path(path), key, sample_rate)
+    except (AudioError, DataError) as error:
+        return str(error).removeprefix(path).lstrip("#:").strip()
+
+
+def _ready(
+    listing: Manifest, journal: Journal, failed: dict[Recording, str], problems: list[Problem]
+) -> Iterator[Clip]:
+    """The clips that can be used, measured; what is wrong with the others is added to problems."""
+    seen: set[int] = set()
+    for clip in listing.clips:
+        recording = str(clip.path), clip.key
+        found = journal.get(recording)
+        reason = failed[recording] if found is None else _fault(clip, listing, found.seconds)
+        mark = hash((recording, clip.start_s, clip.end_s))
+        if not reason and mark in seen:
+            reason = "listed more than once"
+        seen.add(mark)
+        if reason or found is None:
+            name = str(clip.path.with_name(clip.name))
+            problems.append(Problem(name, reason, reason == MISSING))
+            continue
+        end_s = found.seconds if clip.end_s is None else min(clip.end_s, found.seconds)
+        yield replace(
+            clip,
+            seconds=round(end_s - clip.start_s, 6),
+            sample_rate=found.sample_rate,
+            digest=found.digest,
+        )
+
+
+def _fault(clip: Clip, listing: Manifest, seconds: float) -> str:
+    """What is wrong with a clip whose recording can be read; empty for nothing."""
+    unknown = [label for label in clip.labels if label not in listing.index]
+    if unknown:
+        return f"labeled {unknown[0]!r}, which is not in the label list"
+    if clip.end_s is not None and clip.end_s <= clip.start_s:
+        return f"the piece {clip.start_s}-{clip.end_s} s has no length"
+    if clip.start_s >= seconds:
+        return f"the piece begins at {clip.start_s} s; the recording ends at {seconds:.2f} s"
+    return ""
+
+
+def _write_problems(path: Path, problems: list[Problem]) -> None:
+    """Write the table of what is left out; take an old one away where there is nothing to say."""
+    try:
+        if not problems:
+            path.unlink(missing_ok=True)
+            return
+        part = path.with_name(f"{path.name}.part")
+        with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(("clip", "problem"))
+            rows.writerows((problem.clip, problem.reason) for problem in problems)
+        part.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error

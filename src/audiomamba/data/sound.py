@@ -1,0 +1,248 @@
+"""Sound of a clip, whatever holds it: an audio file, a member of a tar file, a row of an HDF5 file.
+
+Every clip says by itself where its samples are (Clip.path, Clip.key, Clip.start_s, Clip.end_s), so
+that clips can be read in any order by any process. All else follows from this random access: an
+epoch is a permutation of places, ranks and workers share it out by stride, and a run goes on in the
+middle of an epoch by skipping the places that were seen.
+
+Files that hold many recordings are opened once per process: a handle that was open before a fork is
+not used after it.
+"""
+
+import hashlib
+import io
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audiomamba import audio
+from audiomamba.audio.resample import resample
+from audiomamba.data.clips import Clip
+from audiomamba.errors import AudioError, DataError, MissingDependencyError
+
+if TYPE_CHECKING:
+    import h5py
+
+__all__ = ["HDF5_SUFFIXES", "Examined", "examine_recording", "load_clip", "open_hdf5"]
+
+HDF5_SUFFIXES = frozenset({".h5", ".hdf5"})
+FULL_SCALE = 32767  # of the integers in packs of waveforms
+N_OPEN = 64  # files of many recordings that one process keeps open
+BLOCK_BYTES = 1 << 20
+
+
+class Examined(NamedTuple):
+    """What reading a whole recording has shown.
+
+    Args:
+        sample_rate: its rate in Hz.
+        seconds: how long it is.
+        digest: BLAKE2b of 128 bits in hex: of a file's bytes, or of the bytes of an HDF5 row.
+    """
+
+    sample_rate: int
+    seconds: float
+    digest: str
+
+
+def load_clip(clip: Clip, sample_rate: int) -> Tensor:
+    """Decode one clip.
+
+    Args:
+        clip: a recording, or a piece of one.
+        sample_rate: rate to decode to, in Hz.
+
+    Returns:
+        (samples,) float32.
+
+    Raises:
+        AudioError: the file cannot be read.
+        DataError: the piece lies outside the recording, or the file has no such recording.
+        MissingDependencyError: the file is an HDF5 file and h5py is not installed.
+    """
+    if clip.key and clip.path.suffix in HDF5_SUFFIXES:
+        return _load_row(clip, sample_rate)
+    source = _member(clip.path, clip.key) if clip.key else clip.path
+    waveform = audio.load(source, sample_rate=sample_rate)
+    end = None if clip.end_s is None else round(clip.end_s * sample_rate)
+    piece = waveform[round(clip.start_s * sample_rate) : end]
+    return _not_empty(piece, clip, len(waveform) / sample_rate)
+
+
+def examine_recording(path: Path, key: str, sample_rate: int | None) -> Examined:
+    """Read a recording from beginning to end.
+
+    Args:
+        path: the file.
+        key: which recording in it, as Clip.key.
+        sample_rate: rate of an HDF5 file's rows in Hz, where the file does not say it.
+
+    Returns:
+        Its rate, length and hash.
+
+    Raises:
+        AudioError: it cannot be read.
+        DataError: the file has no such recording.
+        MissingDependencyError: the file is an HDF5 file and h5py is not installed.
+    """
+    if key and path.suffix in HDF5_SUFFIXES:
+        return _examine_row(path, key, sample_rate)
+    source = _member(path, key) if key else path
+    blocks = audio.stream(source)
+    n_samples = sum(len(block) for block in blocks)
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") if isinstance(source, Path) else source as file:
+        file.seek(0)
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return Examined(blocks.sample_rate, n_samples / blocks.sample_rate, digest.hexdigest())
+
+
+class _Member(io.BytesIO):
+    """The bytes of a recording, with a name for messages."""
+
+    name = ""
+
+
+def _member(path: Path, key: str) -> _Member:
+    """Read one member of a tar file."""
+    offset, plus, size = key.partition("+")
+    if not (plus and offset.isdecimal() and size.isdecimal()):
+        raise DataError(f"{path}: the key is {key!r}; expected OFFSET+SIZE of a tar file's member")
+    descriptor = _handles.get(path, _open_file)
+    data = os.pread(descriptor, int(size), int(offset))
+    member = _Member(data)
+    member.name = f"{path}#{key}"
+    if len(data) < int(size):
+        raise AudioError(f"{member.name}: cut short, only {len(data)} of {size} bytes are there")
+    return member
+
+
+def open_hdf5(path: Path) -> "h5py.File":
+    """Open an HDF5 file for reading, once per process.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The open file, which stays open.
+
+    Raises:
+        AudioError: it cannot be read.
+        MissingDependencyError: h5py is not installed.
+    """
+    file: h5py.File = _handles.get(path, _open_hdf5)
+    return file
+
+
+def _open_hdf5(path: Path) -> "h5py.File":
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingDependencyError("h5py", "hdf5", f"{path}: reading HDF5 files") from error
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read as an HDF5 file") from error
+
+
+def _open_file(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY)
+    except OSError as error:
+        reason = (error.strerror or "cannot be read").lower()
+        raise AudioError(f"{path}: {reason}") from error
+
+
+class _Handles(threading.local):
+    """Open files of this process and thread, the ones used last."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._open: OrderedDict[Path, Any] = OrderedDict()
+        self._inherited: list[Any] = []  # kept, so that they are not closed for the parent
+
+    def get(self, path: Path, opener: Callable[[Path], Any]) -> Any:
+        if self._process != os.getpid():
+            self._inherited.append(self._open)
+            self._open, self._process = OrderedDict(), os.getpid()
+        if path not in self._open:
+            self._open[path] = opener(path)
+            if len(self._open) > N_OPEN:
+                _, oldest = self._open.popitem(last=False)
+                os.close(oldest) if isinstance(oldest, int) else oldest.close()
+        self._open.move_to_end(path)
+        return self._open[path]
+
+
+_handles = _Handles()
+
+
+def _row(path: Path, key: str) -> tuple["h5py.Dataset", int | None]:
+    """The dataset that holds a recording, and the row, if it is not the whole."""
+    file = open_hdf5(path)
+    if key in file:
+        return file[key], None
+    name, _, row = key.rpartition("/")
+    if name not in file or not row.isdecimal() or int(row) >= len(file[name]):
+        raise DataError(f"{path}: has no recording {key!r}; expected DATASET or DATASET/ROW")
+    return file[name], int(row)
+
+
+def _rate_of(path: Path, sample_rate: int | None) -> int:
+    """The rate of an HDF5 file's rows."""
+    rate = sample_rate or open_hdf5(path).attrs.get("sample_rate")
+    if rate is None:
+        raise DataError(f"{path}: no attribute sample_rate; expected the rows' rate in Hz")
+    return int(rate)
+
+
+def _load_row(clip: Clip, sample_rate: int) -> Tensor:
+    """Read a piece of an HDF5 row."""
+    dataset, row = _row(clip.path, clip.key)
+    rate_hz = _rate_of(clip.path, clip.sample_rate)
+    end = None if clip.end_s is None else round(clip.end_s * rate_hz)
+    piece = slice(round(clip.start_s * rate_hz), end)
+    samples = _to_float(dataset[piece] if row is None else dataset[row, piece])
+    waveform = resample(torch.from_numpy(samples), rate_hz, sample_rate)
+    return _not_empty(waveform, clip, dataset.shape[-1] / rate_hz)
+
+
+def _examine_row(path: Path, key: str, sample_rate: int | None) -> Examined:
+    """Read a whole HDF5 row."""
+    dataset, row = _row(path, key)
+    rate_hz, n_samples = _rate_of(path, sample_rate), dataset.shape[-1]
+    if not n_samples:
+        raise AudioError(f"{path}#{key}: the recording has no samples")
+    digest = hashlib.blake2b(digest_size=16)
+    for start in range(0, n_samples, BLOCK_BYTES):
+        piece = slice(start, start + BLOCK_BYTES)
+        block = dataset[piece] if row is None else dataset[row, piece]
+        if not np.isfinite(_to_float(block)).all():
+            raise AudioError(f"{path}#{key}: holds samples that are NaN or infinite")
+        digest.update(np.ascontiguousarray(block).data)
+    return Examined(rate_hz, n_samples / rate_hz, digest.hexdigest())
+
+
+def _to_float(samples: np.ndarray) -> np.ndarray:
+    """Samples as float32; integers are taken as those of 16 bits."""
+    if samples.dtype.kind in "iu":
+        return samples.astype(np.float32) / np.float32(FULL_SCALE)
+    return samples.astype(np.float32)
+
+
+def _not_empty(piece: Tensor, clip: Clip, length_s: float) -> Tensor:
+    """The piece, if there is something in it."""
+    if not len(piece):
+        raise DataError(
+            f"{clip.path}: the piece {clip.start_s}-{clip.end_s} s is empty; "
+            f"the file is {length_s:.2f} s long"
+        )
+    return piece
