@@ -4,11 +4,12 @@ from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
 
-from audiomamba import checkpoints, counting, models
+from audiomamba import checkpoints, counting, models, recipes
 from audiomamba.errors import UnknownNameError
+from audiomamba.recipes import sets
 from audiomamba.terminal import columns
 
-__all__ = ["describe_model", "list_models"]
+__all__ = ["describe_model", "list_models", "list_recipes"]
 
 # The models that somebody released weights for, and whose licence those are under.
 WEIGHTS: dict[str, str] = {
@@ -38,6 +39,31 @@ def list_models() -> str:
         _indented(columns(_released(), "<<<<>")),
         "All models; MACs for 10 s of sound or one image: audiomamba models NAME",
         _indented(columns(_all(), "<>>><")),
+    )
+    return "\n".join(parts)
+
+
+def list_recipes() -> str:
+    """List the recipes, and the tables of papers whose cells can be trained.
+
+    Returns:
+        Two tables, each with a title that says what to do with what it lists.
+    """
+    rows: list[tuple[str, ...]] = [("name", "model", "starts from", "epochs", "batch")]
+    rows += [
+        (name, it.model, it.init or "-", str(it.epochs), str(it.batch_size))
+        for name, it in ((name, recipes.get(name)) for name in recipes.names())
+    ]
+    tables: list[tuple[str, ...]] = [("name", "cells", "by the recipe", "compares")]
+    tables += [
+        (name, str(len(it.cells)), it.base, it.about)
+        for name, it in ((name, sets.get_set(name)) for name in sets.set_names())
+    ]
+    parts = (
+        "Recipes: audiomamba train NAME --data DIR --out DIR",
+        _indented(columns(rows, "<<<>>")),
+        "Tables of papers: audiomamba train [RECIPE] --set-of NAME --data DIR --out DIR",
+        _indented(columns(tables, "<><<")),
     )
     return "\n".join(parts)
 

@@ -7,21 +7,70 @@ import torch
 from audiomamba import models, recipes
 from audiomamba.data import CORPORA
 from audiomamba.errors import ConfigError, UnknownNameError
-from audiomamba.recipes import Recipe
+from audiomamba.recipes import STARTS, Recipe, Schedule
+from audiomamba.recipes.esc10 import STARTER
 
-N_CLASSES = {"esc10": 10, "esc50": 50, "own": 2}
+N_CLASSES = {
+    "audioset": 527,
+    "audioset20k": 527,
+    "epic_sounds": 44,
+    "esc10": 10,
+    "esc50": 50,
+    "own": 2,
+    "speech_commands": 35,
+    "vggsound": 309,
+    "voxceleb1": 1251,
+}
+SCRATCH = {f"{system}-{size}" for system in ("aum", "ast") for size in ("tiny", "small", "base")}
+IMAGENET = {"aum-small-from-imagenet", "ast-small-from-imagenet"}
+AUDIOSET = {"aum-base-from-audioset", "ast-base-from-audioset"}
+ESC = {
+    *("ast-tiny", "aum-tiny", "aum-tiny-mean", "cnn-small", "starter", "vim-tiny"),
+    *("audiomamba-nano", "audiomamba-tiny", "htsat-nano", "htsat-tiny", "mambaout-femto"),
+}
+VARIANTS = {
+    "audioset": SCRATCH
+    | IMAGENET
+    | {"audiomamba-tiny", "audiomamba-micro", "audiomamba-nano", "htsat-tiny"},
+    "audioset20k": SCRATCH | IMAGENET | {"vim-tiny"},
+    "epic_sounds": SCRATCH | IMAGENET | AUDIOSET,
+    "esc10": ESC,
+    "esc50": ESC,
+    "own": {"starter"},
+    "speech_commands": SCRATCH | IMAGENET | AUDIOSET,
+    "vggsound": SCRATCH | IMAGENET | AUDIOSET,
+    "voxceleb1": SCRATCH | IMAGENET | AUDIOSET,
+}
+# Exact sizes of the authors' classes, with the classes and the input of each corpus.
+N_PARAMETERS = {
+    "audioset/aum-base": 92_107_535,
+    "audioset/aum-small": 23_935_631,
+    "audioset/aum-small-from-imagenet": 25_539_215,
+    "audioset/aum-tiny": 6_438_479,
+    "audioset/ast-base": 86_054_927,
+    "audioset/ast-small-from-imagenet": 21_794_063,
+    "vggsound/aum-base-from-audioset": 91_939_893,
+    "voxceleb1/aum-base": 92_664_291,
+    "speech_commands/aum-base": 91_385_123,
+    "epic_sounds/aum-base": 91_736_108,
+    "vggsound/aum-small-from-imagenet": 25_455_285,
+    "voxceleb1/aum-small-from-imagenet": 25_817_955,
+    "speech_commands/aum-small-from-imagenet": 25_177_763,
+    "epic_sounds/aum-small-from-imagenet": 25_353_260,
+}
 
 
 def test_the_recipes_are_these():
-    variants = ("ast-tiny", "aum-tiny", "aum-tiny-mean", "cnn-small", "starter")
-    expected = [f"{corpus}/{variant}" for corpus in ("esc10", "esc50") for variant in variants]
-    assert recipes.names() == [*expected, "own/starter"]
+    expected = [f"{corpus}/{one}" for corpus in VARIANTS for one in VARIANTS[corpus]]
+    assert recipes.names() == sorted(expected)
+    assert len(expected) == 84
 
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_recipe_builds_its_model_without_memory(name):
     recipe = recipes.get(name)
     assert recipe.name == name
+    assert recipe.corpus == name.split("/")[0]
     assert recipe.corpus in CORPORA
     with torch.device("meta"):
         model = models.create(
@@ -31,7 +80,64 @@ def test_every_recipe_builds_its_model_without_memory(name):
             n_mels=recipe.front_end.n_mels,
             n_frames=recipe.front_end.n_frames,
         )
-    assert model.head.out_features == N_CLASSES[recipe.corpus]
+    assert model.config.n_classes == N_CLASSES[recipe.corpus]
+    if name in N_PARAMETERS:
+        assert sum(weight.numel() for weight in model.parameters()) == N_PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_recipe_starts_from_what_its_name_says(name):
+    init = recipes.get(name).init
+    origin = name.partition("-from-")[2]
+    assert (init or "").partition("/")[0] == origin
+    assert init is None or init in STARTS
+
+
+# Table VI of AuM's paper and the authors' scripts: loss, main figure, highest learning rate,
+# epochs, epochs until the first drop, from one to the next, and what it multiplies by, mixup,
+# sampling, batch size, frames.
+TABLE_VI = {
+    "audioset": ("bce", "mAP", 1e-5, 5, (2, 1, 0.5), 0.5, "balanced", 12, 1024),
+    "audioset20k": ("bce", "mAP", 5e-5, 25, (10, 5, 0.5), 0.5, "shuffled", 12, 1024),
+    "vggsound": ("bce", "accuracy", 1e-5, 20, (5, 2, 0.75), 0.0, "shuffled", 12, 1024),
+    "voxceleb1": ("ce", "accuracy", 1e-5, 20, (5, 2, 0.75), 0.0, "shuffled", 12, 1024),
+    "speech_commands": ("bce", "accuracy", 2.5e-4, 30, (5, 1, 0.85), 0.6, "shuffled", 128, 128),
+    "epic_sounds": ("ce", "accuracy", 1e-5, 30, None, 0.0, "shuffled", 12, 1024),
+}
+STATISTICS = {
+    "audioset": (-4.268, 4.569),
+    "audioset20k": (-4.268, 4.569),
+    "vggsound": (-5.077, 4.453),
+    "voxceleb1": (-3.761, 4.201),
+    "speech_commands": (-6.845, 5.565),
+}
+
+
+@pytest.mark.parametrize("corpus", TABLE_VI)
+@pytest.mark.parametrize("variant", sorted(SCRATCH | IMAGENET))
+def test_the_recipes_of_aums_paper_are_its_table(corpus, variant):
+    recipe = recipes.get(f"{corpus}/{variant}")
+    schedule = recipe.schedule
+    figure = {"accuracy": "accuracy", "mean_average_precision": "mAP"}[recipe.best_by]
+    drops = (schedule.drop_after, schedule.drop_every, schedule.drop_factor)
+    assert TABLE_VI[corpus] == (
+        recipe.loss,
+        figure,
+        recipe.learning_rate,
+        recipe.epochs,
+        drops if schedule.kind == "multi-step" else None,
+        recipe.augment.mixup,
+        recipe.sampling,
+        recipe.batch_size,
+        recipe.front_end.n_frames,
+    )
+    assert (recipe.optimizer, recipe.betas, recipe.weight_decay) == ("adam", (0.95, 0.999), 5e-7)
+    assert (recipe.decayed, recipe.clip_norm, recipe.precision) == ("all", None, "float16")
+    assert not recipe.measure_statistics
+    assert recipe.front_end.n_mels == 128
+    if corpus in STATISTICS:
+        found = (recipe.front_end.mean, recipe.front_end.std)
+        assert found == pytest.approx(STATISTICS[corpus], abs=1.1e-3)
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -59,6 +165,9 @@ def test_an_unknown_recipe_offers_names():
         ("model_changes.depth=2", {"model_changes": {"depth": 2}}),
         ("model_changes.direction=bi-bi", {"model_changes": {"direction": "bi-bi"}}),
         ("model_changes.stem=8,16,32", {"model_changes": {"stem": (8, 16, 32)}}),
+        ("clip_norm=none", {"clip_norm": None}),
+        ("schedule.warmup_steps=100", {"schedule": Schedule(warmup_steps=100)}),
+        ("augment.segment_s=5", {"augment": replace(STARTER.augment, segment_s=5.0)}),
     ],
 )
 def test_a_change_is_read_by_the_type_of_its_field(change, changed):
@@ -71,6 +180,14 @@ def test_changes_reach_into_groups_and_leave_the_rest():
     changed = recipes.override(recipe, ["augment.speed=0.9,1.1", "front_end.n_frames=256"])
     assert changed.augment == replace(recipe.augment, speed=(0.9, 1.1))
     assert changed.front_end == replace(recipe.front_end, n_frames=256)
+
+
+def test_a_schedule_of_shares_has_as_many_as_one_likes():
+    recipe = recipes.get("esc10/starter")
+    for shares in ("1", "1,0.5,0.25"):
+        changed = recipes.override(recipe, ["schedule.kind=by-epoch", f"schedule.shares={shares}"])
+        assert changed.schedule.shares == tuple(map(float, shares.split(",")))
+        assert recipes.from_dict(recipes.to_dict(changed)) == changed
 
 
 def test_changes_are_judged_together():
@@ -97,6 +214,15 @@ def test_changes_are_judged_together():
         ("betas=0.9,1", r"expected at least 0 and less than 1"),
         ("front_end.n_mels=0", "n_mels is 0; expected at least 1"),
         ("seed=-1", "seed is -1; expected 0 or more"),
+        ("accumulate=0", "accumulate is 0; expected at least 1"),
+        ("clip_norm=0", "clip_norm is 0.0; expected above 0"),
+        ("swa_epochs=2", "swa_epochs is 2, epochs 100 and ema_decay 0.99; .*not both"),
+        ("schedule.shares=1", "kind is 'cosine' and there are 1 shares"),
+        ("schedule.shares=2", "expected 0 to 1"),
+        ("schedule.kind=by-epoch", "kind is 'by-epoch' and there are 0 shares"),
+        ("schedule.drop_every=0", "drop_every is 0; expected at least 1"),
+        ("schedule.warmup_steps=-1", "warmup_steps is -1; expected 0 or more"),
+        ("optimizer=sgd", "optimizer is 'sgd'; expected 'adamw' or 'adam'"),
         ("learning_rate=nan", "learning_rate is nan; expected more than 0"),
     ],
 )

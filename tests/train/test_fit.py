@@ -303,7 +303,7 @@ def test_cross_validation_says_which_fold_failed(corpus, recipe, tmp_path):
 def test_a_fold_ends_with_the_process_that_started_it(corpus, recipe, tmp_path):
     long = tmp_path / "recipe.json"
     long.write_text(json.dumps(recipes.to_dict(override(recipe, ["epochs=10000"]))))
-    arguments = [str(long), str(corpus), str(tmp_path / "run"), "1", "1"]
+    arguments = [str(long), str(corpus), str(tmp_path / "run"), "1", "1", ""]
     process = subprocess.Popen(
         [sys.executable, "-m", "audiomamba.train.worker", *arguments], stdin=subprocess.PIPE
     )

@@ -1,74 +1,21 @@
-import math
-
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
 
 from audiomamba import audio, models
 from audiomamba.data import Example
+from audiomamba.data.feature_changes import FeatureChanges, SecondClip
 from audiomamba.errors import TrainingError
 from audiomamba.recipes import override
-from audiomamba.train.module import (
-    TrainingModule,
-    hide,
-    learning_rate_fraction,
-    smooth,
-    spread,
-    weight_groups,
-)
-
-
-def test_the_schedule_rises_then_falls(recipe):
-    recipe = override(recipe, ["epochs=10", "warmup_epochs=2", "final_lr_fraction=0.01"])
-    fraction = learning_rate_fraction(recipe, n_steps=5)
-    assert [fraction(step) for step in range(10)] == pytest.approx([i / 10 for i in range(1, 11)])
-    assert fraction(10) == pytest.approx(1.0)
-    assert fraction(30) == pytest.approx(0.01 + 0.99 * 0.5)
-    assert fraction(40) == pytest.approx(0.01 + 0.99 * (1 + math.cos(math.pi * 0.75)) / 2)
-    assert fraction(50) == pytest.approx(0.01)
-    assert fraction(60) == pytest.approx(0.01)
-
-
-def test_a_schedule_without_warmup_begins_at_the_top(recipe):
-    assert learning_rate_fraction(override(recipe, ["warmup_epochs=0"]), 5)(0) == 1.0
-
-
-@pytest.mark.parametrize("name", ["aum_tiny", "conv_aum_tiny", "ast_tiny", "cnn_small"])
-def test_weight_decay_is_on_matrices_only(name):
-    with torch.device("meta"):
-        model = models.create(name, n_classes=3)
-    decayed, rest = weight_groups(model, 0.05)
-    assert (decayed["weight_decay"], rest["weight_decay"]) == (0.05, 0.0)
-    names = {id(weight): key for key, weight in model.named_parameters()}
-    free = {names[id(weight)] for weight in rest["params"]}
-    held = {names[id(weight)] for weight in decayed["params"]}
-    assert free | held == set(names.values())
-    assert not free & held
-    assert all(key.endswith(".weight") for key in held)
-    spared = ("bias", "A_log", "A_b_log", ".D", "pos_embed", "cls_token", "cls_token_head")
-    assert all(key in free for key in names.values() if key.endswith(spared))
-    assert "head.weight" in held
+from audiomamba.train.module import TrainingModule, smooth, spread
 
 
 def test_smoothing_moves_a_share_to_all_classes():
     target = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     expected = [[0.925, 0.025, 0.025, 0.025], [0.025] * 4]
     torch.testing.assert_close(smooth(target, 0.1), torch.tensor(expected))
-
-
-def test_masks_hide_their_ranges():
-    features = torch.ones(2, 4, 5)
-    mel_masks = torch.tensor([[[1, 3]], [[0, 0]]])
-    frame_masks = torch.tensor([[[0, 1], [3, 4]], [[2, 2], [0, 0]]])
-    hidden = hide(features, mel_masks, frame_masks)
-    assert hidden[0].tolist() == [[0] * 5, [1, 0, 0, 1, 1], [1, 0, 0, 1, 1], [0] * 5]
-    assert hidden[1].eq(1).all()
-
-
-def test_no_masks_hide_nothing():
-    nothing = torch.zeros(2, 0, 2, dtype=torch.long)
-    assert hide(torch.ones(2, 4, 5), nothing, nothing).eq(1).all()
 
 
 def small_module(recipe, model=None) -> TrainingModule:
@@ -82,8 +29,16 @@ def small_module(recipe, model=None) -> TrainingModule:
 def batch_of(recipe, scale: float = 0.1) -> Example:
     rng = np.random.default_rng(0)
     waveform = scale * rng.standard_normal((2, recipe.front_end.n_samples), dtype=np.float32)
-    masks = torch.zeros(2, 1, 2, dtype=torch.long)
-    return Example(torch.from_numpy(waveform), torch.eye(3)[:2], masks, masks, torch.arange(2))
+    masks, pair = torch.zeros(2, 1, 2, dtype=torch.long), torch.zeros(2, 2, dtype=torch.long)
+    nothing, whole = torch.zeros(2, 0), torch.full((2,), recipe.front_end.n_samples)
+    return Example(
+        torch.from_numpy(waveform),
+        whole,
+        torch.eye(3)[:2],
+        FeatureChanges(masks, masks, pair, nothing[:, None], torch.zeros(2, dtype=torch.long)),
+        SecondClip(nothing, whole, torch.ones(2), torch.zeros(2, 4, dtype=torch.long)),
+        torch.arange(2),
+    )
 
 
 def test_training_may_be_on_shorter_pieces(recipe):
@@ -161,3 +116,72 @@ def test_long_gradients_are_shortened(recipe):
     module.configure_gradient_clipping(torch.optim.SGD(module.parameters(), lr=0.1))
     grads = [weight.grad.norm() for weight in module.parameters() if weight.grad is not None]
     assert torch.stack(grads).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_the_mean_over_the_last_epochs_is_a_hand_computed_one(recipe):
+    model = nn.Linear(2, 1)
+    module = small_module(override(recipe, ["ema_decay=none", "swa_epochs=2", "epochs=4"]), model)
+    handed_over = []
+    for epoch, weight in enumerate([1.0, 2.0, 4.0, 8.0]):
+        nn.init.constant_(model.weight, weight)
+        module.on_train_batch_end(None, batch_of(recipe), 0)  # steps play no part
+        at_epoch(module, epoch)
+        module.on_train_epoch_end()
+        handed_over.append(module.final_model.weight[0, 0].item())
+    assert handed_over == [1.0, 2.0, 4.0, 6.0]
+    assert module.averages
+
+
+def at_epoch(module: TrainingModule, epoch: int) -> None:
+    """Let a module believe that it is trained."""
+    module.trainer = Trainer(max_epochs=9, logger=False, enable_checkpointing=False)
+    module.trainer.fit_loop.epoch_progress.current.completed = epoch
+    module.trainer.fit_loop.epoch_progress.current.processed = epoch
+
+
+def test_the_average_moves_with_the_steps_of_the_optimizer(recipe):
+    model = nn.Linear(2, 1)
+    module = small_module(override(recipe, ["ema_decay=0.5", "accumulate=3"]), model)
+    module.n_steps = 5  # batches: steps after the third and after the last
+    counts = []
+    for place in range(5):
+        module.on_train_batch_end(None, batch_of(recipe), place)
+        counts.append(int(module.average.n_averaged))
+    assert counts == [0, 0, 1, 1, 2]
+
+
+def test_without_a_limit_gradients_keep_their_length(recipe):
+    module = small_module(override(recipe, ["clip_norm=none"]))
+    (100 * module.training_step(batch_of(recipe), 0)).backward()
+    before = [weight.grad.clone() for weight in module.model.parameters()]
+    module.configure_gradient_clipping(torch.optim.SGD(module.parameters(), lr=0.1))
+    for weight, grad in zip(module.model.parameters(), before, strict=True):
+        assert torch.equal(weight.grad, grad)
+    module.model.head.weight.grad[0, 0] = torch.inf
+    with pytest.raises(TrainingError, match=r"gradient of head.weight is not finite"):
+        module.configure_gradient_clipping(torch.optim.SGD(module.parameters(), lr=0.1))
+
+
+def test_a_padded_clip_is_read_as_evaluation_reads_it(recipe):
+    recipe = override(recipe, ["augment.roll=false", "augment.short_clips=pad"])
+    module, batch, seen = small_module(recipe), batch_of(recipe), []
+    length = 1000
+    batch.waveform[1, length:] = 0
+    batch.n_samples[1] = length
+    module.model.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    module.training_step(batch, 0)
+    expected = audio.features(batch.waveform[1, :length], recipe.front_end)
+    torch.testing.assert_close(seen[0][1], expected)
+
+
+def test_features_of_two_clips_are_mixed(recipe):
+    recipe = override(recipe, ["augment.mixup_of=features"])
+    module, batch, seen = small_module(recipe), batch_of(recipe), []
+    second = batch.second._replace(
+        waveform=batch.waveform.flip(0), share=torch.tensor([0.25, 1.0]), n_samples=batch.n_samples
+    )
+    module.model.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    module.training_step(batch._replace(second=second), 0)
+    plain = audio.features(batch.waveform, recipe.front_end)
+    torch.testing.assert_close(seen[0][0], 0.25 * plain[0] + 0.75 * plain[1])
+    torch.testing.assert_close(seen[0][1], plain[1])

@@ -52,7 +52,7 @@ def test_nothing_may_be_held_out():
     manifest = manifest_of("12")
     parts = divide(manifest, NOTHING, seed=0)
     assert parts.training == manifest.clips
-    assert parts.held_out == ()
+    assert not parts.held_out
 
 
 def test_parts_without_one_to_hold_out_are_refused():

@@ -1,9 +1,10 @@
 """Saved models: the folder format, released weights, conversion and transfer."""
 
 from audiomamba.checkpoints.convert import ORIGINS, ConversionReport, convert
-from audiomamba.checkpoints.format import Checkpoint, find, load, packaged, save
+from audiomamba.checkpoints.format import Checkpoint, find, fingerprint, load, packaged, save
 from audiomamba.checkpoints.origin import Origin
 from audiomamba.checkpoints.released import RELEASED, Released
+from audiomamba.checkpoints.start import start_from
 from audiomamba.checkpoints.transfer import (
     TransferReport,
     ast_from_ast,
@@ -11,6 +12,7 @@ from audiomamba.checkpoints.transfer import (
     aum_from_aum,
     aum_from_vim,
     mambaout_from_mambaout,
+    same_from_same,
 )
 from audiomamba.checkpoints.transfer_vmamba import audiomamba_from_vmamba, dass_from_vmamba
 
@@ -30,8 +32,11 @@ __all__ = [
     "convert",
     "dass_from_vmamba",
     "find",
+    "fingerprint",
     "load",
     "mambaout_from_mambaout",
     "packaged",
+    "same_from_same",
     "save",
+    "start_from",
 ]

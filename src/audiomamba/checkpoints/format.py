@@ -7,6 +7,7 @@ end, the labels, how logits become scores, the licence, and notes such as how it
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
@@ -20,12 +21,13 @@ from audiomamba.errors import CheckpointError, ConfigError, UnknownNameError
 from audiomamba.models import FAMILIES, AudioModel
 from audiomamba.models.familiarity import Familiarity
 
-__all__ = ["Checkpoint", "find", "load", "packaged", "save"]
+__all__ = ["Checkpoint", "find", "fingerprint", "load", "packaged", "save"]
 
 FORMAT = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 RUN_MODEL = "last"
+_HASHED_AT_ONCE = 1 << 20
 FAMILIARITY = "familiarity."  # what the keys of its tensors begin with
 
 Note = str | int | float
@@ -192,6 +194,30 @@ def find(name_or_folder: str | Path) -> Path:
     if Path(name_or_folder).is_dir():
         return Path(name_or_folder)
     raise UnknownNameError("model or model folder", str(name_or_folder), packaged())
+
+
+def fingerprint(folder: str | Path) -> str:
+    """Hash a model's weights and settings.
+
+    Args:
+        folder: as for load.
+
+    Returns:
+        SHA-256 over model.safetensors and then config.json, 64 hexadecimal digits.
+
+    Raises:
+        CheckpointError: a file is missing or cannot be read.
+    """
+    folder, found = _model_folder(Path(folder)), sha256()
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        try:
+            with (folder / name).open("rb") as file:
+                while data := file.read(_HASHED_AT_ONCE):
+                    found.update(data)
+        except OSError as error:
+            reason = (error.strerror or "cannot be read").lower()
+            raise CheckpointError(f"{folder / name}: {reason}") from error
+    return found.hexdigest()
 
 
 def _familiarity(state: State, limit: float, source: Path) -> Familiarity:

@@ -29,6 +29,7 @@ __all__ = [
     "aum_from_aum",
     "aum_from_vim",
     "mambaout_from_mambaout",
+    "same_from_same",
 ]
 
 HEAD = ("head.weight", "head.bias")
@@ -200,6 +201,23 @@ def mambaout_from_mambaout(model: MambaOut, state: Mapping[str, Tensor]) -> Tran
     if model.config.n_channels == 1 and fitted[stem].shape[1] == 3:
         fitted[stem] = fitted[stem].sum(1, keepdim=True)
     return _fill(model, renamed, fitted)
+
+
+def same_from_same(model: AudioModel, state: Mapping[str, Tensor]) -> TransferReport:
+    """Start a model from one that differs in its classes at most.
+
+    Args:
+        model: the model to fill; a head for other classes stays fresh.
+        state: the other's tensors, by the keys of the same kind of model.
+
+    Returns:
+        The report.
+
+    Raises:
+        CheckpointError: the two differ in more than their classes.
+    """
+    head = tuple(key for key in model.state_dict() if key.startswith("head"))
+    return _fill(model, state, dict(state), head)
 
 
 def _check_class_tokens(model: AST, state: Mapping[str, Tensor]) -> None:

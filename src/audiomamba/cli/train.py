@@ -1,39 +1,49 @@
 """`audiomamba train`."""
 
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
-from audiomamba.cli.options import Data, Threads
-from audiomamba.errors import ConfigError, MissingDependencyError
-from audiomamba.terminal import columns, number
+from audiomamba.cli.options import DataIfAny, Threads
+from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
+from audiomamba.terminal import columns, complain, number
 
 __all__ = ["EXAMPLES", "train"]
 
 EXAMPLES = (
-    "Examples:\n\n`audiomamba train esc10/starter --data ESC-50 --out runs/fold-1 --fold 1`\n\n"
-    "`audiomamba train own/starter --data my-clips --out runs/mine --set epochs=30`"
+    "Examples:\n\n`audiomamba train --list`\n\n"
+    "`audiomamba train esc10/starter --data ESC-50 --out runs/fold-1 --fold 1`\n\n"
+    "`audiomamba train own/starter --data my-clips --out runs/mine --set epochs=30`\n\n"
+    "`audiomamba train esc10/aum-tiny --set-of aum/table-ii --cv --data ESC-50 --out runs/ii`"
 )
+
+
+class _Common(TypedDict):
+    """What all ways of training take."""
+
+    n_threads: int | None
+    weights: Path | None
+    progress: bool
 
 
 def train(
     recipe: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="RECIPE",
             show_default=False,
-            help="What to train and how: own/starter for clips of your own; esc10/ or esc50/ "
-            "followed by starter, aum-tiny, aum-tiny-mean, ast-tiny or cnn-small.",
+            help="What to train and how: own/starter for clips of your own; --list shows all.",
         ),
-    ],
-    data: Data,
+    ] = None,
+    data: DataIfAny = None,
     out: Annotated[
-        Path,
+        Path | None,
         typer.Option(metavar="DIR", show_default=False, help="Where the run is kept."),
-    ],
+    ] = None,
     fold: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Hold this fold out.", show_default="the first"),
@@ -44,6 +54,14 @@ def train(
     all_clips: Annotated[
         bool, typer.Option("--all", help="Train on all clips; nothing is left to evaluate on.")
     ] = False,
+    set_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PAPER/TABLE",
+            show_default=False,
+            help="Train what a table of a paper compares, by the paper's recipe or by RECIPE.",
+        ),
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -51,6 +69,14 @@ def train(
             metavar="NAME=VALUE",
             show_default=False,
             help="Change a setting of the recipe: epochs=20, augment.mixup=0; repeatable.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="Folder with the weights that recipes start from, such as imagenet/vim-small.pth.",
         ),
     ] = None,
     resume: Annotated[
@@ -62,42 +88,73 @@ def train(
     jobs: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", show_default="one per core", help="Folds side by side, with --cv."
+            min=1,
+            metavar="N",
+            show_default="one per core",
+            help="Runs side by side, with --cv or --set-of.",
         ),
     ] = None,
     threads: Threads = None,
+    list_recipes: Annotated[
+        bool, typer.Option("--list", help="List the recipes and the tables, and end.")
+    ] = False,
 ) -> None:
-    """Train a model by a recipe.
+    """Train a model by a recipe, or all models of a table of a paper.
 
     The run's folder gets the settings, the metrics of every epoch, and the model in last/ and
     best/, each ready for `tag --model`. A run that was interrupted goes on with the
     same command. Needs the extra audiomamba[train].
     """
+    if list_recipes:
+        from audiomamba.listing import list_recipes as listed
+
+        typer.echo(listed(), nl=False)
+        return
+    if recipe is None and set_of is None:
+        raise ConfigError("no recipe was given; expected RECIPE or --set-of, which --list shows")
+    if data is None or out is None:
+        raise ConfigError(f"{'--data' if data is None else '--out'} is missing")
     if sum((fold is not None, cv, all_clips)) > 1:
         raise ConfigError("more than one of --fold, --cv and --all was given; expected one")
+    if set_of is not None and (all_clips or not resume):
+        raise ConfigError("--all and --no-resume do not go with --set-of; leave them out")
     if find_spec("lightning") is None:
         raise MissingDependencyError("lightning", "train", "training")
     from audiomamba import recipes
     from audiomamba import train as training
 
-    chosen = recipes.override(recipes.get(recipe), changes or [])
-    progress = sys.stderr.isatty()
-    if cv:
-        found = training.cross_validate(
-            chosen, data, out, jobs=jobs, n_threads=threads, progress=progress
+    common: _Common = {"n_threads": threads, "weights": weights, "progress": sys.stderr.isatty()}
+    if set_of is not None:
+        found = training.run_set(
+            set_of,
+            data,
+            out,
+            on=recipe,
+            changes=changes or [],
+            cv=cv,
+            fold=fold,
+            jobs=jobs,
+            **common,
         )
         typer.echo(found.to_markdown(), nl=False)
+        _complain_of(found.problems)
+        return
+    chosen = recipes.override(recipes.get(str(recipe)), changes or [])
+    if cv:
+        folds = training.cross_validate(chosen, data, out, jobs=jobs, **common)
+        typer.echo(folds.to_markdown(), nl=False)
         return
     result = training.fit(
-        chosen,
-        data,
-        out,
-        fold=fold,
-        train_on_all=all_clips,
-        resume=resume,
-        n_threads=threads,
-        progress=progress,
+        chosen, data, out, fold=fold, train_on_all=all_clips, resume=resume, **common
     )
     rows = [(name.replace("_", " "), number(value)) for name, value in result.metrics.items()]
     typer.echo(columns(rows, "<>"), nl=False)
     typer.echo(f"The model is in {result.folder / 'last'}: {result.seconds:.0f} s of training.")
+
+
+def _complain_of(problems: Sequence[str]) -> None:
+    """Name what was not done, and end with the exit code for it."""
+    for problem in problems:
+        complain(TrainingError(problem))
+    if problems:
+        raise typer.Exit(1)

@@ -7,14 +7,47 @@ recipe = recipes.override(recipe, ["epochs=20", "augment.mixup=0"])
 from collections.abc import Mapping
 
 from audiomamba.errors import UnknownNameError
-from audiomamba.recipes import esc10, esc50, own
+from audiomamba.recipes import (
+    audioset,
+    epic_sounds,
+    esc10,
+    esc50,
+    own,
+    speech_commands,
+    vggsound,
+    voxceleb1,
+)
 from audiomamba.recipes.overrides import from_dict, override, to_dict
+from audiomamba.recipes.schedule import Schedule
 from audiomamba.recipes.schema import Recipe
+from audiomamba.recipes.starts import STARTS, Start
 
-__all__ = ["RECIPES", "Recipe", "from_dict", "get", "names", "override", "to_dict"]
+__all__ = [
+    "RECIPES",
+    "STARTS",
+    "Recipe",
+    "Schedule",
+    "Start",
+    "from_dict",
+    "get",
+    "names",
+    "override",
+    "to_dict",
+]
 
 RECIPES: Mapping[str, Recipe] = {
-    recipe.name: recipe for recipe in (*esc10.RECIPES, *esc50.RECIPES, *own.RECIPES)
+    recipe.name: recipe
+    for recipe in (
+        *audioset.RECIPES,
+        *audioset.RECIPES_20K,
+        *epic_sounds.RECIPES,
+        *esc10.RECIPES,
+        *esc50.RECIPES,
+        *own.RECIPES,
+        *speech_commands.RECIPES,
+        *vggsound.RECIPES,
+        *voxceleb1.RECIPES,
+    )
 }
 
 

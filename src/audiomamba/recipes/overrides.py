@@ -129,6 +129,8 @@ def _check(value: Any, hint: Any, name: str) -> Any:
 def _check_tuple(value: Any, hint: Any, name: str) -> tuple[Any, ...]:
     """Return a list of plain values as the tuple that is asked for."""
     kinds = get_args(hint)
+    if kinds[-1] is Ellipsis and isinstance(value, list | tuple):
+        kinds = kinds[:1] * len(value)
     if not isinstance(value, list | tuple) or len(value) != len(kinds):
         raise ConfigError(f"{name} is {value!r}; expected {_describe(hint)}")
     return tuple(_check(part, kind, name) for part, kind in zip(value, kinds, strict=True))
@@ -175,6 +177,8 @@ def _describe(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return " or ".join(repr(value) for value in get_args(hint))
     if get_origin(hint) is tuple:
-        return f"{len(get_args(hint))} values with a comma between them"
+        kinds = get_args(hint)
+        n_values = "" if kinds[-1] is Ellipsis else f"{len(kinds)} "
+        return f"{n_values}values with a comma between them"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     return words.get(hint, "a group of settings")

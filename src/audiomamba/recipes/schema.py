@@ -7,12 +7,17 @@ from typing import Literal
 from audiomamba.audio.front_end import FrontEnd
 from audiomamba.data.augment import Augment
 from audiomamba.errors import ConfigError
+from audiomamba.recipes.schedule import Schedule
 
 __all__ = ["Recipe"]
 
 RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
-    (("epochs", "batch_size", "evaluate_every"), lambda value: value >= 1, "at least 1"),
-    (("learning_rate", "clip_norm"), lambda value: value > 0, "more than 0"),
+    (
+        ("epochs", "batch_size", "evaluate_every", "accumulate"),
+        lambda value: value >= 1,
+        "at least 1",
+    ),
+    (("learning_rate",), lambda value: value > 0, "more than 0"),
     (("weight_decay", "warmup_epochs", "seed"), lambda value: value >= 0, "0 or more"),
     (("label_smoothing", "final_lr_fraction"), lambda value: 0 <= value <= 1, "0 to 1"),
 )
@@ -28,6 +33,12 @@ class Recipe:
         model: name of the model.
         model_changes: fields of the model's config with other values than the model's own; the
             number of classes and the size of the input are set by the run.
+        init: weights to start from: a name of audiomamba.recipes.STARTS, a model that ships with
+            the package, a model folder, or a weight file as its authors released it. Positions and
+            patches are resized, weights of colors are merged, and a head for other classes stays
+            fresh, as checkpoints.start_from says. None to start from scratch.
+        activation_checkpointing: whether what a block of the model computes is computed again in
+            the backward pass and not kept: less memory, more time, the same gradients.
         front_end: how the model's input is made.
         training_frames: frames of a training example, for models that read any length: shorter
             pieces than front_end.n_frames show a clip from more sides in the same time. None for
@@ -35,23 +46,36 @@ class Recipe:
         measure_statistics: whether the front end's mean and std are measured on the training clips
             when the run starts; otherwise those of front_end are used.
         augment: what is done to training clips.
+        sampling: "shuffled" for every clip once per epoch; "balanced" draws as many with
+            replacement, weighted by how rare their labels are, as AST and AuM do; "by-class" takes
+            a random clip of every class in turn, as HTS-AT does.
         loss: "bce" for independent labels, "ce" for exactly one of them.
         label_smoothing: this share of every label vector is replaced by 1 / classes everywhere.
         epochs: passes over the training clips.
-        batch_size: clips per step.
+        batch_size: clips per step, or with accumulate per part of a step.
+        accumulate: the gradients of so many batches are averaged for one step of the optimizer.
+        optimizer: "adamw" shrinks weights directly; "adam" adds weight_decay times the weights to
+            the gradients, as AST and AuM do.
         learning_rate: its highest value.
-        betas: AdamW's averaging constants.
-        weight_decay: on weight matrices and convolution kernels only: norms, biases, positions,
-            tokens and the scan's A and D are left alone.
+        betas: the optimizer's averaging constants.
+        weight_decay: how much.
+        decayed: "matrices" for weight matrices and convolution kernels only: norms, biases,
+            positions, tokens and the scan's A and D are left alone. "all" for all weights, as the
+            authors of AST, AuM and HTS-AT do.
         warmup_epochs: the learning rate rises linearly for this long.
         final_lr_fraction: afterwards it falls along half a cosine to this share of its highest.
-        clip_norm: gradients longer than this are shortened to it.
+        schedule: other courses of the learning rate.
+        clip_norm: gradients longer than this are shortened to it; None for no limit.
         ema_decay: a moving average of the weights is kept, with this decay per step; None for none.
+        swa_epochs: the run hands over the mean of the weights after each of the last so many
+            epochs (stochastic weight averaging); 0 for the last weights.
         familiarity_limit: lower the scores of sounds that lie further than this from all classes;
             see models.familiarity. None for scores as they are. It needs more training clips than
             an embedding has channels.
-        precision: "bfloat16" for automatic mixed precision in training. Evaluation is in float32.
+        precision: "bfloat16" or "float16" for automatic mixed precision in training; the state of
+            the scans is in float32 all the same. Evaluation is in float32.
         evaluate_every: the held-out clips are evaluated after every so many epochs, and at the end.
+        best_by: the figure of the held-out clips that decides which epoch was best.
         seed: decides the initial weights, the order of the clips and all augmentation.
 
     Raises:
@@ -64,24 +88,33 @@ class Recipe:
     model_changes: Mapping[str, bool | int | float | str | tuple[int, ...]] = field(
         default_factory=dict
     )
+    init: str | None = None
+    activation_checkpointing: bool = False
     front_end: FrontEnd = field(default_factory=FrontEnd)
     training_frames: int | None = None
     measure_statistics: bool = True
     augment: Augment = field(default_factory=Augment)
+    sampling: Literal["shuffled", "balanced", "by-class"] = "shuffled"
     loss: Literal["bce", "ce"] = "ce"
     label_smoothing: float = 0.0
     epochs: int
     batch_size: int = 16
+    accumulate: int = 1
+    optimizer: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.05
+    decayed: Literal["matrices", "all"] = "matrices"
     warmup_epochs: int = 5
     final_lr_fraction: float = 0.01
-    clip_norm: float = 1.0
+    schedule: Schedule = field(default_factory=Schedule)
+    clip_norm: float | None = 1.0
     ema_decay: float | None = None
+    swa_epochs: int = 0
     familiarity_limit: float | None = None
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     evaluate_every: int = 1
+    best_by: Literal["accuracy", "mean_average_precision"] = "accuracy"
     seed: int = 0
 
     def training_front_end(self, front_end: FrontEnd) -> FrontEnd:
@@ -102,8 +135,14 @@ class Recipe:
                     raise ConfigError(f"{name} is {getattr(self, name)}; expected {expected}")
         if self.training_frames is not None and self.training_frames < 1:
             raise ConfigError(f"training_frames is {self.training_frames}; expected at least 1")
-        if self.familiarity_limit is not None and not self.familiarity_limit > 0:
-            raise ConfigError(f"familiarity_limit is {self.familiarity_limit}; expected above 0")
+        for name in ("familiarity_limit", "clip_norm"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected above 0")
+        if not 0 <= self.swa_epochs <= self.epochs or (self.swa_epochs and self.ema_decay):
+            raise ConfigError(
+                f"swa_epochs is {self.swa_epochs}, epochs {self.epochs} and ema_decay "
+                f"{self.ema_decay}; expected 0 to epochs, and not both kinds of average"
+            )
         if not all(0 <= beta < 1 for beta in (*self.betas, self.ema_decay or 0.0)):
             raise ConfigError(
                 f"betas are {self.betas} and ema_decay is {self.ema_decay}; "

@@ -3,6 +3,7 @@
     recipe = recipes.get("esc10/starter")
     run = train.fit(recipe, Path("ESC-10"), Path("runs/fold-1"), fold=1)
     table = train.cross_validate(recipe, Path("ESC-10"), Path("runs/five-folds"))
+    table = train.run_set("aum/table-ii", Path("ESC-10"), Path("runs/ii"), on="esc10/aum-tiny")
     scores = train.evaluate(Path("runs/fold-1"), Path("ESC-10"))
 
 What a run's folder holds:
@@ -22,16 +23,28 @@ if TYPE_CHECKING:
     from audiomamba.train.folds import CrossValidation, cross_validate
     from audiomamba.train.run import RunResult
     from audiomamba.train.scoring import Evaluation, evaluate
+    from audiomamba.train.sets import SetResult, run_set
 
-__all__ = ["CrossValidation", "Evaluation", "RunResult", "cross_validate", "evaluate", "fit"]
+__all__ = [
+    "CrossValidation",
+    "Evaluation",
+    "RunResult",
+    "SetResult",
+    "cross_validate",
+    "evaluate",
+    "fit",
+    "run_set",
+]
 
 _HOME = {
     "CrossValidation": "folds",
     "Evaluation": "scoring",
     "RunResult": "run",
+    "SetResult": "sets",
     "cross_validate": "folds",
     "evaluate": "scoring",
     "fit": "engine",
+    "run_set": "sets",
 }
 
 

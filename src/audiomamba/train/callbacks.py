@@ -16,7 +16,7 @@ from audiomamba.data import EvaluationSet
 from audiomamba.errors import TrainingError
 from audiomamba.models import AudioModel
 from audiomamba.train.module import TrainingModule
-from audiomamba.train.run import Run, replace_folder
+from audiomamba.train.run import Run, figure_of, replace_folder
 from audiomamba.train.scoring import predict, score
 
 __all__ = ["EpochEnd", "checkpoint_of"]
@@ -29,13 +29,17 @@ class EpochEnd(CheckpointCallback):
         run: the run's folder.
         held_out: the clips to evaluate on; may be none.
         labels: names of the classes.
+        best_by: the figure that decides which epoch was best.
     """
 
-    def __init__(self, run: Run, held_out: EvaluationSet, labels: tuple[str, ...]) -> None:
+    def __init__(
+        self, run: Run, held_out: EvaluationSet, labels: tuple[str, ...], best_by: str
+    ) -> None:
         self.run = run
         self.held_out = held_out
         self.labels = labels
-        self.best_accuracy = -1.0
+        self.best_by = best_by
+        self.best_figure = -1.0
         self.started = time.perf_counter()
 
     def forget_incomplete(self, state: Path | None) -> int:
@@ -52,7 +56,7 @@ class EpochEnd(CheckpointCallback):
         """
         n_epochs = 0 if state is None else _epochs_of(state)
         for line in self.run.keep_epochs(n_epochs):
-            self.best_accuracy = max(self.best_accuracy, _accuracy(line))
+            self.best_figure = max(self.best_figure, figure_of(line, self.best_by) or -1.0)
         return n_epochs
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -73,8 +77,9 @@ class EpochEnd(CheckpointCallback):
         recipe = pl_module.recipe
         if len(self.held_out) and (epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs):
             line |= self._evaluate(pl_module)
-            if _accuracy(line) > self.best_accuracy:
-                self.best_accuracy = _accuracy(line)
+            figure = figure_of(line, self.best_by)
+            if figure is not None and figure > self.best_figure:
+                self.best_figure = figure
                 self.save_model(checkpoint_of(pl_module, self.labels, line), "best")
         line["seconds"] = round(time.perf_counter() - self.started, 3)
         self.run.add_epoch(line)
@@ -99,8 +104,8 @@ class EpochEnd(CheckpointCallback):
     def _evaluate(self, module: TrainingModule) -> dict[str, float]:
         """Metrics of the weights, and of their average if there is one."""
         weights: dict[str, AudioModel] = {"": module.model}
-        if module.average is not None:
-            weights["ema_"] = module.final_model
+        if module.averages:
+            weights["swa_" if module.recipe.swa_epochs else "ema_"] = module.final_model
         found: dict[str, float] = {}
         for prefix, model in weights.items():
             logits = predict(model, self.held_out, module.recipe.batch_size)
@@ -132,11 +137,6 @@ def checkpoint_of(
         license="unknown",
         notes={"model": recipe.model, "seed": recipe.seed, **line},
     )
-
-
-def _accuracy(line: Mapping[str, float]) -> float:
-    """The accuracy of the model that the run hands over."""
-    return line.get("ema_accuracy", line.get("accuracy", -1.0))
 
 
 def _epochs_of(state: Path) -> int:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from audiomamba import models
 from audiomamba.audio import FrontEnd
-from audiomamba.checkpoints import Checkpoint
+from audiomamba.checkpoints import Checkpoint, TransferReport, start_from
 from audiomamba.data import (
     ClipCache,
     EpochSampler,
@@ -31,16 +31,16 @@ from audiomamba.data import (
     measure,
     open_manifest,
 )
+from audiomamba.data.sampler import draw_for
 from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
 from audiomamba.models import AudioModel
 from audiomamba.models.familiarity import Familiarity, check_enough, measure_familiarity
-from audiomamba.recipes import Recipe, to_dict
+from audiomamba.recipes import Recipe, from_dict, to_dict
 from audiomamba.train.parts import NOTHING, Parts, divide
 from audiomamba.train.run import Run, RunResult, commit, differences, versions, write_json
+from audiomamba.train.start import find_start
 
 __all__ = ["fit"]
-
-PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
 def fit(
@@ -51,6 +51,7 @@ def fit(
     fold: int | None = None,
     train_on_all: bool = False,
     resume: bool = True,
+    weights: Path | None = None,
     n_threads: int | None = None,
     n_workers: int = 0,
     progress: bool = True,
@@ -68,6 +69,8 @@ def fit(
             there are folds, else the part "valid" or "test", else a fifth of the clips.
         train_on_all: hold out nothing.
         resume: whether to go on with, or return the result of, a run that the folder holds.
+        weights: folder that holds the weights that recipes start from, by the names of
+            recipes.STARTS.
         n_threads: processor threads; None to leave them as they are.
         n_workers: processes that prepare clips; 0 to do it in this one. The result is the same.
         progress: whether to show a progress bar.
@@ -80,6 +83,7 @@ def fit(
         ConfigError: a setting cannot work.
         DataError: the data set is not what it should be.
         AudioError: a clip cannot be read.
+        CheckpointError: the weights to start from are not there, or do not fit.
         TrainingError: the folder holds another run, or the loss is not finite.
     """
     if find_spec("lightning") is None:
@@ -104,7 +108,10 @@ def fit(
             seconds=record["seconds"],
             resumed_epoch=epochs,
         )
-    return _train(run, plan, record, _Inputs(recipe, manifest, parts, n_workers, progress))
+    fresh = not run.state_path.exists()
+    start = find_start(recipe.init, weights) if recipe.init and fresh else None
+    inputs = _Inputs(recipe, manifest, parts, start, n_workers, progress)
+    return _train(run, plan, record, inputs)
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ class _Inputs:
     recipe: Recipe
     manifest: Manifest
     parts: Parts
+    start: Path | None
     n_workers: int
     progress: bool
 
@@ -138,7 +146,9 @@ def _open_run(run: Run, plan: Mapping[str, Any], *, resume: bool) -> dict[str, A
         return None
     if not resume:
         raise TrainingError(f"{run.folder} holds a run already; choose another folder, or resume")
-    changed = differences({name: record.get(name) for name in plan}, plan)
+    held = {name: record.get(name) for name in plan}
+    held["recipe"] = to_dict(from_dict(record["recipe"]))  # with fields that are newer than the run
+    changed = differences(held, plan)
     if changed:
         raise TrainingError(
             f"{run.folder} holds a run with other settings ({'; '.join(changed[:3])}); "
@@ -159,22 +169,21 @@ def _train(
     cache = ClipCache(parts.training, recipe.front_end.sample_rate)
     front_end = _front_end(recipe, cache) if record is None else FrontEnd(**record["front_end"])
     model = _new_model(recipe, front_end, inputs.manifest)
+    started = None if inputs.start is None else start_from(model, inputs.start)
     _check_familiarity(recipe, model, len(parts.training))
     held_out = EvaluationSet(parts.held_out, inputs.manifest.targets(parts.held_out), front_end)
     for place in range(len(held_out)):  # broken files are found now, not after the first epoch
         held_out[place]
     if record is None:
-        record = _begin(run, plan, front_end)
+        record = _begin(run, plan, front_end, started)
     loader = _loader(cache, inputs, front_end)
-    names = [clip.name for clip in parts.training]
+    names = parts.training.names
     module = TrainingModule(model, recipe, front_end, len(loader), names)
     state = run.state_path if run.state_path.exists() else None
-    epoch_end = EpochEnd(run, held_out, inputs.manifest.labels)
+    epoch_end = EpochEnd(run, held_out, inputs.manifest.labels, recipe.best_by)
     resumed = epoch_end.forget_incomplete(state)
     with _quiet():
-        trainer = make_trainer(
-            recipe, run, epoch_end, precision=PRECISIONS[recipe.precision], bar=inputs.progress
-        )
+        trainer = make_trainer(recipe, run, epoch_end, bar=inputs.progress)
         with _interruptible(run, recipe.epochs):
             trainer.fit(module, loader, ckpt_path=state, weights_only=True)
     epochs = run.epochs()
@@ -185,7 +194,9 @@ def _train(
     return RunResult(folder=run.folder, metrics=epochs[-1], seconds=seconds, resumed_epoch=resumed)
 
 
-def _begin(run: Run, plan: Mapping[str, Any], front_end: FrontEnd) -> dict[str, Any]:
+def _begin(
+    run: Run, plan: Mapping[str, Any], front_end: FrontEnd, started: TransferReport | None
+) -> dict[str, Any]:
     """Write the record of a new run."""
     for name in ("last", "best"):
         shutil.rmtree(run.folder / name, ignore_errors=True)
@@ -193,6 +204,7 @@ def _begin(run: Run, plan: Mapping[str, Any], front_end: FrontEnd) -> dict[str, 
     run.folder.mkdir(parents=True, exist_ok=True)
     record = dict(plan) | {
         "front_end": asdict(front_end),
+        "start": None if started is None else asdict(started),
         "command": sys.argv,
         "versions": versions(),
         "commit": commit(),
@@ -226,13 +238,13 @@ def _new_model(recipe: Recipe, front_end: FrontEnd, manifest: Manifest) -> Audio
 def _loader(cache: ClipCache, inputs: _Inputs, front_end: FrontEnd) -> DataLoader[Example]:
     """Batches of augmented training clips."""
     recipe = inputs.recipe
-    targets = inputs.manifest.targets(cache.clips)
+    targets = inputs.manifest.label_vectors(cache.clips)
     front_end = recipe.training_front_end(front_end)
     clips = TrainingSet(cache, targets, front_end, recipe.augment, recipe.seed)
     return DataLoader(
         clips,
         batch_size=recipe.batch_size,
-        sampler=EpochSampler(len(clips), recipe.seed),
+        sampler=EpochSampler(len(clips), recipe.seed, draw_for(recipe.sampling, targets)),
         num_workers=inputs.n_workers,
         persistent_workers=inputs.n_workers > 0,
         collate_fn=collate,

@@ -1,9 +1,7 @@
 """Cross-validation: one run per fold, side by side in processes of their own."""
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -11,16 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from audiomamba.data import open_manifest
 from audiomamba.errors import ConfigError, TrainingError
 from audiomamba.recipes import Recipe, to_dict
 from audiomamba.train.run import Run, n_cores, write_json, write_text
+from audiomamba.train.workers import Job, Worker, work
 
 __all__ = ["CrossValidation", "Fold", "cross_validate"]
-
-POLL_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +107,7 @@ def cross_validate(
     *,
     jobs: int | None = None,
     n_threads: int | None = None,
+    weights: Path | None = None,
     progress: bool = True,
 ) -> CrossValidation:
     """Train once per fold, each time holding that fold out; folds that are done are not repeated.
@@ -122,6 +118,7 @@ def cross_validate(
         out: folder for the folds' runs and for cross_validation.json and .md.
         jobs: folds side by side, each a process; None for one per core.
         n_threads: processor threads for each; None to share the cores out.
+        weights: folder that holds the weights that recipes start from.
         progress: whether to show a progress bar over all epochs of all folds.
 
     Returns:
@@ -143,79 +140,22 @@ def cross_validate(
     out.mkdir(parents=True, exist_ok=True)
     recipe_path = out / "recipe.json"
     write_json(recipe_path, to_dict(recipe))
-    workers = [_Worker(recipe_path, data, out / f"fold-{fold}", fold, n_threads) for fold in folds]
+    workers = [
+        Worker(
+            f"fold {fold}",
+            Job(recipe_path, data, out / f"fold-{fold}", fold=fold, weights=weights),
+            n_threads,
+        )
+        for fold in folds
+    ]
     waiting = [worker for worker in workers if not worker.is_done(recipe)]
-    _work(waiting, n_jobs, recipe.epochs, progress=progress)
+    for failed in work(waiting, n_jobs, recipe.epochs, progress=progress):
+        if failed.failure is not None:
+            raise failed.failure
     result = _summary(recipe, out, folds, time.perf_counter() - started, (n_jobs, n_threads))
     write_json(out / "cross_validation.json", result.to_dict())
     write_text(out / "cross_validation.md", result.to_markdown())
     return result
-
-
-class _Worker:
-    """A process that trains one fold."""
-
-    def __init__(self, recipe: Path, data: Path, out: Path, fold: int, n_threads: int) -> None:
-        self.run = Run(out)
-        self.fold = fold
-        self.arguments = [str(recipe), str(data), str(out), str(fold), str(n_threads)]
-        self.n_threads = n_threads
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def is_done(self, recipe: Recipe) -> bool:
-        """Whether an earlier call finished this fold with the same recipe."""
-        record = self.run.record() or {}
-        return "metrics" in record and record["recipe"] == to_dict(recipe)
-
-    def start(self) -> None:
-        """Start the process; it ends itself if this one ends, which closes its standard input."""
-        self.run.folder.mkdir(parents=True, exist_ok=True)
-        with (self.run.folder / "log.txt").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "audiomamba.train.worker", *self.arguments],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {"OMP_NUM_THREADS": str(self.n_threads)},
-            )
-
-    def poll(self) -> bool:
-        """Whether the process has ended well.
-
-        Raises:
-            TrainingError: it has ended otherwise.
-        """
-        code = None if self.process is None else self.process.poll()
-        if code:
-            log = self.run.folder / "log.txt"
-            last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-            raise TrainingError(f"fold {self.fold} failed: {last or f'exit code {code}'} ({log})")
-        return code == 0
-
-    def stop(self) -> None:
-        """End the process if it runs."""
-        if self.process is not None:
-            if self.process.poll() is None:
-                self.process.kill()
-            self.process.communicate()
-
-
-def _work(workers: Sequence[_Worker], n_jobs: int, n_epochs: int, *, progress: bool) -> None:
-    """Run all workers, so many at a time."""
-    waiting, running = list(workers), list[_Worker]()
-    bar = tqdm(total=n_epochs * len(workers), unit="epoch", disable=not progress)
-    try:
-        while waiting or running:
-            while waiting and len(running) < n_jobs:
-                running.append(waiting.pop(0))
-                running[-1].start()
-            time.sleep(POLL_S)
-            running = [worker for worker in running if not worker.poll()]
-            bar.update(sum(len(worker.run.epochs()) for worker in workers) - bar.n)
-    finally:
-        bar.close()
-        for worker in workers:
-            worker.stop()
 
 
 def _summary(
@@ -248,7 +188,7 @@ def _result(folder: Path, fold: int) -> Fold:
     return Fold(
         fold=fold,
         accuracy=record["metrics"]["accuracy"],
-        ema_accuracy=record["metrics"].get("ema_accuracy"),
+        ema_accuracy=record["metrics"].get("ema_accuracy", record["metrics"].get("swa_accuracy")),
         seconds=record["seconds"],
     )
 

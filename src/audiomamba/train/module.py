@@ -1,7 +1,7 @@
 """One training step, for Lightning: features, loss, optimizer, schedule, average of weights."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -9,33 +9,24 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from audiomamba import audio
 from audiomamba.audio import FrontEnd
 from audiomamba.data import Example
+from audiomamba.data.feature_changes import blend, change_features
 from audiomamba.errors import TrainingError
 from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe
+from audiomamba.train.activations import checkpoint_blocks
+from audiomamba.train.optimizer import new_optimizer
+from audiomamba.train.schedule import learning_rate_fraction
 
-__all__ = ["TrainingModule", "hide", "learning_rate_fraction", "smooth", "spread", "weight_groups"]
+__all__ = ["TrainingModule", "smooth", "spread"]
 
-# Last parts of the names of weights that no weight decay is put on, whatever their shape.
-UNDECAYED = frozenset(
-    {
-        "A_log",
-        "A_b_log",
-        "D",
-        "D_b",
-        "pos_embed",
-        "cls_token",
-        "cls_token_head",
-        "cls_token_tail",
-        "relative_position_bias_table",
-    }
-)
+SMALLEST_SCALE = 1e-3  # of the loss in float16: below it gradients overflow whatever the scale
 
 
 class TrainingModule(pl.LightningModule):
@@ -45,7 +36,7 @@ class TrainingModule(pl.LightningModule):
         model: the model.
         recipe: how it is trained.
         front_end: how its input is made, statistics included.
-        n_steps: steps in one epoch.
+        n_steps: batches in one epoch.
         clip_names: names of the training clips, for messages.
     """
 
@@ -68,12 +59,24 @@ class TrainingModule(pl.LightningModule):
         if recipe.ema_decay is not None:
             average = get_ema_multi_avg_fn(recipe.ema_decay)
             self.average = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+        elif recipe.swa_epochs:
+            self.average = AveragedModel(model, use_buffers=True)
+        if self.average is not None:
             self.average.requires_grad_(False)
+        if recipe.activation_checkpointing:
+            checkpoint_blocks(model)
+
+    @property
+    def averages(self) -> bool:
+        """Whether there is an average of weights by now."""
+        return self.average is not None and bool(self.average.n_averaged)
 
     @property
     def final_model(self) -> AudioModel:
         """The model that the run hands over: the average if there is one."""
-        return self.model if self.average is None else cast(AudioModel, self.average.module)
+        if self.average is None or not self.averages:
+            return self.model
+        return cast(AudioModel, self.average.module)
 
     def on_train_epoch_start(self) -> None:
         """Begin the random numbers of dropout anew: an epoch does not depend on those before."""
@@ -84,7 +87,7 @@ class TrainingModule(pl.LightningModule):
         """Return the loss of one batch.
 
         Args:
-            batch: waveforms, label vectors and masks.
+            batch: waveforms, label vectors and what is done to the features.
             batch_idx: number of the batch in the epoch.
 
         Returns:
@@ -94,9 +97,7 @@ class TrainingModule(pl.LightningModule):
             TrainingError: the loss is not a finite number.
         """
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            front_end = self.recipe.training_front_end(self.front_end)
-            features = audio.features(batch.waveform, front_end)
-            features = hide(features, batch.mel_masks, batch.frame_masks)
+            features = self._features(batch)
             target = smooth(batch.target, self.recipe.label_smoothing)
         logits = self.model(features).float()
         if self.recipe.loss == "bce":
@@ -112,6 +113,26 @@ class TrainingModule(pl.LightningModule):
             )
         return loss
 
+    def _features(self, batch: Example) -> Tensor:
+        """The model's input, augmented."""
+        augment = self.recipe.augment
+        features = self._plain_features(batch.waveform, batch.n_samples)
+        if augment.mixes_features:
+            others = self._plain_features(batch.second.waveform, batch.second.n_samples)
+            features = blend(features, others, batch.second)
+        return change_features(features, batch.changes, augment, self._front_end)
+
+    def _plain_features(self, waveforms: Tensor, n_samples: Tensor) -> Tensor:
+        """The model's input without augmentation; short clips end where the front end fills up."""
+        if self.recipe.augment.short_clips == "pad":
+            return audio.features(waveforms, self._front_end, n_samples)
+        return audio.features(waveforms, self._front_end)
+
+    @property
+    def _front_end(self) -> FrontEnd:
+        """How the input of training is made."""
+        return self.recipe.training_front_end(self.front_end)
+
     def configure_gradient_clipping(
         self,
         optimizer: Optimizer,
@@ -124,8 +145,9 @@ class TrainingModule(pl.LightningModule):
             TrainingError: a gradient is not finite.
         """
         del optimizer, gradient_clip_val, gradient_clip_algorithm
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-        if not math.isfinite(norm.item()):
+        limit = self.recipe.clip_norm or torch.finfo(torch.float32).max
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        if not math.isfinite(norm.item()) and not self._will_skip_step():
             worst = next(
                 name
                 for name, weight in self.model.named_parameters()
@@ -136,67 +158,40 @@ class TrainingModule(pl.LightningModule):
                 "lower the learning rate"
             )
 
+    def _will_skip_step(self) -> bool:
+        """Whether gradients overflowed float16 and the scale of the loss is lowered for it."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None) if self._trainer else None
+        return scaler is not None and scaler.get_scale() > SMALLEST_SCALE
+
     def on_train_batch_end(self, outputs: Any, batch: Example, batch_idx: int) -> None:
-        """Move the average of the weights."""
-        del outputs, batch, batch_idx
-        if self.average is not None:
+        """Move the moving average of the weights, if they moved."""
+        del outputs, batch
+        if (
+            self.average is not None
+            and self.recipe.ema_decay is not None
+            and self._moved(batch_idx)
+        ):
+            self.average.update_parameters(self.model)
+
+    def on_train_epoch_end(self) -> None:
+        """Add the weights to the mean over the last epochs, if this is one of them."""
+        first = self.recipe.epochs - self.recipe.swa_epochs
+        if self.average is not None and self.recipe.swa_epochs and self.current_epoch >= first:
             self.average.update_parameters(self.model)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return AdamW and its schedule, stepped after every batch."""
-        optimizer = AdamW(
-            weight_groups(self.model, self.recipe.weight_decay),
-            lr=self.recipe.learning_rate,
-            betas=self.recipe.betas,
-        )
-        schedule = LambdaLR(optimizer, learning_rate_fraction(self.recipe, self.n_steps))
+        """Return the optimizer and its schedule, stepped after every step of the optimizer."""
+        optimizer = new_optimizer(self.model, self.recipe)
+        n_steps = math.ceil(self.n_steps / self.recipe.accumulate)
+        schedule = LambdaLR(optimizer, learning_rate_fraction(self.recipe, n_steps))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-
-def learning_rate_fraction(recipe: Recipe, n_steps: int) -> Callable[[int], float]:
-    """Return the schedule: a linear rise, then half a cosine down.
-
-    Args:
-        recipe: the recipe.
-        n_steps: steps in one epoch.
-
-    Returns:
-        The share of the highest learning rate at a step, counted from 0.
-    """
-    warmup = min(recipe.warmup_epochs, recipe.epochs) * n_steps
-    rest = max(1, recipe.epochs * n_steps - warmup)
-
-    def fraction(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / rest)))
-        return recipe.final_lr_fraction + (1 - recipe.final_lr_fraction) * cosine
-
-    return fraction
-
-
-def weight_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Divide the weights by whether weight decay is put on them.
-
-    Args:
-        model: the model.
-        weight_decay: for matrices and kernels; not for vectors, positions, tokens, A and D.
-
-    Returns:
-        Two groups for an optimizer.
-    """
-    decayed: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for name, weight in model.named_parameters():
-        free = weight.ndim < 2 or name.rpartition(".")[2] in UNDECAYED
-        (rest if free else decayed).append(weight)
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
+    def _moved(self, batch_idx: int) -> bool:
+        """Whether the optimizer made a step after a batch."""
+        return (batch_idx + 1) % self.recipe.accumulate == 0 or batch_idx + 1 == self.n_steps
 
 
 def smooth(target: Tensor, share: float) -> Tensor:
@@ -226,28 +221,3 @@ def spread(target: Tensor) -> Tensor:
     Source: Hendrycks, Mazeika, Dietterich, "Deep Anomaly Detection with Outlier Exposure" (2019).
     """
     return target + (1 - target.sum(dim=-1, keepdim=True)) / target.shape[-1]
-
-
-def hide(features: Tensor, mel_masks: Tensor, frame_masks: Tensor) -> Tensor:
-    """Set ranges of normalized features to 0, the data set's mean.
-
-    Args:
-        features: (batch, frames, mels).
-        mel_masks: (batch, masks, 2) first and past-the-last mel bins.
-        frame_masks: (batch, masks, 2) first and past-the-last frames.
-
-    Returns:
-        (batch, frames, mels).
-
-    Source: SpecAugment (Park et al. 2019), section 2.
-    """
-    _, frames, mels = features.shape
-    hidden = _within(frame_masks, frames)[:, :, None] | _within(mel_masks, mels)[:, None, :]
-    return features.masked_fill(hidden, 0.0)
-
-
-def _within(ranges: Tensor, length: int) -> Tensor:
-    """(batch, length) of whether a place is in any of the ranges (batch, masks, 2)."""
-    place = torch.arange(length, device=ranges.device)
-    inside = (place >= ranges[..., :1]) & (place < ranges[..., 1:])
-    return inside.any(dim=1)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from audiomamba.data import Clip, Manifest
+from audiomamba.data import Clips, Manifest
 from audiomamba.errors import DataError
 
 __all__ = ["NOTHING", "Parts", "divide"]
@@ -23,8 +23,8 @@ class Parts:
     """
 
     name: str
-    training: tuple[Clip, ...]
-    held_out: tuple[Clip, ...]
+    training: Clips
+    held_out: Clips
 
 
 def divide(manifest: Manifest, held_out: str | None, seed: int) -> Parts:
@@ -41,18 +41,19 @@ def divide(manifest: Manifest, held_out: str | None, seed: int) -> Parts:
         The parts.
 
     Raises:
-        DataError: there is no such part, or no clips of a class are left to learn from.
+        DataError: there is no such part, or no clips of a class of one's own data set are left to
+            learn from.
     """
     if held_out == NOTHING:
-        return Parts(name=NOTHING, training=manifest.clips, held_out=())
+        return Parts(name=NOTHING, training=manifest.clips, held_out=Clips())
     if not manifest.splits and held_out in (None, "valid"):
         manifest = manifest.with_held_out(HELD_OUT_FRACTION, seed)
     name = held_out or _usual(manifest)
     held = manifest.select(name)
-    training = tuple(clip for clip in manifest.clips if clip.split not in (name, *NEVER_TRAINED_ON))
-    learned = {label for clip in training for label in clip.labels}
+    training = manifest.leave_out((name, *NEVER_TRAINED_ON))
+    lost = set(manifest.clips.label_names) - set(training.label_names)
     for label in manifest.labels:
-        if label not in learned:
+        if label in lost and manifest.corpus is None:
             raise DataError(f"all clips of {label!r} are held out with the part {name!r}")
     return Parts(name=name, training=training, held_out=held)
 

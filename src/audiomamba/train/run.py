@@ -13,7 +13,7 @@ from typing import Any
 
 from audiomamba.errors import TrainingError
 
-__all__ = ["Run", "RunResult", "replace_folder", "versions", "write_json"]
+__all__ = ["Run", "RunResult", "figure_of", "replace_folder", "versions", "write_json"]
 
 PACKAGES = ("lightning", "numpy", "safetensors", "scikit-learn", "soxr", "torch")
 
@@ -26,7 +26,8 @@ class RunResult:
         folder: the run's folder.
         metrics: the last epoch's line of metrics.jsonl: "epoch", "loss" and, if clips were held
             out, "accuracy", "mean_average_precision", "mean_auc", "d_prime" and "log_loss" of the
-            last weights, the same with "ema_" before them of the averaged weights.
+            last weights, the same with "ema_" before them of the weights' moving average, with
+            "swa_" of their mean over the last epochs.
         seconds: time spent on all epochs, those before an interruption included.
         resumed_epoch: epochs that an earlier call had completed.
     """
@@ -108,6 +109,21 @@ class Run:
         """
         with self.metrics_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def figure_of(metrics: Mapping[str, float], name: str) -> float | None:
+    """Return a figure of the model that a run hands over.
+
+    Args:
+        metrics: a line of metrics.
+        name: of the figure.
+
+    Returns:
+        The figure of the averaged weights if there are any, else of the weights; None if the clips
+        were not evaluated.
+    """
+    names = (f"{prefix}{name}" for prefix in ("ema_", "swa_", ""))
+    return next((metrics[name] for name in names if name in metrics), None)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

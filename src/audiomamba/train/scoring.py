@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -188,7 +188,7 @@ def _record(folder: Path) -> Mapping[str, Any] | None:
 
 def _choose(
     manifest: Manifest, split: str | None, record: Mapping[str, Any] | None
-) -> tuple[str | None, tuple[Clip, ...]]:
+) -> tuple[str | None, Sequence[Clip]]:
     """The part to evaluate and its clips."""
     if split == "all":
         return None, manifest.clips

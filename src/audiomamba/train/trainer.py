@@ -3,8 +3,10 @@
 from importlib.util import find_spec
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
 from audiomamba.recipes import Recipe
 from audiomamba.train.run import Run
@@ -29,20 +31,17 @@ class ProgressBar(TQDMProgressBar):
         """Return the figures to show."""
         del trainer, pl_module
         last = self.run.epochs()[-1:]
-        shown = ("loss", "accuracy", "ema_accuracy")
+        shown = ("loss", "accuracy", "ema_accuracy", "swa_accuracy")
         return {name: f"{line[name]:.3f}" for line in last for name in shown if name in line}
 
 
-def make_trainer(
-    recipe: Recipe, run: Run, epoch_end: Callback, *, precision: str, bar: bool
-) -> pl.Trainer:
+def make_trainer(recipe: Recipe, run: Run, epoch_end: Callback, *, bar: bool) -> pl.Trainer:
     """Make a trainer for one device, a GPU if there is one.
 
     Args:
         recipe: what to do.
         run: the run's folder.
         epoch_end: evaluates, logs and saves after each epoch.
-        precision: Lightning's name for it.
         bar: whether to show a progress bar.
 
     Returns:
@@ -56,7 +55,8 @@ def make_trainer(
         max_epochs=recipe.epochs,
         accelerator="auto",
         devices=1,
-        precision=precision,  # type: ignore[arg-type]
+        accumulate_grad_batches=recipe.accumulate,
+        plugins=[_precision(recipe)],
         logger=logger,
         callbacks=callbacks,
         default_root_dir=run.folder,
@@ -65,3 +65,11 @@ def make_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+
+
+def _precision(recipe: Recipe) -> Precision:
+    """Lightning's plugin; named here, as by itself it takes no float16 on a CPU."""
+    if recipe.precision == "float32":
+        return Precision()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return MixedPrecision("16-mixed" if recipe.precision == "float16" else "bf16-mixed", device)

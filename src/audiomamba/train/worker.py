@@ -1,6 +1,6 @@
-"""The process that cross-validation starts for one fold.
+"""The process that cross-validation starts for one fold, or a set of recipes for one cell.
 
-python -m audiomamba.train.worker RECIPE.json DATA OUT FOLD THREADS
+python -m audiomamba.train.worker RECIPE.json DATA OUT FOLD THREADS WEIGHTS
 """
 
 import json
@@ -16,23 +16,25 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str]) -> int:
-    """Train one fold.
+    """Train one recipe.
 
     Args:
-        arguments: recipe file, data set, run folder, fold, threads.
+        arguments: recipe file, data set, run folder, fold or "" for the usual part, threads, folder
+            of weights to start from or "".
 
     Returns:
         The exit code: 0, or 1 with the error as the last line on standard error.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    recipe_path, data, out, fold, n_threads = arguments
+    recipe_path, data, out, fold, n_threads, weights = arguments
     try:
         recipe = recipes.from_dict(json.loads(Path(recipe_path).read_text(encoding="utf-8")))
         train.fit(
             recipe,
             Path(data),
             Path(out),
-            fold=int(fold),
+            fold=int(fold) if fold else None,
+            weights=Path(weights) if weights else None,
             n_threads=int(n_threads),
             progress=False,
         )

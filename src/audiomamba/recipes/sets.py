@@ -1,0 +1,189 @@
+"""Ablations: sets of recipes that differ in what a paper's table compares.
+
+A set is a base recipe and, for each cell of the table, changes to it. It can be made on another
+base, such as a recipe for a small corpus, where the paper's figures are no more than a comparison:
+
+    cells = sets.recipes_of("aum/table-ii", on="esc10/aum-tiny")
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from audiomamba import recipes
+from audiomamba.errors import ConfigError, UnknownNameError
+from audiomamba.recipes.overrides import override
+from audiomamba.recipes.schema import Recipe
+
+__all__ = ["SETS", "Cell", "RecipeSet", "get_set", "recipes_of", "set_names"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of a set.
+
+    Args:
+        changes: to the base recipe, as recipes.override reads them.
+        figures: the paper's, in percent, one for each column of the set.
+    """
+
+    changes: tuple[str, ...]
+    figures: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSet:
+    """The cells of a table in a paper.
+
+    Args:
+        name: paper and table.
+        about: what is compared, in words.
+        source: paper and table, in full.
+        base: name of the recipe that the cells change.
+        columns: what the paper's figures are.
+        cells: by name, in the order of the table.
+    """
+
+    name: str
+    about: str
+    source: str
+    base: str
+    columns: tuple[str, ...]
+    cells: Mapping[str, Cell]
+
+
+AUM = "Erol et al., Audio Mamba (2024)"
+# Table II: AS-20K and VGGSound with the class token at the head, in the middle and at the end.
+TABLE_II: Mapping[str, tuple[tuple[float, float], ...]] = {
+    "fo-fo": ((0.48, 0.33), (11.73, 35.05), (11.90, 39.09)),
+    "fo-bi": ((13.57, 40.91), (13.81, 42.58), (12.35, 40.41)),
+    "bi-bi": ((4.97, 34.22), (9.69, 36.48), (11.11, 41.09)),
+}
+PLACES = ("head", "middle", "end")
+TRANSFORMER = ("model_changes.n_heads=4,8,16,32",)  # those of HTS-AT; the paper gives none
+IMAGENET = (*TRANSFORMER, "init=imagenet/vmamba-tiny")
+
+SETS: Mapping[str, RecipeSet] = {
+    one.name: one
+    for one in (
+        RecipeSet(
+            name="aum/table-ii",
+            about="AuM: direction of the mixer and place of the class token",
+            source=f"{AUM}, Table II",
+            base="audioset20k/aum-base",
+            columns=("AS-20K mAP", "VGGSound accuracy"),
+            cells={
+                f"{direction}, {place}": Cell(
+                    changes=(
+                        f"model_changes.direction={direction}",
+                        f"model_changes.class_token={place}",
+                    ),
+                    figures=figures,
+                )
+                for direction, row in TABLE_II.items()
+                for place, figures in zip(PLACES, row, strict=True)
+            },
+        ),
+        RecipeSet(
+            name="aum/table-v",
+            about="AuM: class token or mean, positions, shape of the patches",
+            source=f"{AUM}, Table V",
+            base="audioset20k/aum-base",
+            columns=("AS-20K mAP",),
+            cells={
+                "class token": Cell(changes=(), figures=(13.81,)),
+                "mean": Cell(
+                    changes=("model_changes.class_token=none", "model_changes.pool=mean"),
+                    figures=(11.55,),
+                ),
+                "no positions": Cell(changes=("model_changes.positions=none",), figures=(13.87,)),
+                "patches of 128x2": Cell(changes=("model_changes.patch=128,2",), figures=(11.95,)),
+            },
+        ),
+        RecipeSet(
+            name="audiomamba/table-2",
+            about="hierarchical Audio Mamba: transformer blocks, ImageNet weights, CutMix",
+            source="Lin and Hu, Audio Mamba: Pretrained Audio State Space Model (2024), Table 2",
+            base="esc50/audiomamba-tiny",
+            columns=("ESC-50 accuracy", "micro F1", "macro F1"),
+            cells={
+                "HTS-AT": Cell(changes=("model=htsat_tiny",), figures=(53.5, 53.8, 50.1)),
+                "Audio Mamba": Cell(changes=(), figures=(43.5, 43.5, 40.8)),
+                "+ transformer blocks": Cell(changes=TRANSFORMER, figures=(43.8, 43.8, 40.7)),
+                "+ ImageNet": Cell(changes=IMAGENET, figures=(72.5, 72.5, 71.5)),
+                "+ ImageNet + CutMix": Cell(
+                    changes=(*IMAGENET, "augment.cutmix=0.5"), figures=(72.8, 72.8, 71.6)
+                ),
+            },
+        ),
+        RecipeSet(
+            name="vim/table-4",
+            about="Vision Mamba: direction of the mixer, here on spectrograms",
+            source="Zhu et al., Vision Mamba (2024), Table 4",
+            base="audioset20k/vim-tiny",
+            columns=("ImageNet accuracy", "ADE20K mIoU"),
+            cells={
+                name: Cell(changes=(f"model_changes.direction={direction}",), figures=figures)
+                for name, direction, figures in (
+                    ("none", "fo-fo", (73.2, 32.3)),
+                    ("bidirectional layer", "alternating", (70.9, 33.6)),
+                    ("bidirectional SSM", "fo-bi", (72.8, 33.2)),
+                    ("bidirectional SSM + Conv1d", "bi-bi", (73.1, 34.8)),
+                )
+            },
+        ),
+    )
+}
+
+
+def get_set(name: str) -> RecipeSet:
+    """Return a set.
+
+    Args:
+        name: paper and table, such as "aum/table-ii".
+
+    Returns:
+        The set.
+
+    Raises:
+        UnknownNameError: there is no such set.
+    """
+    if name not in SETS:
+        raise UnknownNameError("set of recipes", name, SETS)
+    return SETS[name]
+
+
+def set_names() -> list[str]:
+    """Return the names of all sets, sorted."""
+    return sorted(SETS)
+
+
+def recipes_of(
+    name: str, *, on: str | None = None, changes: Iterable[str] = ()
+) -> dict[str, Recipe]:
+    """Return the recipes of a set's cells.
+
+    Args:
+        name: of the set.
+        on: name of the recipe that the cells change; None for the paper's.
+        changes: to all cells alike, as recipes.override reads them; a cell's own come after them.
+
+    Returns:
+        One recipe per cell, by the cell's name.
+
+    Raises:
+        UnknownNameError: there is no such set or recipe.
+        ConfigError: a change does not fit the recipe, or contradicts a cell's own.
+    """
+    chosen, common = get_set(name), list(changes)
+    base = recipes.get(on or chosen.base)
+    own = {change.partition("=")[0] for cell in chosen.cells.values() for change in cell.changes}
+    for change in common:
+        field = change.partition("=")[0].strip()
+        if field in own:
+            raise ConfigError(f"{field} is what {name} compares; it cannot be set for all cells")
+    return {
+        cell: replace(
+            override(base, [*common, *one.changes]), name=f"{base.name}, {chosen.name}: {cell}"
+        )
+        for cell, one in chosen.cells.items()
+    }

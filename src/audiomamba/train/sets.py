@@ -1,0 +1,258 @@
+"""Running all cells of a set of recipes, and the table beside the paper's figures."""
+
+import re
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiomamba.data import Manifest, open_manifest
+from audiomamba.errors import CheckpointError, ConfigError, TrainingError
+from audiomamba.recipes import Recipe, to_dict
+from audiomamba.recipes.sets import get_set, recipes_of
+from audiomamba.train.run import Run, figure_of, n_cores, write_json, write_text
+from audiomamba.train.start import find_start
+from audiomamba.train.workers import Job, Worker, work
+
+__all__ = ["CellResult", "SetResult", "run_set"]
+
+FIGURE_NAMES = {"accuracy": "accuracy", "mean_average_precision": "mAP"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult:
+    """What came of one cell.
+
+    Args:
+        name: of the cell.
+        figure: measured, 0 to 1; None if the cell was not run to its end.
+        sd: standard deviation over the folds; None without folds.
+        seconds: spent on the epochs.
+        paper: the paper's figures, in percent, one for each column of the set.
+        problem: why there is no figure; None if there is one.
+    """
+
+    name: str
+    figure: float | None
+    sd: float | None
+    seconds: float | None
+    paper: tuple[float | None, ...]
+    problem: str | None
+
+    def row(self) -> tuple[str, ...]:
+        """Return the cell as a row of a table."""
+        measured = "not run" if self.figure is None else f"{100 * self.figure:.1f}"
+        if self.sd is not None:
+            measured += f" ± {100 * self.sd:.1f}"
+        figures = ("" if figure is None else f"{figure:.2f}" for figure in self.paper)
+        return self.name, measured, *figures, "" if self.seconds is None else f"{self.seconds:.0f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetResult:
+    """What run_set found; figures of the last epoch, never of the best one.
+
+    Args:
+        folder: where the runs and the table are.
+        name: of the set.
+        about: what it compares.
+        source: the paper and its table.
+        base: the recipe that the cells change.
+        changes: what was changed in all cells.
+        figure: name of the measured figure.
+        columns: what the paper's figures are.
+        n_folds: folds of the cross-validation; None if there was none.
+        cells: one entry per cell.
+        command: the command line.
+    """
+
+    folder: Path
+    name: str
+    about: str
+    source: str
+    base: str
+    changes: tuple[str, ...]
+    figure: str
+    columns: tuple[str, ...]
+    n_folds: int | None
+    cells: tuple[CellResult, ...]
+    command: str
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What went wrong, one line for each cell that was not run to its end."""
+        return tuple(f"{cell.name}: {cell.problem}" for cell in self.cells if cell.problem)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as dictionaries, lists, numbers and strings."""
+        return asdict(self) | {"folder": str(self.folder)}
+
+    def to_markdown(self) -> str:
+        """Return the same as a table."""
+        how = f"mean of {self.n_folds} folds" if self.n_folds else "held-out part"
+        paper = (f"paper: {column}" for column in self.columns)
+        header = ("", f"{FIGURE_NAMES[self.figure]}, {how}", *paper, "seconds")
+        rows = (header, ("---",) * len(header), *(cell.row() for cell in self.cells))
+        table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        changed = f" with {', '.join(self.changes)}" if self.changes else ""
+        return (
+            f"# {self.name} on {self.base}{changed}\n\n{self.about}\n\n{table}\n\n"
+            f"Percent. Measured: after the last epoch. The paper's figures are those of "
+            f"{self.source}: its data and its models, which need not be those of this run.\n\n"
+            f"    {self.command}\n"
+        )
+
+
+def run_set(
+    name: str,
+    data: Path,
+    out: Path,
+    *,
+    on: str | None = None,
+    changes: Sequence[str] = (),
+    cv: bool = False,
+    fold: int | None = None,
+    jobs: int | None = None,
+    n_threads: int | None = None,
+    weights: Path | None = None,
+    progress: bool = True,
+) -> SetResult:
+    """Train all cells of a set, each in a folder of its own; cells that are done are not repeated.
+
+    Args:
+        name: of the set, such as "aum/table-ii".
+        data: the data set.
+        out: folder for the cells' runs and for set.json and set.md.
+        on: name of the recipe that the cells change; None for the paper's.
+        changes: to all cells alike, as recipes.override reads them.
+        cv: whether each cell is cross-validated.
+        fold: the fold to hold out, without cross-validation; None for the usual part.
+        jobs: runs side by side, each a process; None for one per core, or one on a GPU.
+        n_threads: processor threads for each; None to share the cores out.
+        weights: folder that holds the weights that cells start from, by the names of
+            recipes.STARTS.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The cells' figures. A cell whose weights are missing, or whose run failed, has none, and
+        says why.
+
+    Raises:
+        UnknownNameError: there is no such set or recipe.
+        ConfigError: a change does not fit, fold and cv are both given, or jobs is less than 1.
+        DataError: the data set is not what it should be.
+        TrainingError: the data set has less than two folds to cross-validate on.
+    """
+    if cv and fold is not None:
+        raise ConfigError(f"cv is set and fold is {fold}; choose one of them")
+    if jobs is not None and jobs < 1:
+        raise ConfigError(f"jobs is {jobs}; expected at least 1")
+    cells = [
+        _Cell(cell, recipe, out / _folder_name(cell))
+        for cell, recipe in recipes_of(name, on=on, changes=changes).items()
+    ]
+    base = cells[0].recipe
+    manifest = open_manifest(data, base.corpus)
+    folds = _folds(manifest) if cv else (fold,)
+    problems = _problems(cells, weights)
+    pairs = [(cell, fold) for cell in cells if cell.name not in problems for fold in folds]
+    n_jobs = min(jobs or (1 if torch.cuda.is_available() else n_cores()), max(1, len(pairs)))
+    share = n_threads or max(1, n_cores() // n_jobs)
+    workers = {cell.worker(data, fold, weights, share): cell for cell, fold in pairs}
+    waiting = [worker for worker, cell in workers.items() if not worker.is_done(cell.recipe)]
+    for failed in work(waiting, n_jobs, base.epochs, progress=progress):
+        problems[workers[failed].name] = str(failed.failure)
+    chosen = get_set(name)
+    result = SetResult(
+        folder=out,
+        name=name,
+        about=chosen.about,
+        source=chosen.source,
+        base=on or chosen.base,
+        changes=tuple(changes),
+        figure=base.best_by,
+        columns=chosen.columns,
+        n_folds=len(folds) if cv else None,
+        cells=tuple(
+            cell.result(folds, chosen.cells[cell.name].figures, problems.get(cell.name))
+            for cell in cells
+        ),
+        command=" ".join(sys.argv),
+    )
+    write_json(out / "set.json", result.to_dict())
+    write_text(out / "set.md", result.to_markdown())
+    return result
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A recipe, and where its runs are."""
+
+    name: str
+    recipe: Recipe
+    folder: Path
+
+    def run_folder(self, fold: int | None) -> Path:
+        """Where the run that holds a fold out is."""
+        return self.folder / ("run" if fold is None else f"fold-{fold}")
+
+    def worker(self, data: Path, fold: int | None, weights: Path | None, n_threads: int) -> Worker:
+        """The process that trains it; its recipe is written down."""
+        recipe_path = self.folder / "recipe.json"
+        recipe_path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(recipe_path, to_dict(self.recipe))
+        label = self.name if fold is None else f"{self.name}, fold {fold}"
+        job = Job(recipe_path, data, self.run_folder(fold), fold=fold, weights=weights)
+        return Worker(label, job, n_threads)
+
+    def result(
+        self,
+        folds: Sequence[int | None],
+        paper: tuple[float | None, ...],
+        problem: str | None,
+    ) -> CellResult:
+        """The mean over its runs, if all are complete."""
+        records = [Run(self.run_folder(fold)).record() or {} for fold in folds]
+        figures, seconds = list[float](), 0.0
+        for record in () if problem else records:
+            figure = figure_of(record["metrics"], self.recipe.best_by)
+            if figure is not None:
+                figures.append(figure)
+            seconds += record["seconds"]
+        return CellResult(
+            name=self.name,
+            figure=statistics.mean(figures) if figures else None,
+            sd=statistics.stdev(figures) if len(figures) > 1 else None,
+            seconds=seconds if figures else None,
+            paper=paper,
+            problem=problem,
+        )
+
+
+def _problems(cells: Iterable[_Cell], weights: Path | None) -> dict[str, str]:
+    """The cells whose weights to start from are missing, and what to do."""
+    problems = {}
+    for cell in cells:
+        try:
+            if cell.recipe.init is not None:
+                find_start(cell.recipe.init, weights)
+        except CheckpointError as error:
+            problems[cell.name] = str(error)
+    return problems
+
+
+def _folds(manifest: Manifest) -> tuple[int, ...]:
+    """The folds of a data set."""
+    folds = tuple(int(name) for name in manifest.folds)
+    if len(folds) < 2:
+        raise TrainingError(f"the data set has {len(folds)} folds; expected at least 2")
+    return folds
+
+
+def _folder_name(cell: str) -> str:
+    """A cell's name as that of a folder."""
+    return re.sub(r"[^a-z0-9]+", "-", cell.lower()).strip("-")
