@@ -1,14 +1,18 @@
 import itertools
+from functools import cache
 from typing import get_args
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from audiomamba import models
 from audiomamba.errors import ConfigError
-from audiomamba.models.aum import ClassToken
+from audiomamba.models.aum import Pool
 from audiomamba.models.mamba import Direction
 from audiomamba.models.resize import resize_patch_kernel, resize_positions
+from audiomamba.models.sequence import ClassToken, TokenOrder
 
 SIZE = {"n_classes": 3, "n_mels": 32, "n_frames": 64, "dim": 16, "depth": 2, "patch": (8, 8)}
 
@@ -107,3 +111,76 @@ def test_an_enlarged_kernel_gives_the_same_tokens_for_enlarged_patches():
     large = torch.nn.functional.interpolate(patch, (16, 16), mode="bilinear")
     token = (resize_patch_kernel(kernel, (16, 16)) * large).sum((1, 2, 3))
     torch.testing.assert_close(token, (kernel * patch).sum((1, 2, 3)), rtol=1e-3, atol=1e-3)
+
+
+FORMS = st.fixed_dictionaries(
+    {
+        "direction": st.sampled_from(get_args(Direction)),
+        "class_token": st.sampled_from(get_args(ClassToken)),
+        "pool": st.sampled_from(get_args(Pool)),
+        "token_order": st.sampled_from(get_args(TokenOrder)),
+        "positions": st.sampled_from(["absolute", "none"]),
+        "stride": st.sampled_from([None, (8, 5)]),
+    }
+)
+
+
+@cache
+def aum_as(form: tuple[tuple[str, object], ...]) -> models.AuM:
+    return aum(**dict(form))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    form=FORMS,
+    lengths=st.lists(st.integers(8, 90), min_size=1, max_size=4),
+    surplus=st.integers(0, 20),
+)
+def test_each_clip_of_a_batch_gets_what_it_gets_alone(form, lengths, surplus):
+    model = aum_as(tuple(form.items()))
+    x = torch.full((len(lengths), max(lengths) + surplus, 32), torch.nan)
+    for clip, length in zip(x, lengths, strict=True):
+        clip[:length] = torch.randn(length, 32)
+    with torch.no_grad():
+        for method in (model, model.embed, model.tokens, model.frame_logits):
+            for clip, length, found in zip(
+                x, lengths, method(x, torch.tensor(lengths)), strict=True
+            ):
+                expected = method(clip[None, :length])[0]
+                own = found[: len(expected)]
+                atol = 1e-5 * expected.abs().max().item()
+                torch.testing.assert_close(own, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize(
+    ("class_token", "token_order", "lengths"),
+    [*itertools.product(get_args(ClassToken), get_args(TokenOrder), [None, [64, 45]])],
+)
+def test_steps_stand_where_their_sound_is(class_token, token_order, lengths):
+    """Without mixing among tokens, a sound in one column of patches is seen in one step."""
+    model = aum(class_token=class_token, token_order=token_order)
+    for layer in model.layers:
+        torch.nn.init.zeros_(layer.mixer.out_proj.weight)
+    x = torch.randn(2, 64, 32)
+    louder = x.clone()
+    louder[:, 26:30] += 1.0
+    lengths = None if lengths is None else torch.tensor(lengths)
+    changed = model.frame_logits(louder, lengths) - model.frame_logits(x, lengths)
+    steps = changed.abs().amax(dim=2) > 1e-6
+    assert [of_clip.nonzero().flatten().tolist() for of_clip in steps] == [[3], [3]]
+
+
+def test_training_reads_nothing_behind_a_clip():
+    model, lengths = aum(drop_path=0.0).train(), torch.tensor([64, 20])
+    x = torch.randn(2, 64, 32)
+    grads = []
+    for padding in (0.0, torch.nan):
+        x[1, 20:] = padding
+        grads.append(torch.autograd.grad(model(x, lengths).sum(), [*model.parameters()]))
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_clip_shorter_than_a_patch_is_refused_in_a_batch_too():
+    with pytest.raises(ConfigError, match="lengths go from 7 to 60; expected 8 to 64 frames"):
+        aum()(torch.randn(2, 64, 32), torch.tensor([60, 7]))

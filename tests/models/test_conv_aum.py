@@ -1,6 +1,8 @@
+import pytest
 import torch
 
 from audiomamba import models
+from audiomamba.models import conv_aum as module
 
 
 def conv_aum(**changes) -> models.ConvAuM:
@@ -39,3 +41,40 @@ def test_any_number_of_frames_is_read():
     model = conv_aum()
     for frames in (1, 15, 16, 17, 500):
         assert torch.isfinite(model(torch.randn(2, frames, 32))).all()
+
+
+def test_training_takes_its_statistics_from_the_clips_alone():
+    lengths, x = torch.tensor([80, 33]), torch.randn(2, 80, 32)
+    found = []
+    for padding in (0.0, torch.nan):
+        model = conv_aum().train()
+        x[1, 33:] = padding
+        logits = model(x, lengths)
+        logits.sum().backward()
+        grads = [p.grad for p in model.parameters()]
+        found.append([logits, *grads, *model.buffers()])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    norm, alike = (conv_aum().train().stem[0] for _ in range(2))
+    norm(x.transpose(1, 2).unsqueeze(1), lengths)
+    columns = [alike[0](clip[:n].T[None, None]) for clip, n in zip(x, lengths, strict=True)]
+    alike[1](torch.cat(columns, dim=3))
+    torch.testing.assert_close(norm[1].running_var, alike[1].running_var)
+
+
+@pytest.mark.parametrize("lengths", [None, [1000, 999, 333]])
+@pytest.mark.parametrize("name", ["conv_aum_tiny", "cnn_small"])
+def test_a_long_map_is_convolved_in_stretches(name, lengths, monkeypatch):
+    small = {"conv_aum_tiny": {"stem": (4, 6, 8), "dim": 16}, "cnn_small": {"widths": (4, 6, 8, 8)}}
+    model = models.create(name, n_mels=32, **small[name]).eval()
+    stack = model.stem if name == "conv_aum_tiny" else model.layers
+    x = torch.randn(3, 1, 32, 1000)
+    columns = None if lengths is None else torch.tensor(lengths)
+    with torch.no_grad():
+        expected = stack(x, columns)
+        for columns_at_once in (16, 64, 480):
+            monkeypatch.setattr(module, "STRETCH_COLUMNS", columns_at_once)
+            found = stack(x, columns)
+            n_own = [63, 63, 21] if lengths else [63] * 3
+            for one, other, n in zip(found, expected, n_own, strict=True):
+                torch.testing.assert_close(one[..., :n], other[..., :n], rtol=1e-5, atol=1e-6)

@@ -140,3 +140,29 @@ def test_the_linear_head_scores_the_mean_token():
 def test_sizes_must_fit(changes, message):
     with pytest.raises(ConfigError, match=message):
         model(**changes)
+
+
+@pytest.mark.parametrize("changes", [{}, {"short_clips": "repeat"}, {"head": "linear"}])
+@pytest.mark.parametrize("lengths", [[64, 20, 64], [10, 130, 65, 20]])
+def test_clips_of_one_image_and_of_several_share_a_batch(lengths, changes):
+    one, x = model(**changes), features(130, batch=len(lengths))
+    for clip, length in zip(x, lengths, strict=True):
+        clip[length:] = torch.nan
+    for method in (one, one.embed, one.tokens, one.frame_logits, one.frame_embeddings):
+        for clip, length, found in zip(x, lengths, method(x, torch.tensor(lengths)), strict=True):
+            expected = method(clip[None, :length])[0]
+            torch.testing.assert_close(found[: len(expected)], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_steps_of_a_repeated_clip_are_those_of_the_first_time():
+    repeating, clip = model(short_clips="repeat"), features(16)
+    steps = repeating.frame_steps(16)
+    assert (steps.count, steps.n_frames) == (2, 8)
+    assert model().frame_steps(64).n_frames == 8
+    expected = model().frame_logits(clip.repeat(1, 4, 1))[:, : steps.count]
+    torch.testing.assert_close(repeating.frame_logits(clip)[:, : steps.count], expected)
+
+
+def test_a_linear_head_scores_steps_by_the_mean_of_their_bins():
+    linear, x = model(head="linear", image_size=64), features(128)
+    torch.testing.assert_close(linear.frame_logits(x).mean(dim=1), linear(x))

@@ -1,9 +1,12 @@
 """What holds for every model by name: one contract."""
 
+from functools import cache
 from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from audiomamba import checkpoints, models
 from audiomamba.audio import FrontEnd
@@ -90,6 +93,7 @@ def small(name: str) -> models.ModelConfig:
 
 # Names that differ only in width and depth are the same model here, and are tested once.
 VARIANTS = {config: name for name, config in reversed([(n, small(n)) for n in models.names()])}
+SOUND = {c: name for c, name in VARIANTS.items() if getattr(c, "n_channels", 1) == 1}
 # What takes long is tested once per family and kind of input.
 FAMILIES = {(c.family, getattr(c, "n_channels", 1)): c for c in VARIANTS}.values()
 
@@ -225,6 +229,125 @@ def test_odd_lengths_are_read_or_refused(model):
             model(x)
     else:
         assert torch.isfinite(model(x)).all()
+
+
+@cache
+def built(config: models.ModelConfig) -> models.AudioModel:
+    torch.manual_seed(0)
+    return config.build().eval()
+
+
+def alone(model, method: str, clip: torch.Tensor) -> torch.Tensor:
+    """What a model says about one clip; one of fixed length has to be told that this one is not."""
+    whole = None
+    if model.config.family in FIXED_LENGTH:
+        whole = torch.tensor([clip.shape[1]])
+    return getattr(model, method)(clip, whole)[0]
+
+
+def batch_of(lengths: list[int], padding: float) -> torch.Tensor:
+    """Clips with something else behind their ends."""
+    x = torch.randn(len(lengths), N_FRAMES, N_MELS, generator=torch.Generator().manual_seed(1))
+    for clip, length in zip(x, lengths, strict=True):
+        clip[length:] = padding
+    return x
+
+
+def assert_same(found: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5) -> None:
+    largest = expected.abs().max().item()
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * largest)
+
+
+LENGTHS = st.lists(st.integers(16, N_FRAMES), min_size=1, max_size=4)
+PADDING = st.sampled_from([float("nan"), float("inf"), 0.0, 30.0])
+
+
+@pytest.mark.parametrize("config", SOUND, ids=SOUND.values())
+@settings(max_examples=8, deadline=None)
+@given(lengths=LENGTHS, padding=PADDING)
+def test_each_clip_of_a_batch_gets_what_it_gets_alone(config, lengths, padding):
+    model, x = built(config), batch_of(lengths, padding)
+    assert config.takes_lengths
+    with torch.no_grad():
+        for method in ("forward", "embed", "frame_logits", "frame_embeddings"):
+            found = getattr(model, method)(x, torch.tensor(lengths))
+            assert torch.isfinite(found).all()
+            for clip, length, of_clip in zip(x, lengths, found, strict=True):
+                expected = alone(model, method, clip[None, :length])
+                if method.startswith("frame"):
+                    assert len(expected) == model.frame_steps(length).count
+                assert_same(of_clip[: len(expected)], expected)
+
+
+@pytest.mark.parametrize("config", SOUND, ids=SOUND.values())
+def test_gradients_of_a_batch_are_the_sum_of_those_of_its_clips(config):
+    model, lengths = built(config), [33, 96, 64]
+    x = batch_of(lengths, float("nan"))
+    found = torch.autograd.grad(
+        model(x, torch.tensor(lengths)).square().sum(), [*model.parameters()]
+    )
+    losses = [
+        alone(model, "forward", clip[None, :length]).square().sum()
+        for clip, length in zip(x, lengths, strict=True)
+    ]
+    for of_batch, of_clips in zip(
+        found, torch.autograd.grad(sum(losses), [*model.parameters()]), strict=True
+    ):
+        assert_same(of_batch, of_clips, tolerance=2e-5)
+
+
+@pytest.mark.parametrize("config", SOUND, ids=SOUND.values())
+def test_lengths_in_bfloat16_are_close(config):
+    lengths = torch.tensor([33, 96])
+    x = batch_of(lengths.tolist(), float("nan"))
+    expected = built(config)(x, lengths)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = built(config)(x, lengths)
+    torch.testing.assert_close(mixed.float(), expected, rtol=0.1, atol=0.1)
+    torch.manual_seed(0)
+    narrow = config.build().eval().bfloat16()(x.bfloat16(), lengths)
+    assert narrow.dtype == torch.bfloat16
+    torch.testing.assert_close(narrow.float(), expected, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("config", SOUND, ids=SOUND.values())
+def test_steps_cover_a_clip_evenly(config):
+    model = built(config)
+    for frames in (N_FRAMES,) if config.family in FIXED_LENGTH else (16, 47, N_FRAMES, 300):
+        steps = model.frame_steps(frames)
+        assert model.frame_logits(inputs(model, 1, frames)).shape == (1, steps.count, N_CLASSES)
+        assert abs(steps.count * steps.n_frames - frames) < 32
+
+
+@pytest.mark.parametrize("config", SOUND, ids=SOUND.values())
+def test_a_pooling_model_scores_the_mean_of_its_steps(config):
+    model = built(config)
+    assert model.pools_frames == (not hasattr(config, "class_token") and config.family != "ast")
+    if config.family in ("conv_aum", "cnn", "vmamba", "htsat", "audiomamba"):
+        x = inputs(model)
+        torch.testing.assert_close(model.frame_logits(x).mean(dim=1), model(x))
+
+
+@pytest.mark.parametrize("name", ["vim_tiny", "deit_tiny", "vmamba_tiny_v0", "mambaout_tiny_224"])
+def test_images_have_no_lengths(name):
+    assert not small(name).takes_lengths
+    with pytest.raises(ConfigError, match="images have none; give clips of one length"):
+        built(small(name))(torch.randn(2, 3, N_MELS, N_FRAMES), torch.tensor([90, 96]))
+
+
+@pytest.mark.parametrize("config", SOUND, ids=SOUND.values())
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([96], r"int64 of shape \(1,\); expected integers \(2,\)"),
+        ([96.0, 90.0], "float32 of shape"),
+        ([0, 90], "lengths go from 0 to 90; expected [0-9]+ to 96 frames"),
+        ([97, 90], "from 90 to 97; expected"),
+    ],
+)
+def test_lengths_that_do_not_fit_are_refused(config, lengths, message):
+    with pytest.raises(ConfigError, match=message):
+        built(config)(torch.randn(2, N_FRAMES, N_MELS), torch.tensor(lengths))
 
 
 def test_models_export_whole(member):

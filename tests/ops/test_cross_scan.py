@@ -80,3 +80,24 @@ def test_directions_must_be_four():
         ConfigError, match=r"B has shape \(2, 3, 4, 3, 3\); expected \(2, 3, 4, 4\)"
     ):
         cross_selective_scan(**given | {"B": given["B"][..., :3, :]})
+
+
+@pytest.mark.parametrize("backend", available_backends())
+def test_what_lies_behind_a_maps_own_columns_is_passed_over(backend):
+    given, columns = arguments(batch=3, columns=5), [5, 1, 3]
+    found = cross_selective_scan(**given, columns=torch.tensor(columns), backend=backend)
+    assert torch.isfinite(found).all()
+    for n, own in enumerate(columns):
+        maps = {key: given[key][n : n + 1, :, :own] for key in ("u", "dt", "B", "C")}
+        expected = cross_selective_scan(**given | maps, backend=backend)[0]
+        torch.testing.assert_close(found[n, :, :own], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", available_backends())
+def test_no_gradient_comes_from_behind_a_maps_own_columns(backend):
+    given = {name: value.requires_grad_() for name, value in arguments(columns=5).items()}
+    found = cross_selective_scan(**given, columns=torch.tensor([5, 2]), backend=backend)
+    found[1, :, :2].square().sum().backward()
+    for name in ("u", "dt", "B", "C"):
+        assert not given[name].grad[1, :, 2:].any()
+        assert given[name].grad[1, :, :2].any()

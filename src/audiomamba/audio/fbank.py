@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiomamba.audio.frames import frame_by_frame
 from audiomamba.audio.front_end import FrontEnd
 from audiomamba.errors import AudioError, ConfigError
 
@@ -89,13 +90,18 @@ def _log_mel(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
         waveforms.device,
         waveforms.dtype,
     )
+
+    def of_frames(frames: Tensor) -> Tensor:
+        frames = frames - frames.mean(dim=-1, keepdim=True)
+        # The window is 0 at its first sample, which so needs no value: without it only phases
+        # change.
+        emphasized = torch.sub(frames[..., 1:], frames[..., :-1], alpha=PRE_EMPHASIS) * window[1:]
+        spectrum = torch.fft.rfft(emphasized, n=fft_samples)
+        power: Tensor = (spectrum.real.square() + spectrum.imag.square()) @ filters
+        return power.clamp(min=SMALLEST_POWER).log()
+
     frames = waveforms.unfold(-1, window_samples, front_end.shift_samples)
-    frames = frames - frames.mean(dim=-1, keepdim=True)
-    # The window is 0 at its first sample, which so needs no value: without it only phases change.
-    emphasized = torch.sub(frames[..., 1:], frames[..., :-1], alpha=PRE_EMPHASIS) * window[1:]
-    spectrum = torch.fft.rfft(emphasized, n=fft_samples)
-    power: Tensor = (spectrum.real.square() + spectrum.imag.square()) @ filters
-    return power.clamp(min=SMALLEST_POWER).log()
+    return frame_by_frame(frames, of_frames)
 
 
 def _fft_samples(front_end: FrontEnd) -> int:

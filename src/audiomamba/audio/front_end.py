@@ -104,10 +104,10 @@ class FrontEnd:
         """Count the frames that a waveform gives.
 
         Args:
-            n_samples: samples in it, at least one window.
+            n_samples: samples in it, at least one.
 
         Returns:
-            Frames, without any padding to n_frames.
+            Frames, without any padding to n_frames; at least one.
         """
         ends = self.window_samples if self.kind == "kaldi" else 0
-        return 1 + (n_samples - ends) // self.shift_samples
+        return 1 + max(0, n_samples - ends) // self.shift_samples

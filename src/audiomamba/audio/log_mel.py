@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiomamba.audio.frames import frame_by_frame
 from audiomamba.audio.front_end import FrontEnd
 from audiomamba.audio.mel_scale import from_mel, to_mel
 
@@ -39,9 +40,13 @@ def decibel_mel(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
     Source: Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern
     Recognition" (2020), released code.
     """
-    power = power_spectrogram(waveforms, front_end)
-    mel: Tensor = power @ mel_filters(front_end, power.device, power.dtype)
-    return 10.0 * mel.clamp(min=SMALLEST_POWER).log10()
+    filters = mel_filters(front_end, waveforms.device, waveforms.dtype)
+
+    def of_frames(frames: Tensor) -> Tensor:
+        mel: Tensor = _power(frames, front_end) @ filters
+        return 10.0 * mel.clamp(min=SMALLEST_POWER).log10()
+
+    return frame_by_frame(_reflected_frames(waveforms, front_end), of_frames)
 
 
 def power_spectrogram(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
@@ -56,12 +61,7 @@ def power_spectrogram(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
     Returns:
         (batch, frames, bins).
     """
-    n_frames, (before, behind) = front_end.frames_in(waveforms.shape[-1]), _ends(front_end)
-    missing = max(0, behind + 1 - waveforms.shape[-1])
-    reflected = F.pad(F.pad(waveforms, (0, missing)), (before, behind), mode="reflect")
-    spectrum = _spectrum(reflected, front_end, front_end.window_samples)[:, :n_frames]
-    power: Tensor = spectrum.real.square() + spectrum.imag.square()
-    return power
+    return _power(_reflected_frames(waveforms, front_end), front_end)
 
 
 def epic_sounds_mel(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
@@ -76,10 +76,13 @@ def epic_sounds_mel(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
 
     Source: Erol et al. 2024, released code, loader of EPIC-SOUNDS.
     """
-    padded = F.pad(waveforms, _ends(front_end))
-    magnitude = _spectrum(padded, front_end, _fft_samples(front_end)).abs()
-    mel: Tensor = magnitude @ mel_filters(front_end, magnitude.device, magnitude.dtype)
-    return (mel + ADDED_MAGNITUDE).log()
+    filters = mel_filters(front_end, waveforms.device, waveforms.dtype)
+
+    def of_frames(frames: Tensor) -> Tensor:
+        mel: Tensor = _spectrum(frames, front_end).abs() @ filters
+        return (mel + ADDED_MAGNITUDE).log()
+
+    return frame_by_frame(_frames(F.pad(waveforms, _ends(front_end)), front_end), of_frames)
 
 
 def mel_filters(front_end: FrontEnd, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -117,13 +120,29 @@ def _mel_filters(front_end: FrontEnd, device: torch.device, dtype: torch.dtype) 
     return filters.to(device, dtype)
 
 
-def _spectrum(padded: Tensor, front_end: FrontEnd, n_fft: int) -> Tensor:
-    """(batch, samples) -> (batch, frames, bins), complex."""
-    n_window = front_end.window_samples
-    window = torch.hann_window(n_window, dtype=padded.dtype, device=padded.device)
-    frames = padded.unfold(-1, n_window, front_end.shift_samples) * window
-    spectrum: Tensor = torch.fft.rfft(frames, n=n_fft)
+def _reflected_frames(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
+    """(batch, samples) -> (batch, frames, window), with the ends reflected."""
+    n_frames, (before, behind) = front_end.frames_in(waveforms.shape[-1]), _ends(front_end)
+    missing = max(0, behind + 1 - waveforms.shape[-1])
+    reflected = F.pad(F.pad(waveforms, (0, missing)), (before, behind), mode="reflect")
+    return _frames(reflected, front_end)[:, :n_frames]
+
+
+def _frames(padded: Tensor, front_end: FrontEnd) -> Tensor:
+    """(batch, samples) -> (batch, frames, window), overlapping, not yet windowed."""
+    return padded.unfold(-1, front_end.window_samples, front_end.shift_samples)
+
+
+def _spectrum(frames: Tensor, front_end: FrontEnd) -> Tensor:
+    """(batch, frames, window) -> (batch, frames, bins), complex."""
+    window = torch.hann_window(front_end.window_samples, dtype=frames.dtype, device=frames.device)
+    spectrum: Tensor = torch.fft.rfft(frames * window, n=_fft_samples(front_end))
     return spectrum
+
+
+def _power(frames: Tensor, front_end: FrontEnd) -> Tensor:
+    spectrum = _spectrum(frames, front_end)
+    return spectrum.real.square() + spectrum.imag.square()
 
 
 def _ends(front_end: FrontEnd) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from audiomamba.audio.fbank import as_batch, kaldi_fbank
 from audiomamba.audio.front_end import FrontEnd, Kind
 from audiomamba.audio.log_mel import SILENCE_DB, decibel_mel, epic_sounds_mel
+from audiomamba.errors import ConfigError
 
 __all__ = ["features", "fit_frames", "log_mel_spectrogram", "normalize", "to_decibels"]
 
@@ -20,32 +21,40 @@ _DECIBELS: dict[Kind, float] = {
 }
 
 
-def features(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
+def features(waveforms: Tensor, front_end: FrontEnd, lengths: Tensor | None = None) -> Tensor:
     """Turn waveforms into a model's input: log-mel values, fitted to its length and normalized.
 
     Args:
         waveforms: (batch, samples) or (samples,) at front_end.sample_rate, floating point.
         front_end: the settings, as saved in the model.
+        lengths: (batch,) samples of each clip, integers: what lies behind plays no part, and the
+            clip's own frames are front_end.frames_in(length). None for all samples of all clips.
 
     Returns:
         (batch, n_frames, mels) or (n_frames, mels), float32 or float64.
 
     Raises:
-        ConfigError: the waveforms have another shape or are not floating point.
+        ConfigError: the waveforms have another shape or are not floating point, or the lengths do
+            not fit.
         AudioError: the waveforms have no samples.
 
     Source: the data loaders of AST and AuM; those of HTS-AT for kind "decibel".
     """
     batch = as_batch(waveforms)
+    if lengths is not None:
+        batch = batch.masked_fill(_behind(batch, lengths), 0)
     n_samples = front_end.n_samples
     match front_end.kind:
         case "kaldi":
-            batch = _without_mean(batch)[:, :n_samples]
+            batch = _without_mean(batch, lengths)[:, :n_samples]
         case "decibel":
             batch = F.pad(batch, (0, max(0, n_samples - batch.shape[1])))[:, :n_samples]
         case "epic_sounds":
             batch = batch[:, : n_samples + front_end.window_samples]
-    result = normalize(fit_frames(_log_mel(batch, front_end), front_end), front_end)
+    log_mel = fit_frames(_log_mel(batch, front_end), front_end)
+    if lengths is not None:
+        log_mel = _end_of_each(log_mel, front_end, lengths)
+    result = normalize(log_mel, front_end)
     return result if waveforms.ndim == 2 else result[0]
 
 
@@ -66,7 +75,7 @@ def log_mel_spectrogram(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
     """
     batch = as_batch(waveforms)
     if front_end.kind == "kaldi":
-        batch = _without_mean(batch)
+        batch = _without_mean(batch, None)
     log_mel = _log_mel(batch, front_end)
     return log_mel if waveforms.ndim == 2 else log_mel[0]
 
@@ -116,11 +125,42 @@ def normalize(log_mel: Tensor, front_end: FrontEnd) -> Tensor:
     """
     if front_end.mean is None or front_end.std is None:
         return log_mel
-    return (log_mel - front_end.mean) / (2 * front_end.std)
+    return (log_mel - front_end.mean).div_(2 * front_end.std)
 
 
-def _without_mean(batch: Tensor) -> Tensor:
-    return batch - batch.mean(dim=-1, keepdim=True)
+def _without_mean(batch: Tensor, lengths: Tensor | None) -> Tensor:
+    """Each clip less its mean; behind a clip's end there are zeros, and stay."""
+    if lengths is None:
+        return batch - batch.mean(dim=-1, keepdim=True)
+    mean = batch.sum(dim=-1, keepdim=True) / lengths[:, None].to(batch.device)
+    return (batch - mean).masked_fill(_behind(batch, lengths), 0)
+
+
+def _behind(batch: Tensor, lengths: Tensor) -> Tensor:
+    """Mark what lies behind each clip's end, (batch, samples) bool."""
+    n_clips, n_samples = batch.shape
+    if tuple(lengths.shape) != (n_clips,) or lengths.is_floating_point():
+        raise ConfigError(
+            f"lengths are {lengths.dtype} of shape {tuple(lengths.shape)}; "
+            f"expected integers ({n_clips},), the samples of each clip"
+        )
+    least, most = (int(length) for length in lengths.aminmax())
+    if least < 1 or most > n_samples:
+        raise ConfigError(f"lengths go from {least} to {most}; expected 1 to {n_samples} samples")
+    return torch.arange(n_samples, device=batch.device) >= lengths[:, None].to(batch.device)
+
+
+def _end_of_each(log_mel: Tensor, front_end: FrontEnd, lengths: Tensor) -> Tensor:
+    """Put behind each clip's own frames what a clip alone is padded with."""
+    if front_end.kind == "decibel":  # has heard silence there
+        return log_mel
+    own = [front_end.frames_in(length) for length in lengths.tolist()]
+    n_own = torch.tensor(own, device=log_mel.device)[:, None]
+    place = torch.arange(log_mel.shape[1], device=log_mel.device)
+    if front_end.kind == "kaldi":
+        return log_mel.masked_fill((place >= n_own)[..., None], front_end.pad_log_mel)
+    nearest = torch.minimum(place, n_own - 1)
+    return log_mel.gather(1, nearest[..., None].expand(-1, -1, log_mel.shape[2]))
 
 
 def _log_mel(batch: Tensor, front_end: FrontEnd) -> Tensor:

@@ -22,7 +22,15 @@ from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
 from audiomamba.models.aum import PatchEmbed, new_table, patch_grid
-from audiomamba.models.base import AudioModel, ModelConfig, as_map, new_head
+from audiomamba.models.base import (
+    AudioModel,
+    FrameSteps,
+    ModelConfig,
+    as_map,
+    check_features,
+    new_head,
+)
+from audiomamba.models.lengths import fitted, inside, refuse_lengths
 
 __all__ = ["AST", "ASTConfig"]
 
@@ -94,10 +102,19 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attend; (batch, tokens, dim) in and out."""
+    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Attend.
+
+        Args:
+            x: (batch, tokens, dim).
+            seen: (batch, tokens) bool, the tokens that are attended to; None for all.
+
+        Returns:
+            (batch, tokens, dim).
+        """
         query, key, value = self.qkv(x).unflatten(2, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mask = None if seen is None else seen[:, None, None]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
         return out
 
@@ -126,9 +143,9 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
         self.mlp = MLP(dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix tokens, then channels; (batch, tokens, dim) in and out."""
-        x = x + self.attn(self.norm1(x))
+    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Mix tokens, then channels; arguments and result as of Attention."""
+        x = x + self.attn(self.norm1(x), seen)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
 
@@ -161,49 +178,114 @@ class AST(AudioModel):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
-    def tokens(self, features: Tensor) -> Tensor:
+    @property
+    def pools_frames(self) -> bool:
+        """Never: the class token scores the clip."""
+        return False
+
+    def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features or images as a sequence of tokens.
 
         Args:
             features: (batch, frames, mels), or (batch, 3, height, width) if n_channels is 3; of the
                 configured size.
+            lengths: (batch,) frames of each clip, integers, for features: what lies behind is not
+                attended to. There may then be fewer frames than configured, which have the first
+                positions. None for all frames of all clips.
 
         Returns:
-            (batch, tokens, dim), after the last norm, the class tokens first.
+            (batch, tokens, dim), after the last norm, the class tokens first. What a shorter clip
+            has behind its own columns means nothing.
 
         Raises:
-            ConfigError: the features have another size.
+            ConfigError: the features have another size, or the lengths do not fit.
         """
-        x = self._patches(features)
-        class_tokens = [self.cls_token]
-        if self.config.class_tokens == "with-distillation":
-            class_tokens.append(self.dist_token)
-        starts = [token.to(x.dtype).expand(x.shape[0], -1, -1) for token in class_tokens]
-        x = torch.cat([*starts, x], dim=1) + self.pos_embed
-        for block in self.blocks:
-            x = block(x)
-        out: Tensor = self.norm(x)
-        return out
+        return self._encode(features, lengths)[0]
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features or images as one vector each.
 
         Args:
             features: as for tokens.
+            lengths: as for tokens.
 
         Returns:
             (batch, dim), the class token or the mean of two, behind the head's norm if it has one.
         """
-        vector = self.tokens(features)[:, : self.config.n_class_tokens].mean(dim=1)
+        vector = self.tokens(features, lengths)[:, : self.config.n_class_tokens].mean(dim=1)
         out: Tensor = self.head_norm(vector)
         return out
 
-    def _patches(self, features: Tensor) -> Tensor:
-        """Patches of an input of the configured size, (batch, patches, dim)."""
+    def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features or images as one vector per column of patches.
+
+        Args:
+            features: as for tokens.
+            lengths: as for tokens.
+
+        Returns:
+            (batch, columns, dim), the mean over a column's patches, behind the head's norm if it
+            has one.
+        """
+        tokens, grid = self._encode(features, lengths)
+        patches: Tensor = tokens[:, self.config.n_class_tokens :].unflatten(1, grid)
+        out: Tensor = self.head_norm(patches.mean(dim=1))
+        return out
+
+    def frame_steps(self, n_frames: int) -> FrameSteps:
+        """Say how a clip is divided into columns of patches.
+
+        Args:
+            n_frames: frames of the clip, at least one patch.
+
+        Returns:
+            The columns.
+        """
         config = self.config
+        columns = patch_grid((config.n_mels, n_frames), config.patch, config.stride)[1]
+        return FrameSteps(columns, config.stride[1])
+
+    def _encode(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, tuple[int, int]]:
+        """The tokens after the last norm, and the grid of the patches."""
+        config = self.config
+        image, lengths = self._image(features, lengths)
+        patches = self.patch_embed(image, config.patch, config.stride)
+        rows, columns = patches.shape[2:]
+        class_tokens = [self.cls_token]
+        if config.class_tokens == "with-distillation":
+            class_tokens.append(self.dist_token)
+        starts = [token.to(patches.dtype).expand(len(patches), -1, -1) for token in class_tokens]
+        x = torch.cat([*starts, patches.flatten(2).transpose(1, 2)], dim=1)
+        x = x + self._positions(columns)
+        seen = None
+        if lengths is not None:
+            own = (lengths - config.patch[1]) // config.stride[1] + 1
+            seen = F.pad(inside(columns, own).repeat(1, rows), (len(class_tokens), 0), value=True)
+        for block in self.blocks:
+            x = block(x, seen)
+        return self.norm(x), (rows, columns)
+
+    def _positions(self, columns: int) -> Tensor:
+        """The learned positions of the class tokens and of the first so many columns."""
+        if columns == self.config.grid[1]:
+            return self.pos_embed
+        n_class_tokens = self.config.n_class_tokens
+        patches: Tensor = self.pos_embed[:, n_class_tokens:].unflatten(1, self.config.grid)
+        first = patches[:, :, :columns].flatten(1, 2)
+        return torch.cat([self.pos_embed[:, :n_class_tokens], first], dim=1)
+
+    def _image(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """An input of the configured size, or with lengths of at most that, as a map."""
+        config = self.config
+        if config.n_channels == 3:
+            refuse_lengths(lengths, "images have none")
+        else:
+            check_features(features, config.n_mels)
+            features, lengths = fitted(features, lengths, shortest=config.patch[1])
         image = as_map(features, config.n_channels, config.n_mels)
         rows, columns = image.shape[2:]
-        if (rows, columns) != (config.n_mels, config.n_frames):
+        fits = columns <= config.n_frames if lengths is not None else columns == config.n_frames
+        if rows != config.n_mels or not fits:
             found = f"features have {columns} frames; this model takes {config.n_frames}"
             if config.n_channels == 3:
                 found = (
@@ -211,5 +293,4 @@ class AST(AudioModel):
                     f"this model takes {config.n_mels} by {config.n_frames}"
                 )
             raise ConfigError(found)
-        patches: Tensor = self.patch_embed(image, config.patch, config.stride)
-        return patches.flatten(2).transpose(1, 2)
+        return image, lengths

@@ -22,14 +22,8 @@ from audiomamba.errors import ConfigError
 from audiomamba.models.ast import Attention
 from audiomamba.models.base import drop_path
 from audiomamba.models.mel_image import MelImageConfig, MelImageModel
-from audiomamba.models.vmamba import (
-    MLP,
-    MLPConfig,
-    Stage,
-    StagesConfig,
-    new_patch_embed,
-    run_stages,
-)
+from audiomamba.models.shrinking import new_patch_embed
+from audiomamba.models.vmamba import MLP, MLPConfig, Stage, StagesConfig, run_stages
 
 __all__ = ["AudioMamba", "AudioMambaConfig"]
 
@@ -113,10 +107,10 @@ class MixedStage(Stage):
             TransformerBlock(config.dims[index], n_heads, rate) for rate in config.drop_rates(index)
         )
 
-    def run_blocks(self, x: Tensor) -> Tensor:
-        """Run the blocks in turns; (batch, rows, columns, channels) in and out."""
+    def run_blocks(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Run the blocks in turns; (batch, rows, columns, channels) in and out, all columns."""
         for block, transformer_block in zip(self.blocks, self.transformer_blocks, strict=True):
-            x = transformer_block(block(x))
+            x = transformer_block(block(x, columns))
         return x
 
 
@@ -153,4 +147,4 @@ class AudioMamba(MelImageModel):
             One map (batch, rows, columns, channels) per stage, the largest first, before the last
             norm.
         """
-        return run_stages(self.layers, self.patch_embed(image))
+        return run_stages(self.layers, self.patch_embed(image)[0])[0]

@@ -17,24 +17,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import AudioModel, ModelConfig, as_map, new_head
+from audiomamba.models.base import (
+    AudioModel,
+    FrameSteps,
+    ModelConfig,
+    as_map,
+    check_features,
+    new_head,
+)
+from audiomamba.models.lengths import fitted
 from audiomamba.models.mamba import Direction, MambaBlock, SSMConfig, add_and_norm
 from audiomamba.models.resize import resize_patch_kernel, resize_positions
+from audiomamba.models.sequence import ClassToken, Layout, TokenOrder
 
 __all__ = [
     "AuM",
     "AuMConfig",
-    "ClassToken",
     "PatchEmbed",
     "Pool",
-    "class_token_index",
-    "insert_class_tokens",
     "new_table",
     "patch_grid",
-    "read_class_tokens",
 ]
 
-ClassToken = Literal["head", "middle", "end", "double", "none"]
 Pool = Literal["mean", "max", "last"]
 
 
@@ -60,6 +64,7 @@ class AuMConfig(ModelConfig):
     """
 
     family: ClassVar[str] = "aum"
+    one_pass: ClassVar[bool] = True
 
     patch: tuple[int, int] = (16, 16)
     stride: tuple[int, int] | None = None
@@ -69,7 +74,7 @@ class AuMConfig(ModelConfig):
     class_token: ClassToken = "middle"
     pool: Pool = "mean"
     positions: Literal["absolute", "none"] = "absolute"
-    token_order: Literal["frequency", "time"] = "frequency"
+    token_order: TokenOrder = "frequency"
     ssm: SSMConfig = field(default_factory=SSMConfig)
     drop_path: float = 0.0
 
@@ -149,9 +154,15 @@ class AuM(AudioModel):
         self.norm_f = nn.RMSNorm(config.dim, eps=1e-5)
         self.head = new_head(config.dim, config.n_classes)
 
+    @property
+    def pools_frames(self) -> bool:
+        """Whether a clip's score is pooled over its tokens."""
+        return self.config.class_token == "none" and self.config.pool != "last"
+
     def forward(
         self,
         features: Tensor,
+        lengths: Tensor | None = None,
         *,
         patch: tuple[int, int] | None = None,
         stride: tuple[int, int] | None = None,
@@ -161,6 +172,7 @@ class AuM(AudioModel):
         Args:
             features: (batch, frames, mels); any number of frames from one patch on: positions are
                 resized.
+            lengths: (batch,) frames of each clip, integers; None for all frames of all clips.
             patch: cut patches of another size than the configured one, with a resized kernel.
             stride: step between patches; None for the configured one, or for `patch` if that is
                 given.
@@ -169,18 +181,19 @@ class AuM(AudioModel):
             Logits (batch, classes).
 
         Raises:
-            ConfigError: the features are smaller than a patch, or have another number of mel bands.
+            ConfigError: the features or a clip are smaller than a patch, have another number of mel
+                bands, or the lengths do not fit the features.
         """
-        tokens = self.tokens(features, patch=patch, stride=stride)
+        tokens, layout = self._encode(features, lengths, patch, stride)
         if self.config.class_token == "none" and self.config.pool == "max":
-            per_token: Tensor = self.head(tokens)
-            return per_token.amax(dim=1)
-        logits: Tensor = self.head(self._pool(tokens))
+            return layout.largest(self.head(tokens))
+        logits: Tensor = self.head(layout.pool(tokens, self.config.pool))
         return logits
 
     def tokens(
         self,
         features: Tensor,
+        lengths: Tensor | None = None,
         *,
         patch: tuple[int, int] | None = None,
         stride: tuple[int, int] | None = None,
@@ -189,102 +202,114 @@ class AuM(AudioModel):
 
         Args:
             features: (batch, frames, mels).
+            lengths: as in forward.
             patch: as in forward.
             stride: as in forward.
 
         Returns:
             (batch, tokens, dim), after the last norm, class tokens included, in the order of the
-            scan.
+            scan; of a shorter clip its own tokens first.
 
         Raises:
             ConfigError: as in forward.
         """
-        hidden = self._sequence(features, patch, stride)
-        residual = None
-        for layer in self.layers:
-            hidden, residual = layer(hidden, residual)
-        drop_path = self.config.drop_path if self.training else 0.0
-        return add_and_norm(hidden, residual, self.norm_f, drop_path)[0]
+        return self._encode(features, lengths, patch, stride)[0]
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as one vector per clip.
 
         Args:
             features: (batch, frames, mels).
+            lengths: as in forward.
 
         Returns:
             (batch, dim): the class token (the mean of two), or the pooled tokens; with pool "max"
             their mean.
         """
-        return self._pool(self.tokens(features))
+        tokens, layout = self._encode(features, lengths, None, None)
+        return layout.pool(tokens, self.config.pool)
+
+    def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as one vector per column of patches.
+
+        Args:
+            features: (batch, frames, mels).
+            lengths: as in forward.
+
+        Returns:
+            (batch, columns, dim), the mean over a column's patches, without class tokens.
+        """
+        tokens, layout = self._encode(features, lengths, None, None)
+        return layout.split(tokens).mean(dim=1)
+
+    def frame_steps(self, n_frames: int) -> FrameSteps:
+        """Say how a clip is divided into columns of patches.
+
+        Args:
+            n_frames: frames of the clip, at least one patch.
+
+        Returns:
+            The columns.
+        """
+        stride = self.config.stride or self.config.patch
+        size = (self.config.n_mels, n_frames)
+        return FrameSteps(patch_grid(size, self.config.patch, stride)[1], stride[1])
+
+    def _encode(
+        self,
+        features: Tensor,
+        lengths: Tensor | None,
+        patch: tuple[int, int] | None,
+        stride: tuple[int, int] | None,
+    ) -> tuple[Tensor, Layout]:
+        """The tokens after the last norm, and where they stand."""
+        hidden, layout = self._sequence(features, lengths, patch, stride)
+        residual, n_tokens = None, layout.lengths
+        for layer in self.layers:
+            hidden, residual = layer(hidden, residual, n_tokens)
+        drop_path = self.config.drop_path if self.training else 0.0
+        return add_and_norm(hidden, residual, self.norm_f, drop_path)[0], layout
 
     def _sequence(
-        self, features: Tensor, patch: tuple[int, int] | None, stride: tuple[int, int] | None
-    ) -> Tensor:
+        self,
+        features: Tensor,
+        lengths: Tensor | None,
+        patch: tuple[int, int] | None,
+        stride: tuple[int, int] | None,
+    ) -> tuple[Tensor, Layout]:
         """Patches with positions and class tokens, in the order of the scan."""
         config = self.config
-        image = as_map(features, 1, config.n_mels)
+        check_features(features, config.n_mels)
         stride = stride or patch or config.stride or config.patch
         patch = patch or config.patch
-        patch_grid((image.shape[2], image.shape[3]), patch, stride)
-        patches = self.patch_embed(image, patch, stride)
-        grid = (patches.shape[2], patches.shape[3])
-        n_class_tokens = config.n_class_tokens
-        positions = None
+        patch_grid((config.n_mels, features.shape[1]), patch, stride)
+        features, lengths = fitted(features, lengths, shortest=patch[1])
+        patches = self.patch_embed(as_map(features, 1, config.n_mels), patch, stride)
+        columns = None if lengths is None else (lengths - patch[1]) // stride[1] + 1
+        layout = Layout(
+            (patches.shape[2], patches.shape[3]), config.token_order, config.class_token, columns
+        )
+        class_tokens = self._class_tokens()
         if config.positions == "absolute":
-            positions = resize_positions(self.pos_embed, config.grid, grid, n_class_tokens)
-            columns_of_positions = positions[:, n_class_tokens:].transpose(1, 2)
-            patches = patches + columns_of_positions.unflatten(2, grid)
-        if config.token_order == "time":
-            patches = patches.transpose(2, 3)
-        return self._with_class_tokens(patches.flatten(2).transpose(1, 2), positions)
+            patches = patches + layout.table(self._positions)
+            if class_tokens is not None:
+                class_tokens = class_tokens + self.pos_embed[:, : config.n_class_tokens]
+        if class_tokens is not None:
+            class_tokens = class_tokens.to(patches.dtype).expand(patches.shape[0], -1, -1)
+        return layout.join(patches.permute(0, 2, 3, 1), class_tokens), layout
 
-    def _with_class_tokens(self, patches: Tensor, positions: Tensor | None) -> Tensor:
-        place = self.config.class_token
-        if place == "none":
-            return patches
-        if place == "double":
-            ends = torch.cat([self.cls_token_head, self.cls_token_tail], dim=1)
-        else:
-            ends = self.cls_token
-        if positions is not None:
-            ends = ends + positions[:, : ends.shape[1]]
-        ends = ends.to(patches.dtype).expand(patches.shape[0], -1, -1)
-        return insert_class_tokens(ends, patches, place)
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        """The positions of a grid of patches, (1, dim, rows, columns)."""
+        n_class_tokens = self.config.n_class_tokens
+        table = resize_positions(self.pos_embed, self.config.grid, grid, n_class_tokens)
+        patches: Tensor = table[:, n_class_tokens:].transpose(1, 2).unflatten(2, grid)
+        return patches
 
-    def _pool(self, tokens: Tensor) -> Tensor:
-        if self.config.class_token != "none":
-            return read_class_tokens(tokens, self.config.class_token)
-        return tokens[:, -1] if self.config.pool == "last" else tokens.mean(dim=1)
-
-
-def class_token_index(place: ClassToken, n_patches: int) -> int:
-    """Where the single class token stands in a sequence of so many patches."""
-    return {"head": 0, "middle": n_patches // 2, "end": n_patches}[place]
-
-
-def insert_class_tokens(class_tokens: Tensor, patches: Tensor, place: ClassToken) -> Tensor:
-    """Put class tokens into a sequence of patches.
-
-    Args:
-        class_tokens: (batch, 1, dim), or (batch, 2, dim) for the place "double".
-        patches: (batch, patches, dim).
-        place: where to.
-
-    Returns:
-        (batch, tokens, dim).
-    """
-    if place == "double":
-        return torch.cat([class_tokens[:, :1], patches, class_tokens[:, 1:]], dim=1)
-    index = class_token_index(place, patches.shape[1])
-    return torch.cat([patches[:, :index], class_tokens, patches[:, index:]], dim=1)
-
-
-def read_class_tokens(tokens: Tensor, place: ClassToken) -> Tensor:
-    """Take the class token, or the mean of two, out of (batch, tokens, dim): (batch, dim)."""
-    if place == "double":
-        return (tokens[:, 0] + tokens[:, -1]) / 2
-    return tokens[:, class_token_index(place, tokens.shape[1] - 1)]
+    def _class_tokens(self) -> Tensor | None:
+        """The learned class tokens, (1, class tokens, dim)."""
+        if self.config.class_token == "double":
+            return torch.cat([self.cls_token_head, self.cls_token_tail], dim=1)
+        return None if self.config.class_token == "none" else self.cls_token
 
 
 def patch_grid(

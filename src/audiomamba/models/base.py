@@ -1,4 +1,4 @@
-"""What every model of the zoo has in common: a frozen config and four methods.
+"""What every model of the zoo has in common: a frozen config, scores of clips and of their steps.
 
 Models of sound read features (batch, frames, mels). Some systems come from vision and read images
 as well: their config has a field n_channels, 1 for sound and 3 for images (batch, 3, height,
@@ -28,6 +28,7 @@ from audiomamba.errors import ConfigError, UnknownNameError
 __all__ = [
     "AudioModel",
     "FeatureMap",
+    "FrameSteps",
     "HierarchicalModel",
     "ModelConfig",
     "as_map",
@@ -53,6 +54,7 @@ class ModelConfig(ABC):
 
     family: ClassVar[str]
     any_length: ClassVar[bool] = False  # whether a short clip is read as it is, without padding
+    one_pass: ClassVar[bool] = False  # whether a recording of any length can be read at once
 
     n_classes: int = 527
     n_mels: int = 128
@@ -68,6 +70,11 @@ class ModelConfig(ABC):
         Returns:
             The model, in training mode.
         """
+
+    @property
+    def takes_lengths(self) -> bool:
+        """Whether clips of a batch may have lengths of their own: images have none."""
+        return getattr(self, "n_channels", 1) == 1
 
     def changed(self, **changes: Any) -> Self:
         """Copy the config with some fields changed.
@@ -89,8 +96,24 @@ class ModelConfig(ABC):
         return replace(self, **changes)
 
 
+@dataclass(frozen=True)
+class FrameSteps:
+    """The steps of time that a model scores.
+
+    Args:
+        count: how many.
+        n_frames: frames from one step to the next; step i begins at frame i * n_frames.
+    """
+
+    count: int
+    n_frames: float
+
+
 class AudioModel(nn.Module, ABC):
     """A model from features to class logits: an encoder and a linear head.
+
+    Clips of different length share a batch if their lengths are given: each then gets what it gets
+    alone, without what lies behind its end, whatever that is.
 
     Args:
         config: the model's settings; kept as `self.config`.
@@ -102,39 +125,98 @@ class AudioModel(nn.Module, ABC):
         super().__init__()
         self.config = config
 
+    @property
+    def pools_frames(self) -> bool:
+        """Whether a clip's score is pooled over time, so that the head has learned single steps."""
+        return True
+
     @abstractmethod
-    def tokens(self, features: Tensor) -> Tensor:
+    def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as a sequence of tokens.
 
         Args:
             features: (batch, frames, mels).
+            lengths: (batch,) frames of each clip, integers; None for all frames of all clips.
 
         Returns:
             (batch, tokens, dim), after the last norm, in the order in which the last block had
             them.
+
+        Raises:
+            ConfigError: the features or the lengths do not fit the model.
         """
 
     @abstractmethod
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as one vector per clip, the head's input.
 
         Args:
             features: (batch, frames, mels).
+            lengths: as for tokens.
 
         Returns:
             (batch, dim).
+
+        Raises:
+            ConfigError: as for tokens.
         """
 
-    def forward(self, features: Tensor) -> Tensor:
+    @abstractmethod
+    def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as one vector per step of time.
+
+        Args:
+            features: (batch, frames, mels).
+            lengths: as for tokens.
+
+        Returns:
+            (batch, steps, dim) of the head's input; behind a clip's own steps any finite values.
+
+        Raises:
+            ConfigError: as for tokens.
+        """
+
+    @abstractmethod
+    def frame_steps(self, n_frames: int) -> FrameSteps:
+        """Say how a clip is divided into steps of time.
+
+        Args:
+            n_frames: frames of the clip, as many as the model reads at least.
+
+        Returns:
+            The steps; what is left behind the last has no step.
+        """
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Score features for each class.
 
         Args:
             features: (batch, frames, mels).
+            lengths: as for tokens.
 
         Returns:
             Logits (batch, classes).
+
+        Raises:
+            ConfigError: as for tokens.
         """
-        logits: Tensor = self.head(self.embed(features))
+        logits: Tensor = self.head(self.embed(features, lengths))
+        return logits
+
+    def frame_logits(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Score each step of time for each class.
+
+        Args:
+            features: (batch, frames, mels).
+            lengths: as for tokens.
+
+        Returns:
+            Logits (batch, steps, classes); behind a clip's own steps any finite values.
+
+        Raises:
+            ConfigError: as for tokens.
+        """
+        logits: Tensor = self.head(self.frame_embeddings(features, lengths))
         return logits
 
     def reset_head(self, n_classes: int) -> None:

@@ -9,10 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from audiomamba.models.base import AudioModel, ModelConfig, check_features, new_head
-from audiomamba.models.conv_aum import ConvNorm
+from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, check_features, new_head
+from audiomamba.models.conv_aum import ConvNorm, ConvStack
+from audiomamba.models.lengths import fitted, mean_inside
 
 __all__ = ["CNN", "CNNConfig"]
+
+STRIDE = 16  # frames and mel bands per place of the last map
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,7 @@ class CNNConfig(ModelConfig):
 
     family: ClassVar[str] = "cnn"
     any_length: ClassVar[bool] = True
+    one_pass: ClassVar[bool] = True
 
     widths: tuple[int, int, int, int] = (48, 96, 192, 256)
 
@@ -50,34 +54,65 @@ class CNN(AudioModel):
             layers += [ConvNorm(n_in, width, stride=2), ConvNorm(width, width, stride=1)]
             n_in = width
         layers.append(ConvNorm(n_in, config.widths[-1], stride=2))
-        self.layers = nn.Sequential(*layers)
+        self.layers = ConvStack(*layers)
         self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
         self.head = new_head(config.widths[-1], config.n_classes)
 
-    def tokens(self, features: Tensor) -> Tensor:
+    def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as a map of tokens.
 
         Args:
             features: (batch, frames, mels); any number of frames.
+            lengths: (batch,) frames of each clip, integers; None for all frames of all clips.
 
         Returns:
             (batch, rows * columns, dim): row after row of 16 mel bands, lowest first, each along
-            time.
+            time. What a shorter clip has behind its own columns means nothing.
 
         Raises:
-            ConfigError: the features have another number of mel bands.
+            ConfigError: the features have another number of mel bands, or the lengths do not fit.
         """
-        check_features(features, self.config.n_mels)
-        image: Tensor = self.layers(features.transpose(1, 2).unsqueeze(1))
-        return image.flatten(2).transpose(1, 2)
+        return self._map(features, lengths)[0].flatten(2).transpose(1, 2)
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as one vector per clip.
 
         Args:
             features: (batch, frames, mels).
+            lengths: as for tokens.
 
         Returns:
             (batch, dim), the mean of the tokens.
         """
-        return self.tokens(features).mean(dim=1)
+        image, columns = self._map(features, lengths)
+        return mean_inside(image.mean(dim=2).transpose(1, 2), columns)
+
+    def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as one vector per column of the map.
+
+        Args:
+            features: (batch, frames, mels).
+            lengths: as for tokens.
+
+        Returns:
+            (batch, columns, dim), the mean over a column's tokens.
+        """
+        return self._map(features, lengths)[0].mean(dim=2).transpose(1, 2)
+
+    def frame_steps(self, n_frames: int) -> FrameSteps:
+        """Say how a clip is divided into columns of the map.
+
+        Args:
+            n_frames: frames of the clip.
+
+        Returns:
+            The columns; the last may be filled in part only.
+        """
+        return FrameSteps(-(-n_frames // STRIDE), STRIDE)
+
+    def _map(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The last map (batch, dim, rows, columns), and each clip's columns."""
+        check_features(features, self.config.n_mels)
+        features, lengths = fitted(features, lengths)
+        image: Tensor = self.layers(features.transpose(1, 2).unsqueeze(1), lengths)
+        return image, None if lengths is None else -(-lengths // STRIDE)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import AudioModel, ModelConfig, check_features, new_head
+from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, check_features, new_head
+from audiomamba.models.lengths import blanked, fitted, inside, mean_inside, normed_inside
 
 __all__ = ["CNN14", "CNN14Config"]
 
@@ -40,6 +41,7 @@ class CNN14Config(ModelConfig):
 
     family: ClassVar[str] = "cnn14"
     any_length: ClassVar[bool] = True
+    one_pass: ClassVar[bool] = True
 
     n_mels: int = 64
     n_frames: int = 1001
@@ -73,13 +75,23 @@ class ConvBlock(nn.Module):
         self.conv2 = nn.Conv2d(n_out, n_out, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(n_out)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve and shrink a map; (batch, channels, rows, columns) in and out."""
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
+    def forward(self, x: Tensor, frames: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Convolve and shrink a map.
+
+        Args:
+            x: (batch, channels, frames, mels).
+            frames: (batch,) frames of each clip; None for all.
+
+        Returns:
+            (batch, channels, frames, mels), smaller by `shrinking`, and each clip's frames of it.
+        """
+        for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2)):
+            x = conv(blanked(x, frames, dim=2))
+            x = F.relu(normed_inside(norm, x, frames, dim=2), inplace=True)
         if self.shrinking > 1:
             x = F.avg_pool2d(x, self.shrinking)
-        return F.dropout(x, BLOCK_DROPOUT, self.training)
+            frames = None if frames is None else frames // self.shrinking
+        return F.dropout(x, BLOCK_DROPOUT, self.training), frames
 
 
 class CNN14(AudioModel):
@@ -104,84 +116,123 @@ class CNN14(AudioModel):
         nn.init.zeros_(self.fc1.bias)
         self.head = new_head(config.widths[-1], config.n_classes)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Score features for each class.
 
         Args:
             features: (batch, frames, mels); any number of frames.
+            lengths: (batch,) frames of each clip, integers; None for all frames of all clips.
 
         Returns:
             Logits (batch, classes).
 
         Raises:
-            ConfigError: the features have another number of mel bands.
+            ConfigError: the features have another number of mel bands, or the lengths do not fit.
         """
-        if self.config.pool == "segments":
-            return self.frame_logits(features).amax(dim=1)
-        return super().forward(features)
+        if self.config.pool == "clip":
+            return super().forward(features, lengths)
+        steps, n_steps = self._steps(features, lengths)
+        per_step: Tensor = self.head(self._near(steps, n_steps))
+        return _largest(per_step.transpose(1, 2), n_steps)
 
-    def frame_logits(self, features: Tensor) -> Tensor:
-        """Score steps of time for each class.
-
-        Args:
-            features: (batch, frames, mels); any number of frames.
-
-        Returns:
-            Logits (batch, steps, classes); a step is 32 frames, a last one that is not full is left
-            out.
-
-        Raises:
-            ConfigError: the features have another number of mel bands.
-        """
-        logits: Tensor = self.head(self.tokens(features))
-        return logits
-
-    def tokens(self, features: Tensor) -> Tensor:
+    def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as a sequence of tokens.
 
         Args:
             features: (batch, frames, mels); any number of frames.
+            lengths: as in forward.
 
         Returns:
-            (batch, steps, dim), one token per step of 32 frames, each with its neighbors.
+            (batch, steps, dim), one token per step of 32 frames, each with its neighbors; a last
+            step that is not full is left out.
 
         Raises:
-            ConfigError: the features have another number of mel bands.
+            ConfigError: as in forward.
         """
-        steps = self._steps(features)
-        near = F.max_pool1d(steps, 3, 1, 1) + F.avg_pool1d(steps, 3, 1, 1)
-        return self._project(near.transpose(1, 2))
+        return self._near(*self._steps(features, lengths))
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as one vector per clip.
 
         Args:
             features: (batch, frames, mels); any number of frames.
+            lengths: as in forward.
 
         Returns:
             (batch, dim): for pool "clip" the head's input, for "segments" the mean of the tokens.
 
         Raises:
-            ConfigError: the features have another number of mel bands.
+            ConfigError: as in forward.
         """
+        steps, n_steps = self._steps(features, lengths)
         if self.config.pool == "segments":
-            return self.tokens(features).mean(dim=1)
-        steps = self._steps(features)
-        return self._project(steps.amax(dim=2) + steps.mean(dim=2))
+            return mean_inside(self._near(steps, n_steps), n_steps)
+        return self._project(_largest(steps, n_steps) + mean_inside(steps.mT, n_steps))
 
-    def _steps(self, features: Tensor) -> Tensor:
-        """(batch, frames, mels) -> (batch, dim, steps)."""
+    def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as one vector per step of 32 frames: the tokens.
+
+        Args:
+            features: (batch, frames, mels); any number of frames.
+            lengths: as in forward.
+
+        Returns:
+            (batch, steps, dim).
+
+        Raises:
+            ConfigError: as in forward.
+        """
+        return self.tokens(features, lengths)
+
+    def frame_steps(self, n_frames: int) -> FrameSteps:
+        """Say how a clip is divided into steps.
+
+        Args:
+            n_frames: frames of the clip.
+
+        Returns:
+            The steps: at least one; a last one that is not full is left out.
+        """
+        return FrameSteps(max(1, n_frames // SHRINKING), SHRINKING)
+
+    def _steps(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The last map's mean over frequency (batch, dim, steps), and each clip's steps."""
         check_features(features, self.config.n_mels)
-        missing = SHRINKING - features.shape[1]
-        if missing > 0:  # too short for one step: the last frame again and again
-            last = features[:, -1:].expand(-1, missing, -1)
-            features = torch.cat([features, last], dim=1)
-        x = self.bn0(features.transpose(1, 2)).transpose(1, 2).unsqueeze(1)
+        features, frames = _filled(*fitted(features, lengths))
+        by_band = normed_inside(self.bn0, features.transpose(1, 2), frames, dim=2)
+        x = by_band.transpose(1, 2).unsqueeze(1)
         for block in self.blocks:
-            x = block(x)
+            x, frames = block(x, frames)
         out: Tensor = x.mean(dim=3)
-        return out
+        return out, frames
+
+    def _near(self, steps: Tensor, n_steps: Tensor | None) -> Tensor:
+        """The tokens: each step with its neighbors, (batch, dim, steps) to (batch, steps, dim)."""
+        steps = blanked(steps, n_steps, dim=2)  # behind a ReLU and a mean 0 is the least there is
+        near = F.max_pool1d(steps, 3, 1, 1) + F.avg_pool1d(steps, 3, 1, 1)
+        return self._project(near.transpose(1, 2))
 
     def _project(self, x: Tensor) -> Tensor:
         x = F.relu(self.fc1(F.dropout(x, TOKEN_DROPOUT, self.training)))
         return F.dropout(x, TOKEN_DROPOUT, self.training)
+
+
+def _filled(features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Make clips that are too short for one step longer by their last frame, again and again."""
+    missing = SHRINKING - features.shape[1]
+    if lengths is None:
+        if missing <= 0:
+            return features, None
+        return torch.cat([features, features[:, -1:].expand(-1, missing, -1)], dim=1), None
+    place = torch.arange(max(SHRINKING, features.shape[1]), device=features.device)
+    place = torch.minimum(place, lengths[:, None] - 1)
+    filled = features.gather(1, place[..., None].expand(-1, -1, features.shape[2]))
+    return filled, lengths.clamp(min=SHRINKING)
+
+
+def _largest(steps: Tensor, n_steps: Tensor | None) -> Tensor:
+    """The largest value of each clip's own steps; (batch, channels, steps) to (batch, channels)."""
+    if n_steps is not None:
+        behind = ~inside(steps.shape[2], n_steps)
+        steps = steps.masked_fill(behind[:, None], -torch.inf)
+    return steps.amax(dim=2)

@@ -8,6 +8,7 @@ number of frames is read as it is.
 Source: this project; the blocks are AuM's (Erol et al. 2024).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -16,12 +17,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import AudioModel, ModelConfig, check_features, new_head
-from audiomamba.models.mamba import Direction, MambaBlock, SSMConfig, add_and_norm
+from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, check_features, new_head
+from audiomamba.models.lengths import blanked, columns_behind, fitted, normed_inside
+from audiomamba.models.mamba import (
+    Direction,
+    MambaBlock,
+    SSMConfig,
+    add_and_norm,
+    runs_plainly,
+)
+from audiomamba.models.sequence import Layout, TokenOrder
 
-__all__ = ["ConvAuM", "ConvAuMConfig"]
+__all__ = ["ConvAuM", "ConvAuMConfig", "ConvNorm", "ConvStack"]
 
 STEM_STRIDE = 16
+STRETCH_COLUMNS = 4096  # a multiple of every stride; of 128 mel bands, 13 MB per activation
+ORDERS: tuple[TokenOrder, ...] = ("frequency", "time")  # of the blocks, in turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +54,7 @@ class ConvAuMConfig(ModelConfig):
 
     family: ClassVar[str] = "conv_aum"
     any_length: ClassVar[bool] = True
+    one_pass: ClassVar[bool] = True
 
     n_frames: int = 512
     stem: tuple[int, int, int] = (24, 48, 96)
@@ -65,13 +77,35 @@ class ConvAuMConfig(ModelConfig):
 class ConvNorm(nn.Sequential):
     """A 3x3 convolution, a batch norm and a ReLU."""
 
+    reach = 1
+
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:
         conv = nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False)
         super().__init__(conv, nn.BatchNorm2d(n_out), nn.ReLU())
+        self.stride = stride
+
+    def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Convolve a map.
+
+        Args:
+            x: (batch, channels, rows, columns).
+            columns: (batch,) columns of each clip; None for all.
+
+        Returns:
+            (batch, channels, rows, columns), smaller by the stride.
+        """
+        layers: tuple[nn.Conv2d, nn.BatchNorm2d, nn.ReLU] = tuple(self)  # type: ignore[assignment]
+        conv, norm, activation = layers
+        x = conv(blanked(x, columns, dim=3))
+        out: Tensor = activation(normed_inside(norm, x, columns_behind(conv, columns), dim=3))
+        return out
 
 
 class Residual(nn.Module):
     """Two 3x3 convolutions with a shortcut."""
+
+    reach = 2
+    stride = 1
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -79,9 +113,47 @@ class Residual(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Add the branch to its input; (batch, channels, height, width) in and out."""
-        return F.relu(x + self.norm(self.conv(self.first(x))))
+    def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Add the branch to its input; as of ConvNorm."""
+        branch = self.conv(blanked(self.first(x, columns), columns, dim=3))
+        return F.relu(x + normed_inside(self.norm, branch, columns, dim=3))
+
+
+class ConvStack(nn.Sequential):
+    """Layers of convolution that each tell their stride, and how many columns beside one they see.
+
+    A long map is convolved stretch by stretch where no gradient is needed.
+    """
+
+    def __iter__(self) -> Iterator[ConvNorm | Residual]:
+        return iter(self._modules.values())  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Run the layers in turn; as of ConvNorm."""
+        if runs_plainly() and not self.training and x.shape[3] > 2 * STRETCH_COLUMNS:
+            return self._in_stretches(x, columns)
+        return self._run(x, columns)
+
+    def _run(self, x: Tensor, columns: Tensor | None) -> Tensor:
+        for layer in self:
+            x = layer(x, columns)
+            columns = None if columns is None else -(-columns // layer.stride)
+        return x
+
+    def _in_stretches(self, x: Tensor, columns: Tensor | None) -> Tensor:
+        stride, beside = 1, 0
+        for layer in self:
+            beside += layer.reach * stride
+            stride *= layer.stride
+        beside += -beside % stride
+        parts, n_columns = [], x.shape[3]
+        for start in range(0, n_columns, STRETCH_COLUMNS):
+            end = min(start + STRETCH_COLUMNS, n_columns)
+            first, last = max(0, start - beside), min(end + beside, n_columns)
+            own = None if columns is None else (columns - first).clamp(0, last - first)
+            part = self._run(x[..., first:last], own)
+            parts.append(part[..., (start - first) // stride : -(-(end - first) // stride)])
+        return torch.cat(parts, dim=3)
 
 
 class ConvAuM(AudioModel):
@@ -96,7 +168,7 @@ class ConvAuM(AudioModel):
     def __init__(self, config: ConvAuMConfig) -> None:
         super().__init__(config)
         first, second, third = config.stem
-        self.stem = nn.Sequential(
+        self.stem = ConvStack(
             ConvNorm(1, first, stride=2),
             ConvNorm(first, second, stride=2),
             Residual(second),
@@ -115,47 +187,76 @@ class ConvAuM(AudioModel):
         self.norm_f = nn.RMSNorm(config.dim, eps=1e-5)
         self.head = new_head(config.dim, config.n_classes)
 
-    def tokens(self, features: Tensor) -> Tensor:
+    def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as a map of tokens.
 
         Args:
             features: (batch, frames, mels); any number of frames.
+            lengths: (batch,) frames of each clip, integers; None for all frames of all clips.
 
         Returns:
             (batch, rows * columns, dim), after the last norm: row after row of n_mels / 16 bands,
-            lowest first, each along time, one column per 16 frames (rounded up).
+            lowest first, each along time, one column per 16 frames (rounded up). Of a shorter clip
+            its own tokens come first.
 
         Raises:
-            ConfigError: the features have another number of mel bands.
+            ConfigError: the features have another number of mel bands, or the lengths do not fit.
         """
-        check_features(features, self.config.n_mels)
-        image = features.transpose(1, 2).unsqueeze(1)
-        image = self.stem(image) + self.pos_embed
-        rows, columns = image.shape[2:]
-        hidden: Tensor = image.flatten(2).transpose(1, 2)
-        residual: Tensor | None = None
-        for layer in self.layers:
-            if residual is not None:
-                hidden, residual = (_swap(part, rows, columns) for part in (hidden, residual))
-                rows, columns = columns, rows
-            hidden, residual = layer(hidden, residual)
-        drop_path = self.config.drop_path if self.training else 0.0
-        tokens = add_and_norm(hidden, residual, self.norm_f, drop_path)[0]
-        return tokens if self.config.depth % 2 else _swap(tokens, rows, columns)
+        return self._encode(features, lengths)[0]
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as one vector per clip.
 
         Args:
             features: (batch, frames, mels).
+            lengths: as for tokens.
 
         Returns:
             (batch, dim), the mean of the tokens.
         """
-        return self.tokens(features).mean(dim=1)
+        tokens, layout = self._encode(features, lengths)
+        return layout.pool(tokens, "mean")
 
+    def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as one vector per column of the map.
 
-def _swap(tokens: Tensor, rows: int, columns: int) -> Tensor:
-    """Reorder a map of tokens from row after row to column after column."""
-    by_row: Tensor = tokens.unflatten(1, (rows, columns))
-    return by_row.transpose(1, 2).flatten(1, 2)
+        Args:
+            features: (batch, frames, mels).
+            lengths: as for tokens.
+
+        Returns:
+            (batch, columns, dim), the mean over a column's tokens.
+        """
+        tokens, layout = self._encode(features, lengths)
+        return layout.split(tokens).mean(dim=1)
+
+    def frame_steps(self, n_frames: int) -> FrameSteps:
+        """Say how a clip is divided into columns of the map.
+
+        Args:
+            n_frames: frames of the clip.
+
+        Returns:
+            The columns; the last may be filled in part only.
+        """
+        return FrameSteps(-(-n_frames // STEM_STRIDE), STEM_STRIDE)
+
+    def _encode(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Layout]:
+        """The tokens after the last norm, and where they stand."""
+        check_features(features, self.config.n_mels)
+        features, lengths = fitted(features, lengths)
+        image = self.stem(features.transpose(1, 2).unsqueeze(1), lengths) + self.pos_embed
+        columns = None if lengths is None else -(-lengths // STEM_STRIDE)
+        grid = (image.shape[2], image.shape[3])
+        by_row, by_column = (Layout(grid, order, "none", columns) for order in ORDERS)
+        hidden, n_tokens = by_row.join(image.permute(0, 2, 3, 1), None), by_row.lengths
+        residual: Tensor | None = None
+        now, then = by_row, by_column
+        for layer in self.layers:
+            if residual is not None:
+                hidden, residual = (then.join(now.split(x), None) for x in (hidden, residual))
+                now, then = then, now
+            hidden, residual = layer(hidden, residual, n_tokens)
+        drop_path = self.config.drop_path if self.training else 0.0
+        tokens = add_and_norm(hidden, residual, self.norm_f, drop_path)[0]
+        return (tokens if now is by_row else by_row.join(now.split(tokens), None)), by_row

@@ -13,7 +13,7 @@ direction.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +35,15 @@ __all__ = [
     "SSMConfig",
     "add_and_norm",
     "new_norm",
+    "runs_plainly",
 ]
 
 Direction = Literal["fo-fo", "fo-bi", "bi-bi"]
 Norm = Literal["rms", "layer"]
 
+# A longer sequence is read so many tokens at a time where no gradient is needed. The six expanded
+# activations of a stretch take 150 MB in AuM-B, whatever the length. Shorter ones are no faster.
+STRETCH_TOKENS = 4096
 DELTA_MIN = 0.001
 DELTA_MAX = 0.1
 DELTA_FLOOR = 1e-4
@@ -69,6 +73,18 @@ class SSMConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+
+class _Way(NamedTuple):
+    """The weights of a scan in one direction, and whether it and its convolution run backward."""
+
+    conv: nn.Conv1d
+    x_proj: nn.Linear
+    dt_proj: nn.Linear
+    A_log: Tensor
+    D: Tensor
+    reverse_conv: bool
+    reverse: bool
 
 
 class MambaMixer(nn.Module):
@@ -126,70 +142,139 @@ class MambaMixer(nn.Module):
             dt_proj.bias.copy_(delta + torch.log(-torch.expm1(-delta)))
         return dt_proj
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Mix the tokens.
 
         Args:
             hidden: (batch, tokens, dim).
+            lengths: (batch,) tokens of each clip, its own ones first; None for all.
 
         Returns:
-            (batch, tokens, dim).
+            (batch, tokens, dim), 0 behind a clip's own tokens.
         """
+        if runs_plainly() and hidden.shape[1] > 2 * STRETCH_TOKENS:
+            return self._in_stretches(hidden, lengths)
         x, z = self.in_proj(hidden).chunk(2, dim=-1)
-        out: Tensor = self.out_proj(self._scan(x, z))
+        out: Tensor = self.out_proj(self._scan(x, z, lengths))
         return out
 
-    def _scan(self, x: Tensor, z: Tensor) -> Tensor:
-        a = -torch.exp(self.A_log)
-        conv, bias, reverse = self.conv1d, self.dt_proj.bias, self.reverse
-        u = causal_conv1d(x, conv.weight[:, 0], conv.bias, activation="silu", reverse=reverse)
-        delta, b, c = self._project(u, self.x_proj, self.dt_proj)
-        if self.direction == "fo-bi":
-            a_b = -torch.exp(self.A_b_log)
-            return bidirectional_selective_scan(
-                u, delta, a, a_b, b, c, D=self.D, z=z, delta_bias=bias, delta_softplus=True
-            )
-        y = selective_scan(
-            u,
-            delta,
-            a,
-            b,
-            c,
-            D=self.D,
-            z=z,
-            delta_bias=bias,
-            delta_softplus=True,
-            reverse=reverse,
-        )
-        if self.direction == "fo-fo":
-            return y
-        y = y + self._reverse_branch(x, z)
-        return y * 0.5 if self.ssm.halve_sum else y
+    def _in_stretches(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
+        """Mix a long sequence stretch by stretch, once per direction, the scan's state carried."""
+        mixed = torch.zeros_like(hidden)
+        starts = range(0, hidden.shape[1], STRETCH_TOKENS)
+        for way in self._ways():
+            state: Tensor | None = None
+            for start in reversed(starts) if way.reverse else starts:
+                y, state = self._stretch(hidden, start, way, state, lengths)
+                mixed[:, start : start + STRETCH_TOKENS] += self.out_proj(y)
+        halved = self.direction == "bi-bi" and self.ssm.halve_sum
+        return mixed.mul_(0.5) if halved else mixed
 
-    def _reverse_branch(self, x: Tensor, z: Tensor) -> Tensor:
-        conv = self.conv1d_b
-        u = causal_conv1d(x, conv.weight[:, 0], conv.bias, activation="silu", reverse=True)
-        delta, b, c = self._project(u, self.x_proj_b, self.dt_proj_b)
+    def _stretch(
+        self, hidden: Tensor, start: int, way: _Way, state: Tensor | None, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Scan the stretch from one token on; gives its outputs and the state behind it."""
+        end = min(start + STRETCH_TOKENS, hidden.shape[1])
+        around = self.ssm.d_conv - 1  # tokens beside the stretch that its convolution sees
+        first = start if way.reverse_conv else max(0, start - around)
+        last = min(end + around, hidden.shape[1]) if way.reverse_conv else end
+        x, z = self.in_proj(hidden[:, first:last]).chunk(2, dim=-1)
+        inputs = self._inputs(x, way, _within(lengths, first, last))
+        u, delta, b, c, z = (part[:, start - first : end - first] for part in (*inputs, z))
         return selective_scan(
             u,
             delta,
-            -torch.exp(self.A_b_log),
+            -torch.exp(way.A_log),
             b,
             c,
-            D=self.D_b,
+            D=way.D,
             z=z,
-            delta_bias=self.dt_proj_b.bias,
+            delta_bias=way.dt_proj.bias,
             delta_softplus=True,
-            reverse=True,
+            reverse=way.reverse,
+            initial_state=state,
+            return_last_state=True,
+            lengths=_within(lengths, start, end),
         )
 
-    def _project(
-        self, u: Tensor, x_proj: nn.Linear, dt_proj: nn.Linear
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Delta (without its bias, which the scan adds), B and C from the convolved input."""
+    def _scan(self, x: Tensor, z: Tensor, lengths: Tensor | None) -> Tensor:
+        first, *others = self._ways()
+        if self.direction == "fo-bi":
+            u, delta, b, c = self._inputs(x, first, lengths)
+            return bidirectional_selective_scan(
+                u,
+                delta,
+                -torch.exp(self.A_log),
+                -torch.exp(self.A_b_log),
+                b,
+                c,
+                D=self.D,
+                z=z,
+                delta_bias=self.dt_proj.bias,
+                delta_softplus=True,
+                lengths=lengths,
+            )
+        y = self._scan_one_way(x, z, first, lengths)
+        for way in others:
+            y = y + self._scan_one_way(x, z, way, lengths)
+        return y * 0.5 if others and self.ssm.halve_sum else y
+
+    def _ways(self) -> list[_Way]:
+        """The directions in which the sequence is scanned, one or two."""
+        first = _Way(
+            self.conv1d, self.x_proj, self.dt_proj, self.A_log, self.D, self.reverse, self.reverse
+        )
+        if self.direction == "fo-fo":
+            return [first]
+        if self.direction == "fo-bi":
+            return [first, first._replace(A_log=self.A_b_log, reverse=True)]
+        return [
+            first,
+            _Way(self.conv1d_b, self.x_proj_b, self.dt_proj_b, self.A_b_log, self.D_b, True, True),
+        ]
+
+    def _scan_one_way(self, x: Tensor, z: Tensor, way: _Way, lengths: Tensor | None) -> Tensor:
+        u, delta, b, c = self._inputs(x, way, lengths)
+        return selective_scan(
+            u,
+            delta,
+            -torch.exp(way.A_log),
+            b,
+            c,
+            D=way.D,
+            z=z,
+            delta_bias=way.dt_proj.bias,
+            delta_softplus=True,
+            reverse=way.reverse,
+            lengths=lengths,
+        )
+
+    def _inputs(
+        self, x: Tensor, way: _Way, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The convolved input u, delta (without its bias, which the scan adds), B and C."""
+        conv = way.conv
+        u = causal_conv1d(
+            x,
+            conv.weight[:, 0],
+            conv.bias,
+            activation="silu",
+            reverse=way.reverse_conv,
+            lengths=lengths,
+        )
         sizes = [self.dt_rank, self.ssm.d_state, self.ssm.d_state]
-        dt, b, c = x_proj(u).split(sizes, dim=-1)
-        return F.linear(dt, dt_proj.weight), b, c
+        dt, b, c = way.x_proj(u).split(sizes, dim=-1)
+        return u, F.linear(dt, way.dt_proj.weight), b, c
+
+
+def runs_plainly() -> bool:
+    """Whether nothing keeps what is computed on the way: no gradient and no compiler."""
+    return not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+
+
+def _within(lengths: Tensor | None, first: int, last: int) -> Tensor | None:
+    """How many of the tokens from first to last each clip has."""
+    return None if lengths is None else (lengths - first).clamp(0, last - first)
 
 
 class MambaBlock(nn.Module):
@@ -223,12 +308,15 @@ class MambaBlock(nn.Module):
         with torch.no_grad():
             self.mixer.out_proj.weight.div_(math.sqrt(depth))
 
-    def forward(self, hidden: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, hidden: Tensor, residual: Tensor | None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Add the branch so far to the residual, norm it and mix it.
 
         Args:
             hidden: (batch, tokens, dim), the last block's output.
             residual: (batch, tokens, dim), float32; None before the first block.
+            lengths: (batch,) tokens of each clip, its own ones first; None for all.
 
         Returns:
             The mixer's output and the new residual, both (batch, tokens, dim).
@@ -236,7 +324,7 @@ class MambaBlock(nn.Module):
         normed, residual = add_and_norm(
             hidden, residual, self.norm, self.drop_path if self.training else 0.0
         )
-        return self.mixer(normed), residual
+        return self.mixer(normed, lengths), residual
 
 
 def new_norm(kind: Norm, dim: int) -> nn.RMSNorm | nn.LayerNorm:

@@ -19,11 +19,20 @@ from torch.nn import functional as F
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import (
     FeatureMap,
+    FrameSteps,
     HierarchicalModel,
     ModelConfig,
     as_map,
+    check_features,
     drop_path,
     new_head,
+)
+from audiomamba.models.lengths import (
+    blanked,
+    columns_behind,
+    fitted,
+    mean_inside,
+    refuse_lengths,
 )
 
 __all__ = ["GatedCNNBlock", "MambaOut", "MambaOutConfig"]
@@ -54,6 +63,7 @@ class MambaOutConfig(ModelConfig):
 
     family: ClassVar[str] = "mambaout"
     any_length: ClassVar[bool] = True
+    one_pass: ClassVar[bool] = True
 
     n_channels: Literal[1, 3] = 1
     depths: tuple[int, ...] = (3, 3, 9, 3)
@@ -98,12 +108,21 @@ class Stem(nn.Module):
         self.conv2 = _halving_conv(dim // 2, dim)
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Shrink a map; (batch, channels, rows, columns) to (batch, rows, columns, dim)."""
-        x = self.norm1(self.conv1(image).permute(0, 2, 3, 1))
-        x = self.conv2(F.gelu(x).permute(0, 3, 1, 2))
+    def forward(self, image: Tensor, columns: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Shrink a map.
+
+        Args:
+            image: (batch, channels, rows, columns).
+            columns: (batch,) columns of each clip; None for all.
+
+        Returns:
+            (batch, rows, columns, dim), and each clip's columns.
+        """
+        x = self.norm1(self.conv1(blanked(image, columns, dim=3)).permute(0, 2, 3, 1))
+        columns = columns_behind(self.conv1, columns)
+        x = self.conv2(blanked(F.gelu(x), columns, dim=2).permute(0, 3, 1, 2))
         out: Tensor = self.norm2(x.permute(0, 2, 3, 1))
-        return out
+        return out, columns_behind(self.conv2, columns)
 
 
 class Downsample(nn.Module):
@@ -119,10 +138,11 @@ class Downsample(nn.Module):
         self.conv = _halving_conv(dim, new_dim)
         self.norm = nn.LayerNorm(new_dim, eps=NORM_EPS)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Halve a map; (batch, rows, columns, channels)."""
-        out: Tensor = self.norm(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
-        return out
+    def forward(self, x: Tensor, columns: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Halve a map (batch, rows, columns, channels); as of Stem."""
+        x = self.conv(blanked(x, columns, dim=2).permute(0, 3, 1, 2))
+        out: Tensor = self.norm(x.permute(0, 2, 3, 1))
+        return out, columns_behind(self.conv, columns)
 
 
 class GatedCNNBlock(nn.Module):
@@ -152,11 +172,12 @@ class GatedCNNBlock(nn.Module):
         )
         self.fc2 = nn.Linear(n_gated, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
         """Mix a map.
 
         Args:
             x: (batch, rows, columns, dim).
+            columns: (batch,) columns of each clip; None for all.
 
         Returns:
             (batch, rows, columns, dim).
@@ -165,9 +186,20 @@ class GatedCNNBlock(nn.Module):
         gate_kept, gate_moved = F.gelu(gate).split(self.sizes, dim=-1)
         # Channels that lie apart in memory would slow the convolution and its gradient down: the
         # copy makes them dense, and gating before joining gives them a dense gradient.
-        moved = self.conv(moved.contiguous().permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        moved = blanked(moved.contiguous(), columns, dim=2)
+        moved = self.conv(moved.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         branch = self.fc2(torch.cat([gate_kept * kept, gate_moved * moved], dim=-1))
         return x + drop_path(branch, self.drop_path if self.training else 0.0)
+
+
+class Stage(nn.Sequential):
+    """Blocks on maps of one size."""
+
+    def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Run the blocks in turn; as of GatedCNNBlock."""
+        for block in self:
+            x = block(x, columns)
+        return x
 
 
 class MambaOut(HierarchicalModel):
@@ -186,7 +218,7 @@ class MambaOut(HierarchicalModel):
         self.downsample_layers.extend(Downsample(dim, new) for dim, new in pairwise(dims))
         rates = iter(torch.linspace(0, config.drop_path, sum(config.depths), device="cpu").tolist())
         self.stages = nn.ModuleList(
-            nn.Sequential(
+            Stage(
                 *(
                     GatedCNNBlock(
                         dim,
@@ -226,44 +258,84 @@ class MambaOut(HierarchicalModel):
         Raises:
             ConfigError: the features have another number of channels or mel bands.
         """
-        maps = self._stages(features)
+        maps, _ = self._stages(features, None)
         return [
             FeatureMap(x.permute(0, 3, 1, 2), STEM_STRIDE * 2**stage)
             for stage, x in enumerate(maps)
         ]
 
-    def _stages(self, features: Tensor) -> list[Tensor]:
-        """Each stage's map (batch, rows, columns, dim)."""
-        x = as_map(features, self.config.n_channels, self.config.n_mels)
+    def _stages(
+        self, features: Tensor, lengths: Tensor | None
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Each stage's map (batch, rows, columns, dim), and the last one's columns per clip."""
+        if self.config.n_channels == 3:
+            refuse_lengths(lengths, "images have none")
+        else:
+            check_features(features, self.config.n_mels)
+            features, lengths = fitted(features, lengths)
+        x, columns = as_map(features, self.config.n_channels, self.config.n_mels), lengths
         maps = []
         for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):
-            x = stage(downsample(x))
+            x, columns = downsample(x, columns)
+            x = stage(x, columns)
             maps.append(x)
-        return maps
+        return maps, columns
 
-    def tokens(self, features: Tensor) -> Tensor:
+    def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as a sequence of tokens.
 
         Args:
             features: as for forward_intermediates.
+            lengths: (batch,) frames of each clip, integers, for features; None for all frames of
+                all clips.
 
         Returns:
             (batch, tokens, dim), the last stage's map, row of frequency after row. The model's norm
-            comes behind the mean, so that these are not normed.
+            comes behind the mean, so that these are not normed. What a shorter clip has behind its
+            own columns means nothing.
         """
-        return self._stages(features)[-1].flatten(1, 2)
+        return self._stages(features, lengths)[0][-1].flatten(1, 2)
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as one vector per clip.
 
         Args:
             features: as for forward_intermediates.
+            lengths: as for tokens.
 
         Returns:
             (batch, 4 * dim), the head's hidden layer.
         """
-        pooled = self.norm(self.tokens(features).mean(dim=1))
-        out: Tensor = self.head_norm(F.gelu(self.head_fc(pooled)))
+        maps, columns = self._stages(features, lengths)
+        return self._hidden(mean_inside(maps[-1].mean(dim=1), columns))
+
+    def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as one vector per column of the last map.
+
+        Args:
+            features: as for forward_intermediates.
+            lengths: as for tokens.
+
+        Returns:
+            (batch, columns, 4 * dim), the head's hidden layer for the mean of each column.
+        """
+        return self._hidden(self._stages(features, lengths)[0][-1].mean(dim=1))
+
+    def frame_steps(self, n_frames: int) -> FrameSteps:
+        """Say how a clip is divided into columns of the last map.
+
+        Args:
+            n_frames: frames of the clip.
+
+        Returns:
+            The columns; the last may be filled in part only.
+        """
+        stride = STEM_STRIDE * 2 ** (len(self.config.dims) - 1)
+        return FrameSteps(-(-n_frames // stride), stride)
+
+    def _hidden(self, pooled: Tensor) -> Tensor:
+        """The head's hidden layer; (..., dim) to (..., 4 * dim)."""
+        out: Tensor = self.head_norm(F.gelu(self.head_fc(self.norm(pooled))))
         return out
 
 

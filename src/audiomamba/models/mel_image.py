@@ -10,6 +10,7 @@ Classification and Detection" (2022), section 2.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,11 +21,13 @@ from torch.nn import functional as F
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import (
     FeatureMap,
+    FrameSteps,
     HierarchicalModel,
     ModelConfig,
     check_features,
     new_head,
 )
+from audiomamba.models.lengths import fitted, for_each_length, normed_inside
 
 __all__ = ["MelImageConfig", "MelImageModel", "TokenSemanticHead", "fold_time", "unfold_time"]
 
@@ -120,6 +123,7 @@ class MelImageModel(HierarchicalModel):
                 f"an image of {config.image_size} rows in {config.n_chunks} chunks cannot be "
                 f"shrunk {stride} times; expected a multiple of {stride * config.n_chunks} rows"
             )
+        self._stride = stride
         self._head_size = (dim, config.image_size // (stride * config.n_chunks))
         self.bn0 = nn.BatchNorm1d(config.n_mels)
         self.norm = nn.LayerNorm(dim)
@@ -137,7 +141,7 @@ class MelImageModel(HierarchicalModel):
             norm.
         """
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Score features for each class.
 
         Of a clip that is too long for one image, a random crop is read in training; otherwise
@@ -145,69 +149,92 @@ class MelImageModel(HierarchicalModel):
 
         Args:
             features: (batch, frames, mels); any number of frames.
+            lengths: (batch,) frames of each clip, integers; None for all frames of all clips.
 
         Returns:
             Logits (batch, classes).
 
         Raises:
-            ConfigError: the features have another number of mel bands.
+            ConfigError: the features have another number of mel bands, or the lengths do not fit.
         """
-        normed, longest = self._normed(features), self.config.most_frames
-        if normed.shape[1] <= longest:
-            return self._clip_logits(normed)
-        if self.training:
-            return self._clip_logits(_random_crop(normed, longest))
-        logits = torch.stack([self._clip_logits(crop) for crop in _crops(normed, longest)])
-        if self.config.crop_average == "logits":
-            return logits.mean(dim=0)
-        return _logit_of_mean_probability(logits)
+        return self._per_clip(features, lengths, self._clip_logits)
 
-    def frame_logits(self, features: Tensor) -> Tensor:
+    def frame_logits(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Score time steps for each class.
 
         Args:
             features: (batch, frames, mels); a clip that is too long for one image is read in equal
                 pieces, one after the other.
+            lengths: as in forward.
 
         Returns:
-            Logits (batch, steps, classes); the steps cover the clip evenly.
+            Logits (batch, steps, classes); the steps cover the clip evenly, or several times in
+            turn where the image repeats it.
 
         Raises:
-            ConfigError: the features have another number of mel bands.
+            ConfigError: as in forward.
         """
-        maps = [self._last_map(piece) for piece in self._pieces(self._normed(features))]
-        steps = torch.cat([unfold_time(one, self.config.n_chunks) for one in maps], dim=2)
-        out: Tensor = self.head(steps.sum(dim=1) if self.config.head == "linear" else steps)
-        return out
+        return self._per_clip(features, lengths, self._step_logits)
 
-    def tokens(self, features: Tensor) -> Tensor:
+    def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as one vector per time step.
+
+        Args:
+            features: (batch, frames, mels); read as by frame_logits.
+            lengths: as in forward.
+
+        Returns:
+            (batch, steps, dim), the mean over a step's bins of frequency.
+
+        Raises:
+            ConfigError: as in forward.
+        """
+        return self._per_clip(features, lengths, lambda *clips: self._steps(*clips).mean(dim=1))
+
+    def frame_steps(self, n_frames: int) -> FrameSteps:
+        """Say how a clip is divided into time steps.
+
+        Args:
+            n_frames: frames of the clip.
+
+        Returns:
+            The steps; where the image repeats the clip, those of the first time.
+        """
+        config = self.config
+        n_steps = config.n_chunks * (config.image_size // self._stride)
+        n_steps *= -(-n_frames // config.most_frames)
+        n_times = max(1, config.most_frames // n_frames) if config.short_clips == "repeat" else 1
+        return FrameSteps(n_steps // n_times, n_frames * n_times / n_steps)
+
+    def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as a sequence of tokens.
 
         Args:
             features: (batch, frames, mels); read as by frame_logits.
+            lengths: as in forward.
 
         Returns:
             (batch, tokens, dim), after the last norm: row after row of the last map.
 
         Raises:
-            ConfigError: the features have another number of mel bands.
+            ConfigError: as in forward.
         """
-        maps = [self._last_map(piece) for piece in self._pieces(self._normed(features))]
-        return torch.cat([one.flatten(1, 2) for one in maps], dim=1)
+        return self._per_clip(features, lengths, self._tokens)
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as one vector per clip.
 
         Args:
             features: (batch, frames, mels); read as by frame_logits.
+            lengths: as in forward.
 
         Returns:
             (batch, dim), the mean of the tokens.
 
         Raises:
-            ConfigError: the features have another number of mel bands.
+            ConfigError: as in forward.
         """
-        return self.tokens(features).mean(dim=1)
+        return self._per_clip(features, lengths, lambda *clips: self._tokens(*clips).mean(dim=1))
 
     def forward_intermediates(self, features: Tensor) -> list[FeatureMap]:
         """Encode features as one map per stage.
@@ -222,7 +249,7 @@ class MelImageModel(HierarchicalModel):
         Raises:
             ConfigError: the features have another number of mel bands, or too many frames.
         """
-        maps = self.stages(self._image(self._normed(features)))
+        maps = self.stages(self._image(self._normed(features, None), None))
         size = self.config.image_size
         return [FeatureMap(one.permute(0, 3, 1, 2), size // one.shape[1]) for one in maps]
 
@@ -242,13 +269,28 @@ class MelImageModel(HierarchicalModel):
             return new_head(dim, self.config.n_classes)
         return TokenSemanticHead(dim, n_bins, self.config.n_classes)
 
-    def _normed(self, features: Tensor) -> Tensor:
+    def _per_clip(
+        self,
+        features: Tensor,
+        lengths: Tensor | None,
+        run: Callable[[Tensor, Tensor | None], Tensor],
+    ) -> Tensor:
+        """Run what reads normed features; clips that take several images by their lengths."""
+        check_features(features, self.config.n_mels)
+        features, lengths = fitted(features, lengths)
+        normed = self._normed(features, lengths)
+        if lengths is None or normed.shape[1] <= self.config.most_frames:
+            return run(normed, lengths)
+        return for_each_length(normed, lengths, lambda clips: run(clips, None))
+
+    def _normed(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """Each mel band normalized; (batch, frames, mels) in and out."""
         check_features(features, self.config.n_mels)
-        normed: Tensor = self.bn0(features.transpose(1, 2))
-        return normed.transpose(1, 2)
+        return normed_inside(self.bn0, features.transpose(1, 2), lengths, dim=2).transpose(1, 2)
 
-    def _image(self, normed: Tensor) -> Tensor:
+    def _image(self, normed: Tensor, lengths: Tensor | None) -> Tensor:
+        if lengths is not None:
+            return for_each_length(normed, lengths, lambda clips: self._image(clips, None))
         if self.config.short_clips == "repeat":
             normed = normed.repeat(1, max(1, self.config.most_frames // normed.shape[1]), 1)
         return fold_time(normed, self.config.image_size, self.config.n_chunks)
@@ -258,18 +300,36 @@ class MelImageModel(HierarchicalModel):
         n_pieces = -(-normed.shape[1] // self.config.most_frames)
         return torch.tensor_split(normed, n_pieces, dim=1)
 
-    def _last_map(self, normed: Tensor) -> Tensor:
+    def _last_map(self, normed: Tensor, lengths: Tensor | None) -> Tensor:
         """The last stage's map (batch, rows, columns, dim), behind the norm."""
-        out: Tensor = self.norm(self.stages(self._image(normed))[-1])
+        out: Tensor = self.norm(self.stages(self._image(normed, lengths))[-1])
         return out
 
-    def _clip_logits(self, normed: Tensor) -> Tensor:
-        last = self._last_map(normed)
-        if self.config.head == "linear":
-            logits: Tensor = self.head(last.mean(dim=(1, 2)))
-            return logits
-        per_step: Tensor = self.head(unfold_time(last, self.config.n_chunks))
-        return per_step.mean(dim=1)
+    def _tokens(self, normed: Tensor, lengths: Tensor | None) -> Tensor:
+        maps = [self._last_map(piece, lengths) for piece in self._pieces(normed)]
+        return torch.cat([one.flatten(1, 2) for one in maps], dim=1)
+
+    def _steps(self, normed: Tensor, lengths: Tensor | None) -> Tensor:
+        """The last maps in one line of time, (batch, bins, steps, dim)."""
+        maps = [self._last_map(piece, lengths) for piece in self._pieces(normed)]
+        return torch.cat([unfold_time(one, self.config.n_chunks) for one in maps], dim=2)
+
+    def _step_logits(self, normed: Tensor, lengths: Tensor | None) -> Tensor:
+        steps = self._steps(normed, lengths)
+        out: Tensor = self.head(steps.mean(dim=1) if self.config.head == "linear" else steps)
+        return out
+
+    def _clip_logits(self, normed: Tensor, lengths: Tensor | None) -> Tensor:
+        longest = self.config.most_frames
+        if normed.shape[1] > longest and self.training:
+            normed = _random_crop(normed, longest)
+        if normed.shape[1] <= longest:
+            return self._step_logits(normed, lengths).mean(dim=1)
+        crops = _crops(normed, longest)
+        logits = torch.stack([self._step_logits(crop, None).mean(dim=1) for crop in crops])
+        if self.config.crop_average == "logits":
+            return logits.mean(dim=0)
+        return _logit_of_mean_probability(logits)
 
 
 def fold_time(features: Tensor, size: int, n_chunks: int) -> Tensor:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import check_fields
+from audiomamba.models.lengths import blanked
 from audiomamba.models.mamba import DELTA_FLOOR, DELTA_MAX, DELTA_MIN
 from audiomamba.ops import cross_selective_scan
 from audiomamba.ops.cross_scan import N_DIRECTIONS
@@ -100,20 +101,29 @@ class SS2D(nn.Module):
             self.dt_projs_bias.copy_(delta + torch.log(-torch.expm1(-delta)))
             self.A_logs.copy_(torch.arange(1, self.config.d_state + 1).log().expand_as(self.A_logs))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix the positions of a map; (batch, rows, columns, dim) in and out."""
+    def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Mix the positions of a map.
+
+        Args:
+            x: (batch, rows, columns, dim).
+            columns: (batch,) columns of each map; None for all.
+
+        Returns:
+            (batch, rows, columns, dim).
+        """
         # One product per half: a slice of a common one would be no dense map for the convolution.
         u = F.linear(x, self.in_proj.weight[: self.d_inner])
         if self.config.d_conv > 1:
-            u = dense_conv(self.conv2d, u.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        y: Tensor = self.out_norm(self._scan(activate(u, self.config.activation)))
+            u = blanked(u, columns, dim=2).permute(0, 3, 1, 2)
+            u = dense_conv(self.conv2d, u).permute(0, 2, 3, 1)
+        y: Tensor = self.out_norm(self._scan(activate(u, self.config.activation), columns))
         if self.config.gate:
             z = F.linear(x, self.in_proj.weight[self.d_inner :])
             y = y * activate(z, self.config.activation)
         out: Tensor = self.out_proj(y)
         return out
 
-    def _scan(self, u: Tensor) -> Tensor:
+    def _scan(self, u: Tensor, columns: Tensor | None) -> Tensor:
         projected = F.linear(u, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (N_DIRECTIONS, -1))
         dt, b, c = projected.split([self.dt_rank, self.config.d_state, self.config.d_state], dim=-1)
         return cross_selective_scan(
@@ -125,6 +135,7 @@ class SS2D(nn.Module):
             dt_weight=self.dt_projs_weight,
             D=self.Ds,
             delta_bias=self.dt_projs_bias.flatten(),
+            columns=columns,
         )
 
 

@@ -21,18 +21,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.aum import (
-    ClassToken,
-    PatchEmbed,
-    class_token_index,
-    insert_class_tokens,
-    new_table,
-    patch_grid,
-    read_class_tokens,
+from audiomamba.models.aum import PatchEmbed, new_table, patch_grid
+from audiomamba.models.base import (
+    AudioModel,
+    FrameSteps,
+    ModelConfig,
+    as_map,
+    check_features,
+    check_fields,
+    new_head,
 )
-from audiomamba.models.base import AudioModel, ModelConfig, as_map, check_fields, new_head
+from audiomamba.models.lengths import fitted, refuse_lengths
 from audiomamba.models.mamba import MambaBlock, Norm, SSMConfig, add_and_norm, new_norm
 from audiomamba.models.resize import resize_positions
+from audiomamba.models.sequence import ClassToken, Layout, class_token_index
 
 __all__ = ["RotaryPositions", "Vim", "VimConfig"]
 
@@ -91,6 +93,7 @@ class VimConfig(ModelConfig):
     """
 
     family: ClassVar[str] = "vim"
+    one_pass: ClassVar[bool] = True
 
     n_classes: int = 1000
     n_mels: int = 224
@@ -173,114 +176,163 @@ class Vim(AudioModel):
             reverse=config.direction == "alternating" and index % 2 == 1,
         )
 
-    def forward(self, features: Tensor) -> Tensor:
+    @property
+    def pools_frames(self) -> bool:
+        """Whether a clip's score is pooled over its tokens."""
+        return self.config.class_token == "none" and self.config.pool != "last"
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Score images or features for each class.
 
         Args:
             features: images (batch, 3, height, width) if n_channels is 3, else (batch, frames,
                 mels); of any size from one patch on, as learned positions are resized.
+            lengths: (batch,) frames of each clip, integers, for features; None for all frames of
+                all clips.
 
         Returns:
             Logits (batch, classes); with pool "all" and no class token (batch, tokens, classes).
 
         Raises:
-            ConfigError: the input is smaller than a patch, or has another number of channels or mel
-                bands.
+            ConfigError: the input is smaller than a patch, has another number of channels or mel
+                bands, or the lengths do not fit.
         """
-        tokens = self.tokens(features)
+        tokens, layout = self._encode(features, lengths)
         if self.config.class_token != "none" or self.config.pool in ("mean", "last"):
-            logits: Tensor = self.head(self._pool(tokens))
+            logits: Tensor = self.head(layout.pool(tokens, self.config.pool))
             return logits
         per_token: Tensor = self.head(tokens)
-        return per_token if self.config.pool == "all" else per_token.amax(dim=1)
+        return per_token if self.config.pool == "all" else layout.largest(per_token)
 
-    def tokens(self, features: Tensor) -> Tensor:
+    def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode images or features as a sequence of tokens.
 
         Args:
             features: as in forward.
+            lengths: as in forward.
 
         Returns:
             (batch, tokens, dim), after the last norm, class tokens included, in the order of the
-            sequence.
+            sequence; of a shorter clip its own tokens first.
 
         Raises:
             ConfigError: as in forward.
         """
-        config = self.config
-        image = as_map(features, config.n_channels, config.n_mels)
-        stride = config.stride or config.patch
-        patch_grid((image.shape[2], image.shape[3]), config.patch, stride)
-        patches = self.patch_embed(image, config.patch, stride)
-        grid = (patches.shape[2], patches.shape[3])
-        hidden = self._with_class_tokens(patches.flatten(2).transpose(1, 2))
-        if config.has_absolute_positions:
-            hidden = hidden + self._positions(grid)
-        rotary = config.positions if isinstance(config.positions, RotaryPositions) else None
-        turns = self._turns(grid, rotary.side, hidden.device) if rotary else None
-        residual = None
-        for layer in self.layers:
-            if rotary and turns:
-                hidden = turn_pairs(hidden, turns)
-                if residual is not None and rotary.residual:
-                    residual = turn_pairs(residual, turns)
-            hidden, residual = layer(hidden, residual)
-        drop_path = config.drop_path if self.training else 0.0
-        return add_and_norm(hidden, residual, self.norm_f, drop_path)[0]
+        return self._encode(features, lengths)[0]
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode images or features as one vector each.
 
         Args:
             features: as in forward.
+            lengths: as in forward.
 
         Returns:
             (batch, dim): the class token (the mean of two), or the pooled tokens; with pool "max"
             or "all" their mean.
         """
-        return self._pool(self.tokens(features))
+        tokens, layout = self._encode(features, lengths)
+        return layout.pool(tokens, self.config.pool)
 
-    def _pool(self, tokens: Tensor) -> Tensor:
-        if self.config.class_token != "none":
-            return read_class_tokens(tokens, self.config.class_token)
-        return tokens[:, -1] if self.config.pool == "last" else tokens.mean(dim=1)
+    def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode images or features as one vector per column of patches.
 
-    def _with_class_tokens(self, patches: Tensor) -> Tensor:
-        place = self.config.class_token
-        if place == "none":
-            return patches
-        if place == "double":
-            class_tokens = torch.cat([self.cls_token_head, self.cls_token_tail], dim=1)
-        else:
-            class_tokens = self.cls_token
-        class_tokens = class_tokens.to(patches.dtype).expand(patches.shape[0], -1, -1)
-        return insert_class_tokens(class_tokens, patches, place)
+        Args:
+            features: as in forward.
+            lengths: as in forward.
 
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
-        """The learned positions in the order of the sequence, for a grid of patches."""
+        Returns:
+            (batch, columns, dim), the mean over a column's patches, without class tokens.
+        """
+        tokens, layout = self._encode(features, lengths)
+        return layout.split(tokens).mean(dim=1)
+
+    def frame_steps(self, n_frames: int) -> FrameSteps:
+        """Say how a clip is divided into columns of patches.
+
+        Args:
+            n_frames: frames of the clip, at least one patch.
+
+        Returns:
+            The columns.
+        """
+        stride = self.config.stride or self.config.patch
+        size = (self.config.n_mels, n_frames)
+        return FrameSteps(patch_grid(size, self.config.patch, stride)[1], stride[1])
+
+    def _encode(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Layout]:
+        """The tokens after the last norm, and where they stand."""
         config = self.config
-        if grid == config.grid:
-            return self.pos_embed
-        if config.class_token == "none":
-            return resize_positions(self.pos_embed, config.grid, grid, 0)
-        table = class_rows_first(self.pos_embed, config.class_token)
-        table = resize_positions(table, config.grid, grid, config.n_class_tokens)
-        n_class_tokens = config.n_class_tokens
-        class_rows, patches = table[:, :n_class_tokens], table[:, n_class_tokens:]
-        return insert_class_tokens(class_rows, patches, config.class_token)
+        hidden, layout = self._sequence(features, lengths)
+        rotary = config.positions if isinstance(config.positions, RotaryPositions) else None
+        turns = self._turns(layout, rotary.side, hidden.device) if rotary else None
+        residual, n_tokens = None, layout.lengths
+        for layer in self.layers:
+            if rotary and turns:
+                hidden = turn_pairs(hidden, turns)
+                if residual is not None and rotary.residual:
+                    residual = turn_pairs(residual, turns)
+            hidden, residual = layer(hidden, residual, n_tokens)
+        drop_path = config.drop_path if self.training else 0.0
+        return add_and_norm(hidden, residual, self.norm_f, drop_path)[0], layout
 
-    def _turns(
-        self, grid: tuple[int, int], side: int, device: torch.device
-    ) -> tuple[Tensor, Tensor]:
-        """Cosine and sine of the rotary angles, (tokens, dim / 2) each; class tokens stay.
+    def _sequence(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Layout]:
+        """Patches with absolute positions and class tokens, in the order of the sequence."""
+        config = self.config
+        patch, stride = config.patch, config.stride or config.patch
+        if config.n_channels == 3:
+            refuse_lengths(lengths, "images have none")
+        else:
+            check_features(features, config.n_mels)
+            features, lengths = fitted(features, lengths, shortest=patch[1])
+        image = as_map(features, config.n_channels, config.n_mels)
+        patch_grid((image.shape[2], image.shape[3]), patch, stride)
+        patches = self.patch_embed(image, patch, stride)
+        columns = None if lengths is None else (lengths - patch[1]) // stride[1] + 1
+        grid = (patches.shape[2], patches.shape[3])
+        layout = Layout(grid, "frequency", config.class_token, columns)
+        class_tokens = self._class_tokens()
+        if config.has_absolute_positions:
+            table = self._class_rows_first()
+            patches = patches + layout.table(lambda size: self._positions(table, size))
+            if class_tokens is not None:
+                class_tokens = class_tokens + table[:, : config.n_class_tokens]
+        if class_tokens is not None:
+            class_tokens = class_tokens.to(patches.dtype).expand(patches.shape[0], -1, -1)
+        return layout.join(patches.permute(0, 2, 3, 1), class_tokens), layout
 
-        With a class token in the middle, as in the released code, the table runs over all tokens
-        but the first: it is made for a class token at the head.
+    def _positions(self, table: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The positions of a grid of patches, (1, dim, rows, columns), resized if need be."""
+        n_class_tokens = self.config.n_class_tokens
+        resized = resize_positions(table, self.config.grid, grid, n_class_tokens)
+        patches: Tensor = resized[:, n_class_tokens:].transpose(1, 2).unflatten(2, grid)
+        return patches
+
+    def _class_tokens(self) -> Tensor | None:
+        """The learned class tokens, (1, class tokens, dim)."""
+        if self.config.class_token == "double":
+            return torch.cat([self.cls_token_head, self.cls_token_tail], dim=1)
+        return None if self.config.class_token == "none" else self.cls_token
+
+    def _class_rows_first(self) -> Tensor:
+        """The learned positions, the rows of class tokens before those of the patches."""
+        place = self.config.class_token
+        return self.pos_embed if place == "none" else class_rows_first(self.pos_embed, place)
+
+    def _turns(self, layout: Layout, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of the rotary angles, (1 or batch, tokens, dim / 2) each.
+
+        Class tokens stay. With one in the middle, as in the released code, the table runs over all
+        tokens but the first: it is made for a class token at the head.
         """
         config = self.config
-        angles = rotary_angles(grid, config.dim, side, device)
         before = 0 if config.class_token in ("none", "end") else 1
-        angles = F.pad(angles, (0, 0, before, config.n_class_tokens - before))
+
+        def fill(grid: tuple[int, int]) -> Tensor:
+            angles = rotary_angles(grid, config.dim, side, device)
+            return F.pad(angles.T, (before, config.n_class_tokens - before)).unsqueeze(0)
+
+        angles = layout.table(fill).transpose(1, 2)
         return angles.cos(), angles.sin()
 
 
@@ -331,7 +383,7 @@ def turn_pairs(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
 
     Args:
         x: (batch, tokens, dim).
-        turns: cosine and sine of the angles, (tokens, dim / 2) each.
+        turns: cosine and sine of the angles, (1 or batch, tokens, dim / 2) each.
 
     Returns:
         (batch, tokens, dim), in x's dtype.

@@ -18,19 +18,22 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import (
     FeatureMap,
+    FrameSteps,
     HierarchicalModel,
     ModelConfig,
     as_map,
+    check_features,
     check_fields,
     drop_path,
     new_head,
 )
-from audiomamba.models.ss2d import SS2D, Activation, SS2DConfig, activate, dense_conv, new_linear
+from audiomamba.models.lengths import fitted, mean_inside, refuse_lengths
+from audiomamba.models.shrinking import new_downsample, new_patch_embed
+from audiomamba.models.ss2d import SS2D, Activation, SS2DConfig, activate, new_linear
 
 __all__ = [
     "MLPConfig",
@@ -38,7 +41,6 @@ __all__ = [
     "StagesConfig",
     "VMamba",
     "VMambaConfig",
-    "new_patch_embed",
     "run_stages",
 ]
 
@@ -125,6 +127,7 @@ class VMambaConfig(StagesConfig):
     """
 
     family: ClassVar[str] = "vmamba"
+    one_pass: ClassVar[bool] = True
 
     n_classes: int = 1000
     n_mels: int = 224
@@ -147,61 +150,6 @@ class VMambaConfig(StagesConfig):
     def build(self) -> "VMamba":
         """Make the model, with fresh weights."""
         return VMamba(self)
-
-
-class PatchEmbed(nn.Module):
-    """Cut a map into patches and project each.
-
-    Args:
-        n_channels: channels of the input.
-        dim: channels of a patch.
-        patch: its rows and columns.
-        norm: whether a layer norm follows.
-    """
-
-    def __init__(self, n_channels: int, dim: int, patch: int, norm: bool) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(n_channels, dim, patch, patch)
-        self.norm1 = nn.LayerNorm(dim) if norm else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Project patches.
-
-        Args:
-            x: (batch, channels, rows, columns).
-
-        Returns:
-            (batch, rows, columns, dim), smaller by the patch.
-        """
-        out: Tensor = self.norm1(dense_conv(self.conv1, x).permute(0, 2, 3, 1))
-        return out
-
-
-class OverlappingPatchEmbed(nn.Module):
-    """Reduce a map by two strided convolutions that overlap; arguments as of PatchEmbed."""
-
-    def __init__(self, n_channels: int, dim: int, patch: int, norm: bool) -> None:
-        super().__init__()
-        stride, kernel = patch // 2, patch // 2 + 1
-        self.conv1 = nn.Conv2d(n_channels, dim // 2, kernel, stride, padding=1)
-        self.norm1 = nn.LayerNorm(dim // 2) if norm else nn.Identity()
-        self.conv2 = nn.Conv2d(dim // 2, dim, kernel, stride, padding=1)
-        self.norm2 = nn.LayerNorm(dim) if norm else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Reduce the map; as of PatchEmbed."""
-        x = self.norm1(dense_conv(self.conv1, x).permute(0, 2, 3, 1))
-        x = dense_conv(self.conv2, F.gelu(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        out: Tensor = self.norm2(x)
-        return out
-
-
-def new_patch_embed(
-    kind: str, n_channels: int, dim: int, *, patch: int = 4, norm: bool = True
-) -> nn.Module:
-    """The patch embedding of a kind of StagesConfig.patch_embed, with fresh weights."""
-    cls = PatchEmbed if kind == "patch" else OverlappingPatchEmbed
-    return cls(n_channels, dim, patch, norm)
 
 
 class MLP(nn.Module):
@@ -250,61 +198,13 @@ class VSSBlock(nn.Module):
             self.norm2 = nn.LayerNorm(dim)
             self.mlp = MLP(dim, config.mlp)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix positions, then channels; (batch, rows, columns, dim) in and out."""
+    def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Mix positions, then channels; as of SS2D."""
         rate = self.drop_path if self.training else 0.0
-        x = x + drop_path(self.op(self.norm(x)), rate)
+        x = x + drop_path(self.op(self.norm(x), columns), rate)
         if self.mlp is not None:
             x = x + drop_path(self.mlp(self.norm2(x)), rate)
         return x
-
-
-class PatchMerging(nn.Module):
-    """Halve a map by concatenating 2 by 2 neighbours, with a norm and a projection.
-
-    Args:
-        dim: channels of the map.
-        new_dim: channels of the new map.
-        crop: whether the last row or column of an odd side is dropped; else it is padded with 0.
-    """
-
-    def __init__(self, dim: int, new_dim: int, *, crop: bool) -> None:
-        super().__init__()
-        self.crop = crop
-        self.norm = nn.LayerNorm(4 * dim)
-        self.reduction = new_linear(4 * dim, new_dim, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Halve the map; (batch, rows, columns, channels) in and out."""
-        rows, columns = x.shape[1:3]
-        if self.crop:
-            x = x[:, : rows // 2 * 2, : columns // 2 * 2]
-        else:
-            x = F.pad(x, (0, 0, 0, columns % 2, 0, rows % 2))
-        x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
-        x = x.permute(0, 1, 3, 4, 2, 5).flatten(3)  # row fastest among the four neighbours
-        out: Tensor = self.reduction(self.norm(x))
-        return out
-
-
-class ConvDownsample(nn.Module):
-    """Halve a map by a strided convolution with a norm.
-
-    Args:
-        dim: channels of the map.
-        new_dim: channels of the new map.
-        kernel: rows and columns of the kernel: 2 without overlap, 3 with.
-    """
-
-    def __init__(self, dim: int, new_dim: int, kernel: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(dim, new_dim, kernel, stride=2, padding=kernel - 2)
-        self.norm = nn.LayerNorm(new_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Halve the map; (batch, rows, columns, channels) in and out."""
-        out: Tensor = self.norm(dense_conv(self.conv, x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
-        return out
 
 
 class Stage(nn.Module):
@@ -323,43 +223,51 @@ class Stage(nn.Module):
         )
         self.downsample = None
         if index + 1 < len(config.dims):
-            self.downsample = _new_downsample(config.downsample, dim, config.dims[index + 1])
+            self.downsample = new_downsample(config.downsample, dim, config.dims[index + 1])
 
-    def run_blocks(self, x: Tensor) -> Tensor:
-        """Run the blocks; (batch, rows, columns, channels) in and out."""
+    def run_blocks(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Run the blocks; as of SS2D."""
         for block in self.blocks:
-            x = block(x)
+            x = block(x, columns)
         return x
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, columns: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Run the blocks and reduce the map.
 
         Args:
             x: (batch, rows, columns, channels).
+            columns: (batch,) columns of each clip; None for all.
 
         Returns:
-            The blocks' output, and the next stage's input: half as large, or the same after the
-            last stage.
+            The blocks' output; the next stage's input, half as large, or the same after the last
+            stage; and each clip's columns of that.
         """
-        x = self.run_blocks(x)
-        return x, x if self.downsample is None else self.downsample(x)
+        x = self.run_blocks(x, columns)
+        if self.downsample is None:
+            return x, x, columns
+        return x, *self.downsample(x, columns)
 
 
-def run_stages(stages: nn.ModuleList, x: Tensor) -> list[Tensor]:
+def run_stages(
+    stages: nn.ModuleList, x: Tensor, columns: Tensor | None = None
+) -> tuple[list[Tensor], Tensor | None]:
     """Run all stages.
 
     Args:
         stages: of kind Stage.
         x: (batch, rows, columns, channels), the embedded patches.
+        columns: (batch,) columns of each clip; None for all.
 
     Returns:
-        The output of each stage's blocks, in the same layout.
+        The output of each stage's blocks, in the same layout, and each clip's columns of the last.
     """
     maps = []
     for stage in stages:
-        blocks_output, x = stage(x)
+        blocks_output, x, columns = stage(x, columns)
         maps.append(blocks_output)
-    return maps
+    return maps, columns
 
 
 class VMamba(HierarchicalModel):
@@ -384,15 +292,21 @@ class VMamba(HierarchicalModel):
         self.norm = nn.LayerNorm(config.dims[-1])
         self.head = new_head(config.dims[-1], config.n_classes)
 
-    def _maps(self, features: Tensor) -> list[Tensor]:
+    def _maps(self, features: Tensor, lengths: Tensor | None) -> tuple[list[Tensor], Tensor | None]:
+        """Each stage's map (batch, rows, columns, dim), and the last one's columns per clip."""
         config = self.config
+        if config.n_channels == 3:
+            refuse_lengths(lengths, "images have none")
+        else:
+            check_features(features, config.n_mels)
+            features, lengths = fitted(features, lengths, shortest=config.min_side)
         x = as_map(features, config.n_channels, config.n_mels)
         if min(x.shape[2:]) < config.min_side:
             raise ConfigError(
                 f"features have {x.shape[2]} rows and {x.shape[3]} columns; "
                 f"expected at least {config.min_side} of each"
             )
-        return run_stages(self.layers, self.patch_embed(x))
+        return run_stages(self.layers, *self.patch_embed(x, lengths))
 
     def forward_intermediates(self, features: Tensor) -> list[FeatureMap]:
         """Encode features as one map per stage.
@@ -407,37 +321,72 @@ class VMamba(HierarchicalModel):
         Raises:
             ConfigError: the features are too small, or of other channels or mel bands.
         """
-        maps = enumerate(self._maps(features))
-        return [FeatureMap(x.permute(0, 3, 1, 2), self.config.patch * 2**n) for n, x in maps]
+        maps, _ = self._maps(features, None)
+        return [
+            FeatureMap(x.permute(0, 3, 1, 2), self.config.patch * 2**n) for n, x in enumerate(maps)
+        ]
 
-    def tokens(self, features: Tensor) -> Tensor:
+    def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as a sequence of tokens.
 
         Args:
             features: as for forward_intermediates.
+            lengths: (batch,) frames of each clip, integers, for features; None for all frames of
+                all clips.
 
         Returns:
-            (batch, tokens, dim), the last stage's positions row by row, after the last norm.
+            (batch, tokens, dim), the last stage's positions row by row, after the last norm. What a
+            shorter clip has behind its own columns means nothing.
 
         Raises:
-            ConfigError: as for forward_intermediates.
+            ConfigError: as for forward_intermediates, or the lengths do not fit.
         """
-        out: Tensor = self.norm(self._maps(features)[-1].flatten(1, 2))
-        return out
+        return self._last_map(features, lengths)[0].flatten(1, 2)
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as one vector per clip or image.
 
         Args:
             features: as for forward_intermediates.
+            lengths: as for tokens.
 
         Returns:
             (batch, dim), the mean of the tokens.
         """
-        return self.tokens(features).mean(dim=1)
+        last, columns = self._last_map(features, lengths)
+        return mean_inside(last.mean(dim=1), columns)
 
+    def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as one vector per column of the last map.
 
-def _new_downsample(kind: str, dim: int, new_dim: int) -> nn.Module:
-    if kind in ("merge", "merge-crop"):
-        return PatchMerging(dim, new_dim, crop=kind == "merge-crop")
-    return ConvDownsample(dim, new_dim, kernel=2 if kind == "conv2" else 3)
+        Args:
+            features: as for forward_intermediates.
+            lengths: as for tokens.
+
+        Returns:
+            (batch, columns, dim), the mean over a column's tokens.
+        """
+        return self._last_map(features, lengths)[0].mean(dim=1)
+
+    def frame_steps(self, n_frames: int) -> FrameSteps:
+        """Say how a clip is divided into columns of the last map.
+
+        Args:
+            n_frames: frames of the clip, at least config.min_side.
+
+        Returns:
+            The columns; the last may be filled in part only, or frames behind it left out.
+        """
+        config, halvings = self.config, len(self.config.depths) - 1
+        count = n_frames // config.patch
+        if config.patch_embed == "convs":
+            step = config.patch // 2
+            count = ((n_frames + 1) // step + 1) // step
+        for _ in range(halvings):
+            count = (count + (config.downsample in ("merge", "conv3"))) // 2
+        return FrameSteps(count, config.patch * 2**halvings)
+
+    def _last_map(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The last map behind the norm, and each clip's columns."""
+        maps, columns = self._maps(features, lengths)
+        return self.norm(maps[-1]), columns

@@ -107,8 +107,17 @@ def step_scores(model: Any, features: Tensor, n_frames: int) -> Tensor:
     if features.shape[1] > model.config.most_frames:
         length, starts = n_steps // 2, range(0, n_steps - n_steps // 2, n_steps // 4)
         crops = [features[:, start : start + length] for start in starts]
-    scores = torch.stack([model.frame_logits(crop).sigmoid() for crop in crops]).mean(dim=0)
+    scores = torch.stack([summed_logits(model, crop).sigmoid() for crop in crops]).mean(dim=0)
     return scores.repeat_interleave(n_frames // scores.shape[1], dim=1)
+
+
+def summed_logits(model: Any, features: Tensor) -> Tensor:
+    """Logits per step; with a linear head the authors add up the bins of frequency, not average."""
+    logits: Tensor = model.frame_logits(features)
+    if model.config.head != "linear":
+        return logits
+    n_bins = model.tokens(features).shape[1] // logits.shape[1]
+    return n_bins * (logits - model.head.bias) + model.head.bias
 
 
 def cnn14(golden: Any) -> None:

@@ -44,31 +44,47 @@ def scan_on(backend: str, golden: Any) -> None:
 
 
 def causal_conv1d(golden: Any) -> None:
-    inputs = with_gradients(golden.below("input"))
-    out = ops.causal_conv1d(
-        channel_last(inputs["x"]),
-        inputs["weight"],
-        inputs.get("bias"),
-        activation=golden.args["activation"],
-    ).movedim(1, -1)
-    close(out, golden.tensors["output"], OUTPUT, "output")
-    (out * golden.tensors["probe"]).sum().backward()
-    close_gradients(golden.below("grad"), inputs)
+    """All backends that can run here."""
+    for backend in ops.available_backends():
+        inputs = with_gradients(golden.below("input"))
+        out = ops.causal_conv1d(
+            channel_last(inputs["x"]),
+            inputs["weight"],
+            inputs.get("bias"),
+            activation=golden.args["activation"],
+            backend=backend,
+        ).movedim(1, -1)
+        close(out, golden.tensors["output"], OUTPUT, "output")
+        (out * golden.tensors["probe"]).sum().backward()
+        close_gradients(golden.below("grad"), inputs)
 
 
 def add_rms_norm(golden: Any) -> None:
-    inputs = with_gradients(golden.below("input"))
-    out, residual = ops.add_rms_norm(
-        inputs["x"], inputs.get("residual"), inputs["weight"], eps=golden.args["eps"]
-    )
-    close(out, golden.tensors["output"], OUTPUT, "output")
-    close(residual, golden.tensors["residual_out"], OUTPUT, "residual")
-    probe = golden.tensors["probe"]
-    ((out * probe).sum() + (residual * probe.flip(0)).sum()).backward()
-    close_gradients(golden.below("grad"), inputs)
+    """All backends that can run here."""
+    for backend in ops.available_backends():
+        inputs = with_gradients(golden.below("input"))
+        out, residual = ops.add_rms_norm(
+            inputs["x"],
+            inputs.get("residual"),
+            inputs["weight"],
+            eps=golden.args["eps"],
+            backend=backend,
+        )
+        close(out, golden.tensors["output"], OUTPUT, "output")
+        close(residual, golden.tensors["residual_out"], OUTPUT, "residual")
+        probe = golden.tensors["probe"]
+        ((out * probe).sum() + (residual * probe.flip(0)).sum()).backward()
+        close_gradients(golden.below("grad"), inputs)
 
 
 def mixer(golden: Any) -> None:
+    """All backends that can run here."""
+    for backend in ops.available_backends():
+        with ops.use_backend(backend):
+            mixer_as_chosen(golden)
+
+
+def mixer_as_chosen(golden: Any) -> None:
     args = golden.args
     state = golden.below("state")
     d_inner, d_state = state["A_log"].shape

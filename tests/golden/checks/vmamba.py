@@ -57,7 +57,12 @@ def activations(config: VMambaConfig, args: Mapping[str, Any]) -> dict[str, Any]
 
 
 def record(found: dict[str, Tensor], name: str, module: nn.Module) -> None:
-    module.register_forward_hook(lambda _module, _inputs, output: found.update({name: output}))
+    """Keep what a module gives; of one that also counts columns, the map."""
+    module.register_forward_hook(
+        lambda _module, _inputs, output: found.update(
+            {name: output[0] if isinstance(output, tuple) else output}
+        )
+    )
 
 
 def record_stages(found: dict[str, Tensor], model: Any) -> None:

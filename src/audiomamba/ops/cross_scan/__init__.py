@@ -24,6 +24,7 @@ from audiomamba.ops.selective_scan import selective_scan
 __all__ = ["N_DIRECTIONS", "cross_merge", "cross_scan", "cross_selective_scan"]
 
 N_DIRECTIONS = 4
+NO_STEP = -1e4  # its softplus is 0, with which a step leaves the state as it is
 
 
 def cross_scan(x: Tensor) -> Tensor:
@@ -65,6 +66,7 @@ def cross_selective_scan(
     dt_weight: Tensor,
     D: Tensor,
     delta_bias: Tensor,
+    columns: Tensor | None = None,
     backend: str | None = None,
 ) -> Tensor:
     """Scan a map in four directions, each with its own coefficients, and add the results.
@@ -81,10 +83,13 @@ def cross_selective_scan(
         dt_weight: (4, channels, rank).
         D: (4 * channels,).
         delta_bias: (4 * channels,).
+        columns: (batch,) columns of each map; the scans pass over what lies behind, which has to be
+            finite. All columns if None.
         backend: of selective_scan; None picks.
 
     Returns:
-        (batch, rows, columns, channels) in u's dtype: the sum over directions, not their mean.
+        (batch, rows, columns, channels) in u's dtype: the sum over directions, not their mean;
+        behind a map's own columns any finite values.
 
     Raises:
         ConfigError: shapes do not fit together.
@@ -98,10 +103,14 @@ def cross_selective_scan(
                 f"{name} has shape {tuple(value.shape)}; "
                 f"expected {(*u.shape[:3], N_DIRECTIONS)} and one more"
             )
+    behind = None
+    if columns is not None:
+        behind = torch.arange(u.shape[2], device=u.device) >= columns[:, None, None]
+        behind = behind.expand(-1, u.shape[1], -1).unsqueeze(-1)
     # Four scans without copies are fastest where a call costs little; else one grouped scan.
     name = choose_backend("selective_scan", backend, u)
     run = _four_scans if name == "cpu" else _grouped_scan
-    return run(u, dt, A, B, C, dt_weight, D, delta_bias, name)
+    return run(u, dt, A, B, C, dt_weight, D, delta_bias, behind, name)
 
 
 def _four_scans(
@@ -113,6 +122,7 @@ def _four_scans(
     dt_weight: Tensor,
     D: Tensor,
     delta_bias: Tensor,
+    behind: Tensor | None,
     backend: str,
 ) -> Tensor:
     """Scan each direction by itself, in its own sense: nothing is reversed in memory."""
@@ -123,9 +133,12 @@ def _four_scans(
     for k in range(N_DIRECTIONS):
         u_k, dt_k, B_k, C_k = orders[k % 2]
         weight_k, A_k, D_k, bias_k = weights[k]
+        delta = F.linear(dt_k[:, :, k], weight_k)
+        if behind is not None:
+            delta = delta.masked_fill((_by_row, _by_column)[k % 2](behind), NO_STEP)
         y = selective_scan(
             u_k,
-            F.linear(dt_k[:, :, k], weight_k),
+            delta,
             A_k,
             B_k[:, :, k],
             C_k[:, :, k],
@@ -148,11 +161,15 @@ def _grouped_scan(
     dt_weight: Tensor,
     D: Tensor,
     delta_bias: Tensor,
+    behind: Tensor | None,
     backend: str,
 ) -> Tensor:
     """Lay the four directions side by side as groups of channels and scan them in one call."""
     rows, columns = u.shape[1:3]
     delta = torch.einsum("btkr,kdr->btkd", _in_own_order(dt), dt_weight)
+    if behind is not None:
+        behind = behind.unsqueeze(-1).expand(-1, -1, -1, N_DIRECTIONS, -1)
+        delta = delta.masked_fill(_in_own_order(behind), NO_STEP)
     y = selective_scan(
         cross_scan(u).flatten(2),
         delta.flatten(2),
