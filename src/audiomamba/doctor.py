@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 
 from audiomamba import __version__, ops
+from audiomamba.ops import settings
 
 __all__ = ["Finding", "examine"]
 
@@ -80,6 +81,18 @@ def _backends() -> Iterator[Finding]:
         reasons = {s.reason: s.available for s in statuses if s.backend == backend}
         for reason, available in reasons.items():
             yield Finding("backends", f"({backend})", reason, "ok" if available else "slow")
+    if "triton" in ops.available_backends():
+        yield _gpu_settings()
+
+
+def _gpu_settings() -> Finding:
+    """Whether the GPU kernels were timed for the sizes that are used."""
+    store = settings.store()
+    if store.problem:
+        advice = "delete the file, then call audiomamba.ops.warmup"
+        return Finding("backends", "gpu settings", store.problem, "slow", advice)
+    value = f"timed for {len(store)} sizes ({store.path})" if len(store) else "defaults, not timed"
+    return Finding("backends", "gpu settings", value)
 
 
 def _scans() -> Iterator[Finding]:

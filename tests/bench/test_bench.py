@@ -117,7 +117,7 @@ def test_rates_are_counted_where_there_is_a_recurrence() -> None:
 
     assert first.median_ms is not None
     assert first.updates_per_s == pytest.approx(2 * 9 * 64 * 16 / (first.median_ms / 1000))
-    assert first.ratio_to_torch_exp == pytest.approx(first.updates_per_s / 1e9)
+    assert first.share_of_exponentials == pytest.approx(first.updates_per_s / 1e9)
 
 
 def test_a_side_that_is_wrong_is_told_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:

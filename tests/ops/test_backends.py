@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,25 +67,46 @@ def test_an_unknown_backend_is_named_with_the_known_ones() -> None:
 def test_explains_every_op_and_backend() -> None:
     rows = explain_backends()
     assert {(row.op, row.backend) for row in rows} == {
-        (op, name)
-        for op in backends.OPS
-        for name in backends.BACKENDS
-        if name != "triton" or "scan" in op
+        (op, name) for op in backends.OPS for name in backends.BACKENDS
     }
     reasons = {row.backend: row.reason for row in rows if row.available}
     assert native.instruction_set() in reasons["cpu"]
 
 
-def test_says_why_there_is_no_gpu_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def without_interpreter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As on a machine for users, where what was found before is forgotten."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(gpu, "find_spec", lambda _: None)
-    assert "Triton is not installed" in gpu.problem()
-    monkeypatch.setattr(gpu, "find_spec", lambda _: True)
-    monkeypatch.setattr(gpu.metadata, "version", lambda _: "2.1.0")
-    assert "Triton 2.1.0 is too old" in gpu.problem()
-    monkeypatch.setattr(gpu.metadata, "version", lambda _: "3.9.0")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "no GPU" in gpu.problem()
+    gpu._problem.cache_clear()
+    yield
+    gpu._problem.cache_clear()
+
+
+@pytest.mark.usefixtures("without_interpreter")
+@pytest.mark.parametrize(
+    ("found", "version", "has_gpu", "capability", "problem"),
+    [
+        (None, "", False, (0, 0), "Triton is not installed"),
+        (True, "3.9.0", False, (0, 0), "no GPU"),
+        (True, "3.2.0", True, (9, 0), "Triton 3.2.0 is too old"),
+        (True, "3.9.0", True, (7, 5), "compute capability 7.5; the kernels need 8.0"),
+        (True, "3.3.1+git", True, (8, 0), None),
+    ],
+)
+def test_says_why_there_is_no_gpu_backend(
+    found: object,
+    version: str,
+    has_gpu: bool,
+    capability: tuple[int, int],
+    problem: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gpu, "find_spec", lambda _: found)
+    monkeypatch.setattr(gpu, "triton_version", lambda: version)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    told = gpu.problem()
+    assert told is None if problem is None else problem in str(told)
 
 
 def test_without_the_library_plain_pytorch_runs_and_the_reason_is_told(

@@ -1,13 +1,17 @@
 """The Triton kernels, interpreted on the CPU: slow, so everything is small."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from audiomamba import ops
 from audiomamba.errors import BackendError
+from audiomamba.ops import settings
+from audiomamba.ops.settings import Cut
 
 pytest.importorskip("triton", reason="Triton is not installed")
 pytestmark = pytest.mark.skipif(
@@ -17,14 +21,16 @@ pytestmark = pytest.mark.skipif(
 Compare = Callable[..., None]
 
 
-@pytest.fixture(params=["whole", "cut"])
-def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run with sequences in one piece, and cut into chunks."""
-    from audiomamba.ops.selective_scan import triton
+@pytest.fixture(params=[Cut(1, 2, 2, 0), Cut(2, 4, 1, 4), Cut(1, 4, 4, 4)], ids=str)
+def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run with sequences in one piece and in chunks, on several tiles."""
 
-    monkeypatch.setattr(triton, "CHUNK_TOKENS", 4)
-    busy = 0 if request.param == "whole" else 1 << 30
-    monkeypatch.setattr(triton, "BUSY_PROGRAMS_PER_PROCESSOR", busy)
+    class OneCut(settings.Store):
+        def get(self, key: str) -> Cut:
+            del key
+            return request.param
+
+    monkeypatch.setattr(settings, "store", lambda: OneCut(tmp_path / "file", "here"))
 
 
 def tensors(
@@ -69,7 +75,11 @@ def test_both_directions_agree(lengths: list[int] | None, compare: Compare) -> N
     compare(ops.bidirectional_selective_scan, x, options, backend="triton")
 
 
-def test_channels_beyond_one_block_agree(compare: Compare) -> None:
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_channels_beyond_one_block_agree(
+    mirrored: bool, compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ops.gpu, "triton_is_before", lambda _: mirrored)  # axes as for any release
     x = tensors(1, 3, 70, 2, 2, torch.float32)
     del x["initial_state"]
     compare(ops.bidirectional_selective_scan, x, {"delta_softplus": True}, backend="triton")
@@ -109,9 +119,83 @@ def test_the_operators_are_registered_completely() -> None:
     torch.library.opcheck(triton._scan, (*given, None, None, True, False, False))
 
 
-def test_only_scans_have_the_backend() -> None:
-    with pytest.raises(BackendError, match="it has scans only"):
-        ops.causal_conv1d(torch.zeros(1, 2, 3), torch.zeros(3, 4), backend="triton")
+def test_float64_is_refused() -> None:
     x = tensors(1, 2, 2, 2, 1, torch.float64)
     with pytest.raises(BackendError, match="float64"):
         ops.selective_scan(x["u"], x["delta"], x["A"], x["B"], x["C"], backend="triton")
+
+
+def test_offsets_beyond_32_bits_are_reached(tmp_path: Path) -> None:
+    tokens, channels, stride = 3, 2, (1 << 30) + 1  # the last token begins beyond 2**31
+    path, size = tmp_path / "sparse", stride * (tokens - 1) + channels
+    with path.open("wb") as file:
+        file.truncate(2 * size)
+    numbers = torch.from_file(str(path), shared=True, size=size, dtype=torch.bfloat16)
+    far = numbers.as_strided((1, tokens, channels), (0, stride, 1))
+    x = tensors(1, tokens, channels, 2, 1, torch.bfloat16)
+    near = x["u"]
+    far.copy_(near)
+    found = []
+    for u in (near, far):
+        leaves = {**x, "u": u.detach()}
+        leaves = {n: v.requires_grad_() for n, v in leaves.items() if n != "initial_state"}
+        out = ops.bidirectional_selective_scan(**leaves, delta_softplus=True, backend="triton")
+        taps = torch.ones(channels, 2)
+        conv = ops.causal_conv1d(leaves["u"], taps, activation="silu", backend="triton")
+        grads = torch.autograd.grad(out.sum() + conv.sum(), list(leaves.values()))
+        found.append([out, conv, *grads])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+class NoReading(TorchDispatchMode):
+    """Refuse what makes the host wait for a number of a tensor."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        assert func not in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero)
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_number_is_read_on_the_host() -> None:
+    from audiomamba.ops.selective_scan import triton
+
+    x = tensors(2, 5, 3, 2, 1, torch.float32)
+    names = ("u", "delta", "A", "A_b", "B", "C", "D", "z", "delta_bias")
+    given = (*(x[name] for name in names), None, torch.tensor([5, 2]))
+    with NoReading():
+        out, _ = triton._scan._init_fn(*given, True, False, False)
+        grads = triton._scan_backward._init_fn(torch.ones_like(out), None, *given, True, False)
+    assert all(grad.isfinite().all() for grad in grads)
+    with NoReading(), pytest.raises(AssertionError):
+        torch.ones(1).item()
+
+
+def test_compiles_into_one_graph() -> None:
+    x = tensors(2, 5, 3, 2, 1, torch.float32)
+    del x["initial_state"]
+
+    def step(lengths: Tensor, **leaves: Tensor) -> Tensor:
+        leaves["u"] = ops.causal_conv1d(leaves["u"], leaves["A"], lengths=lengths, backend="triton")
+        out = ops.bidirectional_selective_scan(
+            **leaves, delta_softplus=True, lengths=lengths, backend="triton"
+        )
+        return ops.add_rms_norm(out, None, leaves["D"], backend="triton")[0].square().sum()
+
+    found = []
+    for run in (step, torch.compile(step, fullgraph=True, backend="aot_eager")):
+        leaves = {name: value.clone().requires_grad_() for name, value in x.items()}
+        run(torch.tensor([5, 3]), **leaves).backward()
+        found.append([leaf.grad for leaf in leaves.values()])
+    torch.testing.assert_close(*found)
+    torch.compiler.reset()
+
+
+def test_gradients_are_the_same_every_time() -> None:
+    x = tensors(2, 9, 40, 2, 1, torch.float32)
+    del x["initial_state"]
+    found = []
+    for _ in range(2):
+        leaves = {name: value.clone().requires_grad_() for name, value in x.items()}
+        out = ops.bidirectional_selective_scan(**leaves, delta_softplus=True, backend="triton")
+        out.square().sum().backward()
+        found.append([leaf.grad for leaf in leaves.values()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

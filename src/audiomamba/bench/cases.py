@@ -5,6 +5,7 @@ Of sizes that a side cannot do in reasonable time or memory, the side is left ou
 (tokens, channels, states) numbers, and gradients of loops that index such an array at every token.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal
 
@@ -270,12 +271,18 @@ GROUPS: dict[str, tuple[Case, ...]] = {
 }
 
 
-def select(names: list[str] | None = None, *, quick: bool = False) -> list[Case]:
+def select(
+    names: list[str] | None = None,
+    *,
+    quick: bool = False,
+    among: Mapping[str, tuple[Case, ...]] = GROUPS,
+) -> list[Case]:
     """Choose cases by group.
 
     Args:
         names: of groups; all if None or empty.
         quick: only the first case of each group, which is its smallest, in few rounds.
+        among: the groups there are.
 
     Returns:
         The cases, group by group.
@@ -284,9 +291,9 @@ def select(names: list[str] | None = None, *, quick: bool = False) -> list[Case]
         UnknownNameError: no group has such a name.
     """
     chosen: list[Case] = []
-    for name in names or list(GROUPS):
-        if name not in GROUPS:
-            raise UnknownNameError("group of benchmarks", name, GROUPS)
-        cases = GROUPS[name]
+    for name in names or list(among):
+        if name not in among:
+            raise UnknownNameError("group of benchmarks", name, among)
+        cases = among[name]
         chosen += [replace(cases[0], n_rounds=N_QUICK_ROUNDS)] if quick else cases
     return chosen

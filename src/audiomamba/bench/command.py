@@ -8,6 +8,7 @@ import torch
 
 from audiomamba.bench import machine, plots, record, runner
 from audiomamba.bench.cases import Case, select
+from audiomamba.bench.gpu_cases import groups_of
 from audiomamba.errors import BackendError, ConfigError
 from audiomamba.ops import native
 from audiomamba.terminal import columns
@@ -18,12 +19,13 @@ TABLE_ALIGN = "<>>>>><"
 Echo = Callable[[str], None]
 
 
-def listed(groups: list[str], *, quick: bool) -> str:
+def listed(groups: list[str], *, quick: bool, device: str) -> str:
     """List cases without running them.
 
     Args:
         groups: by name; all if empty.
         quick: only those of a quick run.
+        device: where they would run.
 
     Returns:
         A line per case: group, settings, sides.
@@ -33,7 +35,7 @@ def listed(groups: list[str], *, quick: bool) -> str:
     """
     rows = [
         (case.group, record.case_text(case.settings()), " | ".join(case.sides))
-        for case in select(groups, quick=quick)
+        for case in select(groups, quick=quick, among=groups_of(device))
     ]
     return columns([("group", "case", "sides, the base first"), *rows], "<<<")
 
@@ -73,11 +75,13 @@ def measure(
         torch.set_num_threads(n_threads)
     if instruction_set is not None:
         native.use_instruction_set(instruction_set)
-    rate = machine.exponentials_per_s()
-    described = {**machine.describe(device), "exponentials_per_s": rate}
+    limits = machine.limits(device)
+    described = {**machine.describe(device), **limits}
     echo(_heading(described))
     settings = runner.Settings(
-        device=device, instruction_set=instruction_set, exponentials_per_s=rate
+        device=device,
+        instruction_set=instruction_set,
+        exponentials_per_s=limits.get("exponentials_per_s"),
     )
     all_right = True
     for case in cases:
@@ -120,11 +124,15 @@ def _heading(described: dict[str, object]) -> str:
     """The machine in two lines."""
     versions = described["versions"]
     named = versions.items() if isinstance(versions, dict) else ()
-    rate = described["exponentials_per_s"]
+    rate = float(str(described.get("exponentials_per_s", "nan"))) / 1e9
+    known = f"at most: {rate:.1f} G exponentials/s on one thread"
+    if "copied_bytes_per_s" in described:
+        copied = float(str(described["copied_bytes_per_s"])) / 1e9
+        known = f"at most: {rate:.0f} G exponentials/s, {copied:.0f} GB/s"
     return (
         f"{described['device']}, {described['processor']}, {described['instruction_set']}, "
         f"threads {described['threads']}, "
         f"{', '.join(f'{name} {version}' for name, version in named)}, "
         f"commit {described['commit']}\n"
-        f"torch.exp: {float(str(rate)) / 1e9:.2f} G/s on one thread, within the first-level cache\n"
+        f"{known}\n"
     )

@@ -51,14 +51,14 @@ def limits(device: str) -> dict[str, float]:
         device: "cpu" or "cuda".
 
     Returns:
-        Exponentials per second: of one thread of the CPU, or of the whole GPU; for a GPU also bytes
-        copied per second. Ready for JSON.
+        Exponentials per second: of one thread of the CPU, if the compiled library is there, or of
+        the whole GPU; for a GPU also bytes copied per second. Ready for JSON.
 
     Raises:
         BackendError: the GPU cannot run Triton's kernels.
     """
     if device == "cpu":
-        return {"exponentials_per_s": exponentials_per_s()}
+        return {} if native.problem() else {"exponentials_per_s": exponentials_per_s()}
     problem = gpu.problem()
     if problem is not None:
         raise BackendError(f"nothing can be measured on the GPU: {problem}")

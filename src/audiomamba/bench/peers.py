@@ -17,7 +17,7 @@ from audiomamba.errors import BackendError, UnknownNameError
 
 __all__ = ["PACKAGES", "both_ways", "scan", "transformers_ast"]
 
-PACKAGES = ("mambapy", "transformers")
+PACKAGES = ("mamba-ssm", "mambapy", "transformers")
 
 Scan = Callable[..., Tensor]
 
@@ -26,7 +26,7 @@ def scan(name: str) -> Scan:
     """Find a peer's scan.
 
     Args:
-        name: "loop over full arrays", "transformers" or "mambapy".
+        name: "loop over full arrays", "transformers", "mambapy" or "mamba-ssm".
 
     Returns:
         A function of u, delta, A, B, C, D, z and delta_bias.
@@ -41,6 +41,8 @@ def scan(name: str) -> Scan:
         return _transformers_scan()
     if name == "mambapy":
         return _mambapy_scan()
+    if name == "mamba-ssm":
+        return _mamba_ssm_scan()
     raise UnknownNameError("peer", name, ("loop over full arrays", *PACKAGES))
 
 
@@ -124,6 +126,22 @@ def _mambapy_scan() -> Scan:
         states: Tensor = pscan(decay, inflow)
         out = (states @ C.unsqueeze(-1)).squeeze(3) + others["D"] * u
         return out * F.silu(z)
+
+    return one_way
+
+
+def _mamba_ssm_scan() -> Scan:
+    """The CUDA kernel of mamba-ssm."""
+    interface = _module("mamba_ssm", "mamba_ssm.ops.selective_scan_interface")
+
+    def one_way(u: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor, **others: Any) -> Tensor:
+        if not u.is_cuda:
+            raise BackendError("the scan of mamba-ssm runs on GPUs only")
+        u, delta, B, C, z = (x.transpose(1, 2).contiguous() for x in (u, delta, B, C, z))
+        out: Tensor = interface.selective_scan_fn(
+            u, delta, others.pop("A"), B, C, z=z, delta_softplus=True, **others
+        )
+        return out.transpose(1, 2)
 
     return one_way
 

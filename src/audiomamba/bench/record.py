@@ -43,7 +43,7 @@ class Result:
         ratio: of the median to the base's.
         peak_mib: memory that one call needs beyond inputs and weights.
         updates_per_s: of the recurrence, each with one exponential.
-        ratio_to_torch_exp: of that rate to that of PyTorch's exponentials on as many threads.
+        share_of_exponentials: of that rate in what as many threads, or the GPU, can do at most.
         missing: why the side could not run here.
         error: what is wrong with what it computed.
         machine: device, processor, threads, versions and commit.
@@ -60,7 +60,7 @@ class Result:
     ratio: float | None = None
     peak_mib: float | None = None
     updates_per_s: float | None = None
-    ratio_to_torch_exp: float | None = None
+    share_of_exponentials: float | None = None
     missing: str | None = None
     error: str | None = None
     machine: Mapping[str, Any] = field(default_factory=dict)
@@ -202,8 +202,8 @@ def table(results: Iterable[Result]) -> list[tuple[str, ...]]:
         note = ""
         if one.updates_per_s is not None:
             note = f"{one.updates_per_s / 1e9:.2f} G updates/s"
-        if one.ratio_to_torch_exp is not None:
-            note += f", {one.ratio_to_torch_exp:.1f} times torch.exp"
+        if one.share_of_exponentials is not None:
+            note += f", {one.share_of_exponentials:.0%} of all exponentials"
         rows.append(
             (
                 one.side,

@@ -27,6 +27,9 @@ BUDGET_S = 3.0
 FEWEST_ROUNDS = 3
 # A call that takes longer is timed once.
 LONG_CALL_S = 8.0
+# A GPU is timed over so many calls that they take about this long, so that it waits for none.
+GPU_SLICE_S = 0.05
+MOST_GPU_CALLS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,8 @@ class Settings:
         device: "cpu" or "cuda".
         instruction_set: of the compiled library; None for its own choice.
         measure_memory: whether each side is also run in a process of its own.
-        exponentials_per_s: of the machine, by one thread; None if not measured.
+        exponentials_per_s: of the machine, by one thread, or of the whole GPU; None if not
+            measured.
     """
 
     device: str = "cpu"
@@ -140,7 +144,7 @@ def take_turns(
     Args:
         calls: by name; each has run before.
         n_rounds: how often at most; a slow call is timed less often.
-        synchronize: wait for the GPU before looking at the clock.
+        synchronize: wait for the GPU before looking at the clock, and time some calls together.
 
     Returns:
         The times by name.
@@ -150,7 +154,7 @@ def take_turns(
         names = list(calls)[:: -1 if turn % 2 else 1]
         for name in names:
             if _has_more(times[name]):
-                wall_s, cpu_s = _seconds(calls[name], synchronize)
+                wall_s, cpu_s = (_gpu_seconds if synchronize else _seconds)(calls[name])
                 times[name].wall_s.append(wall_s)
                 times[name].cpu_s.append(cpu_s)
     return times
@@ -163,28 +167,40 @@ def _has_more(times: Times) -> bool:
     return len(times.wall_s) < FEWEST_ROUNDS or sum(times.wall_s) < BUDGET_S
 
 
-def _seconds(call: Callable[[], object], synchronize: bool) -> tuple[float, float]:
+def _seconds(call: Callable[[], object]) -> tuple[float, float]:
     """Wall time and time of the process that a call takes; what it returns is let go after that."""
-    if synchronize:
-        torch.cuda.synchronize()
     wall, cpu = time.perf_counter(), time.process_time()
     outputs = call()
-    if synchronize:
-        torch.cuda.synchronize()
     taken = time.perf_counter() - wall, time.process_time() - cpu
     del outputs
     return taken
 
 
+def _gpu_seconds(call: Callable[[], object]) -> tuple[float, float]:
+    """The same of one of several calls that follow each other on the GPU."""
+
+    def several(n_calls: int) -> None:
+        for _ in range(n_calls):
+            call()
+        torch.cuda.synchronize()
+
+    torch.cuda.synchronize()
+    once_s, _ = _seconds(lambda: several(1))
+    n_calls = max(1, min(MOST_GPU_CALLS, int(GPU_SLICE_S / once_s)))
+    wall_s, cpu_s = _seconds(lambda: several(n_calls))
+    return wall_s / n_calls, cpu_s / n_calls
+
+
 def _with_rate(result: Result, side: Side, settings: Settings) -> Result:
-    """Add the rate of state updates, and its ratio to what torch.exp does."""
+    """Add the rate of state updates, and its share of the exponentials that are possible."""
     if not side.n_updates or result.median_ms is None:
         return result
     rate = side.n_updates / (result.median_ms / 1000)
-    ratio = None
-    if settings.exponentials_per_s is not None and settings.device == "cpu":
-        ratio = rate / (settings.exponentials_per_s * torch.get_num_threads())
-    return result.changed(updates_per_s=rate, ratio_to_torch_exp=ratio)
+    result = result.changed(updates_per_s=rate)
+    if settings.exponentials_per_s is None:
+        return result
+    n_times = 1 if settings.device == "cuda" else torch.get_num_threads()
+    return result.changed(share_of_exponentials=rate / (settings.exponentials_per_s * n_times))
 
 
 def _with_memory(result: Result, case: Case, settings: Settings) -> Result:

@@ -6,7 +6,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -38,6 +38,8 @@ Op = Callable[..., Tensor | Outputs]
 LOG_STEPS = (-6.9, -2.3)
 LARGE_STEP = 6.0  # the fastest decay, exp(-16 * 6), is below the smallest normal number
 EPS = 1e-5
+COMPILED = ("cpu", "triton")
+REPLAYED = ", CUDA graph"  # of a side's name
 
 
 @dataclass(frozen=True)
@@ -204,14 +206,42 @@ def _scan_side(case: ScanCase, name: str, device: str) -> Side:
     # The recurrence runs forward once in a step of training too, and again for the gradients.
     n_updates = 2 * case.batch * case.tokens * case.channels * N_STATES
     gradient = case.direction != "forward"
-    return Side(
-        _once(_scan_op(name, device), tensors, gradient=gradient),
-        n_updates=0 if gradient else n_updates,
-    )
+    call = _once(_scan_op(name, device), tensors, gradient=gradient)
+    if name.startswith("triton") and device == "cuda":
+        sizes = (case.batch, case.tokens, case.channels)
+        ops.warmup(*sizes, dtype=tensors["u"].dtype, gradient=gradient)
+    if name.endswith(REPLAYED):
+        call = _replayed(call, device)
+    return Side(call, n_updates=0 if gradient else n_updates)
+
+
+def _replayed(call: Callable[[], Outputs], device: str) -> Callable[[], Outputs]:
+    """The call as a CUDA graph, which the processor starts at once.
+
+    Raises:
+        BackendError: there is no GPU.
+    """
+    if device != "cuda":
+        raise BackendError(f"a CUDA graph does not run on {device}")
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        outputs = call()
+
+    def replay() -> Outputs:
+        graph.replay()
+        return outputs
+
+    return replay
 
 
 def _scan_op(name: str, device: str) -> Op:
     """A scan in both directions, as one side does it."""
+    name = name.removesuffix(REPLAYED)
     if name == "cpu, two calls":
         return _two_calls(_with_backend(ops.selective_scan, "cpu", device))
     if name in ("cpu", "triton", "torch", "reference"):
@@ -267,13 +297,10 @@ def _conv_side(case: ConvCase, name: str, device: str) -> Side:
         "weight": torch.randn(case.channels, N_TAPS, generator=generator).to(device, dtype),
         "bias": torch.randn(case.channels, generator=generator).to(device, dtype),
     }
-    op = _compiled_conv(device) if name == "cpu" else _pytorch_conv
+    op: Op = _pytorch_conv
+    if name in COMPILED:
+        op = partial(_with_backend(ops.causal_conv1d, name, device), activation="silu")
     return Side(_once(op, tensors, gradient=case.direction != "forward"))
-
-
-def _compiled_conv(device: str) -> Op:
-    op = _with_backend(ops.causal_conv1d, "cpu", device)
-    return lambda **tensors: op(**tensors, activation="silu")
 
 
 def _pytorch_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -297,8 +324,8 @@ def _norm_side(case: NormCase, name: str, device: str) -> Side:
         "weight": torch.randn(case.channels, generator=generator).to(device),
     }
     op: Op = _pytorch_norm
-    if name == "cpu":
-        op = _with_backend(ops.add_rms_norm, "cpu", device)
+    if name in COMPILED:
+        op = _with_backend(ops.add_rms_norm, name, device)
     return Side(_once(op, tensors, gradient=case.direction != "forward"))
 
 

@@ -14,6 +14,7 @@ __all__ = ["EXAMPLES", "bench"]
 EXAMPLES = (
     "Examples:\n\n`audiomamba bench --quick`\n\n"
     "`audiomamba bench scan models --threads 2 --out results.jsonl`\n\n"
+    "`audiomamba bench scan models training --device cuda --out gpu.jsonl`\n\n"
     "`audiomamba bench --compare results.jsonl --out pictures`"
 )
 
@@ -69,15 +70,16 @@ def bench(
     """
     from audiomamba.bench import command
     from audiomamba.bench.cases import select
+    from audiomamba.bench.gpu_cases import groups_of
 
     if list_cases:
-        typer.echo(command.listed(groups or [], quick=quick), nl=False)
+        typer.echo(command.listed(groups or [], quick=quick, device=device), nl=False)
         return
     if compare:
         files = [Path(file) for file in groups or []]
         typer.echo(command.compare(files, out or Path()), nl=False)
         return
-    chosen = select(groups, quick=quick)
+    chosen = select(groups, quick=quick, among=groups_of(device))
     with nullcontext() if out is None else output(out) as lines:
         all_right = command.measure(
             chosen,

@@ -14,6 +14,7 @@ from audiomamba.ops.backends import (
 from audiomamba.ops.causal_conv1d import causal_conv1d
 from audiomamba.ops.cross_scan import cross_merge, cross_scan, cross_selective_scan
 from audiomamba.ops.selective_scan import bidirectional_selective_scan, selective_scan
+from audiomamba.ops.warm import warmup
 
 __all__ = [
     "BackendStatus",
@@ -27,4 +28,5 @@ __all__ = [
     "explain_backends",
     "selective_scan",
     "use_backend",
+    "warmup",
 ]

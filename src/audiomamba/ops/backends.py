@@ -4,7 +4,7 @@
 `torch` is plain PyTorch as well, arranged for speed; it runs where nothing better does.
 `cpu` is the compiled library: CPU tensors in float32 or bfloat16.
 `triton` is for GPUs: float32, bfloat16 or float16. With TRITON_INTERPRET=1 in the environment, set
-before the first scan, it runs on CPU tensors too, very slowly, to be tested.
+before the first call, it runs on CPU tensors too, very slowly, to be tested.
 """
 
 from collections.abc import Iterator
@@ -29,9 +29,7 @@ __all__ = [
 BackendName = Literal["reference", "torch", "cpu", "triton"]
 
 BACKENDS: tuple[BackendName, ...] = ("reference", "torch", "cpu", "triton")
-SCAN_ONLY = ("triton",)
-SCANS = ("selective_scan", "bidirectional_selective_scan")
-OPS = (*SCANS, "causal_conv1d", "add_rms_norm")
+OPS = ("selective_scan", "bidirectional_selective_scan", "causal_conv1d", "add_rms_norm")
 CPU_DTYPES = (torch.float32, torch.bfloat16)
 GPU_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -106,7 +104,6 @@ def explain_backends() -> list[BackendStatus]:
         )
         for op in OPS
         for name in BACKENDS
-        if op in SCANS or name not in SCAN_ONLY
     ]
 
 
@@ -133,8 +130,8 @@ def _choose(op: str, requested: str | None, device: str, dtype: torch.dtype) -> 
     name = _forced.get() if requested is None else _check_name(requested)
     if name is None:
         fast: BackendName = "cpu" if device in ("cpu", "meta") else "triton"
-        return "torch" if _problem(fast, op, device, dtype) else fast
-    problem = _problem(name, op, device, dtype)
+        return "torch" if _problem(fast, device, dtype) else fast
+    problem = _problem(name, device, dtype)
     if problem is not None:
         raise BackendError(f"{op}: backend {name!r} cannot run this call: {problem}")
     return name
@@ -145,14 +142,12 @@ def _choose(op: str, requested: str | None, device: str, dtype: torch.dtype) -> 
 _choose._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def _problem(name: BackendName, op: str, device: str, dtype: torch.dtype) -> str | None:
+def _problem(name: BackendName, device: str, dtype: torch.dtype) -> str | None:
     """Why a backend cannot run a call; None if it can."""
     if name in ("reference", "torch"):
         return None
     if name == "cpu" and device == "meta":  # nothing is computed: shapes need no library
         return None
-    if name in SCAN_ONLY and op not in SCANS:
-        return "it has scans only; use backend='torch'"
     devices = ("cpu",) if name == "cpu" or gpu.interpreted() else ("cuda",)
     if device not in devices:
         return f"the tensors are on {device}; move them to {devices[0]} or use backend='torch'"

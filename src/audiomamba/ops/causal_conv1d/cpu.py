@@ -143,8 +143,9 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], **_: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-    grad_x, grad_weight, grad_bias = _conv_backward(grad_out, *ctx.saved_tensors, *ctx.flags)
-    has_bias = ctx.saved_tensors[2] is not None
+    saved = ctx.saved_tensors  # read once: activation checkpointing computes them anew
+    grad_x, grad_weight, grad_bias = _conv_backward(grad_out, *saved, *ctx.flags)
+    has_bias = saved[2] is not None
     return grad_x, grad_weight, grad_bias if has_bias else None, None, None, None
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from audiomamba.ops import native
-from audiomamba.ops.selective_scan.inputs import ScanInputs
+from audiomamba.ops.selective_scan.inputs import ScanInputs, empty_gradients
 
 __all__ = ["bidirectional_scan", "scan"]
 
@@ -172,7 +172,7 @@ def _scan_backward(
     grad_out = native.rows(grad_out)
     if grad_last_state is not None:
         grad_last_state = grad_last_state.contiguous()
-    grads: list[Tensor] = _scan_backward_fake(grad_out, grad_last_state, saved, *tensors)
+    grads = empty_gradients(*tensors[:10])
     of_u, of_delta, of_A, of_A_b, of_B, of_C, of_D, of_z, of_bias, of_state = grads
     gradient = _ScanGradient(
         scan=arguments,
@@ -195,29 +195,9 @@ def _scan_backward(
 
 @_scan_backward.register_fake
 def _scan_backward_fake(
-    _grad_out: Tensor,
-    _grad_last_state: Tensor | None,
-    _saved: Tensor,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    A_b: Tensor | None,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    initial_state: Tensor | None,
-    *_: Any,
+    _grad_out: Tensor, _grad_last_state: Tensor | None, _saved: Tensor, *inputs: Any
 ) -> list[Tensor]:
-    def empty(x: Tensor | None) -> Tensor:
-        return A.new_empty(0) if x is None else x.new_empty(x.shape)
-
-    # The gradients of B and C are sums over channels and stay in float32 until they are complete.
-    of_B, of_C = A.new_empty(B.shape), A.new_empty(C.shape)
-    before = [empty(x) for x in (u, delta, A, A_b)]
-    after = [empty(x) for x in (D, z, delta_bias, initial_state)]
-    return [*before, of_B, of_C, *after]
+    return empty_gradients(*inputs[:10])
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

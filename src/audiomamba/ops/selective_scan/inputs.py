@@ -8,7 +8,14 @@ from torch.nn.functional import silu, softplus
 
 from audiomamba.errors import ConfigError
 
-__all__ = ["ScanInputs", "StepInputs", "checked_decay", "checked_inputs", "step_inputs"]
+__all__ = [
+    "ScanInputs",
+    "StepInputs",
+    "checked_decay",
+    "checked_inputs",
+    "empty_gradients",
+    "step_inputs",
+]
 
 
 class ScanInputs(NamedTuple):
@@ -148,6 +155,38 @@ def step_inputs(inputs: ScanInputs) -> StepInputs:
         delta = delta.masked_fill(padding, 0)
     skipped = None if inputs.D is None else inputs.D * u
     return StepInputs(delta, delta * u, B, C, skipped, None if z is None else silu(z))
+
+
+def empty_gradients(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    A_b: Tensor | None,
+    B: Tensor,
+    C: Tensor,
+    *others: Tensor | None,
+) -> list[Tensor]:
+    """Make room for the gradients of a scan, as its backward operators return them.
+
+    Args:
+        u: as in `ScanInputs`, and so the rest.
+        delta: the same.
+        A: the same.
+        A_b: the decay of a second direction.
+        B: the same.
+        C: the same.
+        others: D, z, delta_bias and initial_state.
+
+    Returns:
+        A tensor for each, empty where there is none; those of B and C are sums over channels and
+        float32 until they are complete.
+    """
+
+    def empty(x: Tensor | None) -> Tensor:
+        return A.new_empty(0) if x is None else x.new_empty(x.shape)
+
+    maps = [A.new_empty(B.shape), A.new_empty(C.shape)]
+    return [*map(empty, (u, delta, A, A_b)), *maps, *map(empty, others)]
 
 
 def _with_groups(name: str, value: Tensor, u: Tensor, states: int) -> Tensor:

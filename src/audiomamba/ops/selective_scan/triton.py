@@ -1,7 +1,9 @@
 """The selective scan on GPUs, as PyTorch operators with explicit gradients: the backend "triton".
 
-The kernels are in triton_kernels. The forward pass keeps nothing for the backward pass, which finds
-the states again. All sums are made in a fixed order, so the gradients are the same every time.
+The kernels are in triton_kernels and triton_gradient_kernels. The forward pass keeps nothing for
+the backward pass, which finds the states again. All sums are made in a fixed order, so the
+gradients are the same every time. No number of a tensor is read on the host, so a CUDA graph can
+record a call.
 """
 
 from dataclasses import dataclass
@@ -11,18 +13,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from audiomamba.ops import gpu
+from audiomamba.ops.selective_scan import triton_cuts as cuts
+from audiomamba.ops.selective_scan import triton_gradient_kernels as gradient_kernels
 from audiomamba.ops.selective_scan import triton_kernels as kernels
-from audiomamba.ops.selective_scan.inputs import ScanInputs
+from audiomamba.ops.selective_scan.inputs import ScanInputs, empty_gradients
+from audiomamba.ops.settings import Cut
 
 __all__ = ["bidirectional_scan", "scan"]
 
+FIRST_UNMIRRORED = (3, 7)  # release of Triton; see triton_kernels
 LOG2_E = 1.4426950408889634
-BLOCK = 32  # channels of a program of one warp: a thread has all states of a channel
-UNROLL = 4  # tokens whose loads are under way together
-CHUNK_TOKENS = 128  # of a forward scan that is cut
-GRADIENT_BLOCK, GRADIENT_CHUNK, GRADIENT_WARPS = 32, 8, 8
-# With fewer programs than this, sequences are cut into chunks that are scanned side by side.
-BUSY_PROGRAMS_PER_PROCESSOR = 4
+CARRY_BLOCK, CARRY_UNROLL = 32, 4
+FINISH_TOKENS, FINISH_BLOCK, FINISH_TILES, FINISH_WARPS = 8, 128, 8, 4
+# The states inside chunks live only while the chunks are worked on: so many bytes of them at once.
+INNER_BYTES = 128 << 20
 
 
 def scan(inputs: ScanInputs, *, reverse: bool, want_last_state: bool) -> tuple[Tensor, Tensor]:
@@ -84,46 +89,47 @@ class _Scan:
         groups, states = self.of.B.shape[2:]
         return batch, tokens, channels, states, channels // groups
 
-    def grid(self, block: int, *others: int) -> tuple[int, ...]:
-        return (-(-self.of.u.shape[2] // block), *others)
+    def cut(self, kernel: cuts.Kernel) -> Cut:
+        """How a kernel is cut for these sizes on this device."""
+        batch, tokens, channels, states, _ = self.sizes()
+        work = cuts.Work(kernel, self.of.u.dtype, self.directions, states, batch * channels, tokens)
+        return cuts.cut_of(work, self.of.u.device)
 
-    def options(self, block: int) -> dict[str, Any]:
+    def options(self, cut: Cut) -> dict[str, Any]:
         """What the kernels are specialized for."""
         *_, channels, states, per_group = self.sizes()
+        tile = cuts.tile_of(cut, states)
         return {
-            "HAS_Z": self.of.z is not None,
-            "HAS_BIAS": self.of.delta_bias is not None,
-            "SOFTPLUS": self.softplus,
             "HAS_LENGTHS": self.of.lengths is not None,
-            "ONE_GROUP": per_group == channels or per_group % block == 0,
-            "STATES": 1 << (states - 1).bit_length(),
-            "BLOCK": block,
+            "ONE_GROUP": per_group == channels or per_group % tile.block == 0,
+            "EVEN": channels % tile.block == 0 and states == tile.states,
+            **tile.constants(),
+            "MIRROR": gpu.triton_is_before(FIRST_UNMIRRORED),
+            "UNROLL": cut.unroll,
+            "num_warps": 1,
         }
 
-    def forward_chunks(self) -> int:
-        """In how many chunks to cut the sequences, so that the device has enough to do."""
-        batch, tokens, channels, *_ = self.sizes()
-        programs = batch * -(-channels // BLOCK)
-        if programs >= BUSY_PROGRAMS_PER_PROCESSOR * _n_processors(self.of.u.device):
-            return 1
-        return -(-tokens // CHUNK_TOKENS)
+    def blocks(self, cut: Cut) -> int:
+        """How many blocks of channels there are."""
+        return -(-self.of.u.shape[2] // cuts.tile_of(cut, self.of.A.shape[1]).block)
 
     def chunk_ends(
-        self, x: Tensor, maps: Tensor, n_chunks: int, chunk_tokens: int, *, adjoint: bool
+        self, x: Tensor, maps: Tensor, cut: Cut, kept: Tensor | None, *, adjoint: bool
     ) -> tuple[Tensor, Tensor]:
-        """What each chunk makes of an empty state, and the sums of its steps."""
+        """What each chunk makes of an empty state, and the sums of its steps; fill `kept`."""
         batch, tokens, channels, states, per_group = self.sizes()
-        ends = x.new_empty(
-            (self.directions, batch, n_chunks, states, channels), dtype=torch.float32
-        )
+        n_chunks = -(-tokens // cut.chunk_tokens)
+        shape = (self.directions, batch, n_chunks, states, channels)
+        ends = x.new_empty(shape, dtype=torch.float32)
         sums = x.new_empty((batch, n_chunks, channels), dtype=torch.float32)
-        kernels.chunk_ends[self.grid(BLOCK, n_chunks, batch * self.directions)](
+        kernels.chunk_ends[(self.blocks(cut), n_chunks, batch * self.directions)](
             *_strided(x, 2), *_strided(self.of.delta, 2), *_strided(self.of.z, 2),
             *_strided(maps, 3),
-            self.rate, self.of.delta_bias, self.of.lengths, ends, sums,
-            batch, tokens, channels, states, per_group, n_chunks, chunk_tokens,
-            ADJOINT=adjoint, REVERSE=self.reverse, UNROLL=UNROLL,
-            **self.options(BLOCK), num_warps=1,
+            self.rate, self.of.delta_bias, self.of.lengths, ends, sums, kept,
+            batch, tokens, channels, states, per_group, n_chunks, cut.chunk_tokens,
+            ADJOINT=adjoint, KEEP=kept is not None, REVERSE=self.reverse,
+            HAS_Z=self.of.z is not None, HAS_BIAS=self.of.delta_bias is not None,
+            SOFTPLUS=self.softplus, **self.options(cut),
         )  # fmt: skip
         return ends, sums
 
@@ -132,33 +138,84 @@ class _Scan:
     ) -> None:
         """Make of the ends the states that enter; fill `last` unless it is empty."""
         batch, _, channels, states, _ = self.sizes()
-        kernels.carry[self.grid(BLOCK, batch, self.directions)](
+        kernels.carry[(-(-channels // CARRY_BLOCK), batch, self.directions)](
             ends, sums, self.rate, first, last,
             batch, channels, states, ends.shape[2],
             REVERSE=reverse, HAS_FIRST=first is not None, WANT_LAST=last.numel() > 0,
-            STATES=self.options(BLOCK)["STATES"], BLOCK=BLOCK, num_warps=1,
+            STATES=1 << (states - 1).bit_length(), BLOCK=CARRY_BLOCK, UNROLL=CARRY_UNROLL,
+            num_warps=1,
         )  # fmt: skip
 
-    def outputs(
-        self, entering: Tensor | None, n_chunks: int, chunk_tokens: int, last: Tensor
-    ) -> Tensor:
+    def outputs(self, entering: Tensor | None, cut: Cut, last: Tensor) -> Tensor:
         """Scan the chunks; fill `last` unless it is empty."""
         of, (batch, tokens, channels, states, per_group) = self.of, self.sizes()
+        n_chunks = -(-tokens // cut.chunk_tokens)
         out = of.u.new_empty((batch, tokens, channels))
         half = None if self.directions == 1 else torch.empty_like(out, dtype=torch.float32)
-        kernels.outputs[self.grid(BLOCK, n_chunks, batch)](
+        kernels.outputs[(self.blocks(cut), n_chunks, batch)](
             *_strided(of.u, 2), *_strided(of.delta, 2), *_strided(of.z, 2),
             *_strided(of.B, 3), *_strided(of.C, 3),
             self.rate, of.D, of.delta_bias, of.lengths, entering, half, out, last,
-            batch, tokens, channels, states, per_group, n_chunks, chunk_tokens,
+            batch, tokens, channels, states, per_group, n_chunks, cut.chunk_tokens,
             DIRECTIONS=self.directions, REVERSE=self.reverse,
             HAS_ENTERING=entering is not None, WANT_LAST=last.numel() > 0,
-            HAS_D=of.D is not None, UNROLL=UNROLL, **self.options(BLOCK), num_warps=1,
+            HAS_Z=of.z is not None, HAS_D=of.D is not None, HAS_BIAS=of.delta_bias is not None,
+            SOFTPLUS=self.softplus, **self.options(cut),
         )  # fmt: skip
         return out
 
+    def gradients(self, found: "_Found", entering: Tensor, leaving: Tensor, cut: Cut) -> None:
+        """Find the sums over states, and the parts of the gradients of A, B and C."""
+        of, (batch, tokens, channels, states, per_group) = self.of, self.sizes()
+        n_chunks, options, blocks = entering.shape[2], self.options(cut), self.blocks(cut)
+        tile = cuts.tile_of(cut, states)
+        numbers = batch * blocks * (cut.chunk_tokens // cut.unroll) * tile.states * tile.block
+        n_at_once = min(n_chunks, max(1, INNER_BYTES // (4 * numbers)))
+        inner = found.step.new_empty(n_at_once * numbers)
+        for first in range(0, n_chunks, n_at_once):
+            gradient_kernels.gradients[(blocks, min(n_at_once, n_chunks - first), batch)](
+                *_strided(of.u, 2), *_strided(of.B, 3), *_strided(of.C, 3),
+                found.step, found.grad, self.rate, of.lengths, entering, leaving, inner,
+                found.sum, found.inflow, found.pull, *found.maps, found.decay,
+                batch, tokens, channels, states, per_group, n_chunks, cut.chunk_tokens, first,
+                DIRECTIONS=self.directions, REVERSE=self.reverse, HAS_Z=of.z is not None,
+                **options,
+            )  # fmt: skip
 
-@torch.library.custom_op("audiomamba::selective_scan_triton_v1", mutates_args=())
+    def finish(self, found: "_Found", grad_out: Tensor, grads: list[Tensor]) -> None:
+        """Fill the gradients of u, delta, D, z and the bias."""
+        of, (batch, tokens, channels, *_) = self.of, self.sizes()
+        n_parts = -(-tokens // (FINISH_TILES * FINISH_TOKENS))
+        of_D, of_bias = (found.step.new_empty((batch, n_parts, channels)) for _ in range(2))
+        gradient_kernels.finish[(-(-channels // FINISH_BLOCK), n_parts, batch)](
+            *_strided(of.u, 2), *_strided(of.delta, 2), *_strided(of.z, 2), *_strided(grad_out, 2),
+            found.step, found.grad, found.sum, found.inflow, found.pull,
+            of.D, of.delta_bias, of.lengths, grads[0], grads[1], grads[7], of_D, of_bias,
+            tokens, channels, FINISH_TILES,
+            DIRECTIONS=self.directions, HAS_Z=of.z is not None, HAS_D=of.D is not None,
+            HAS_BIAS=of.delta_bias is not None, SOFTPLUS=self.softplus,
+            HAS_LENGTHS=of.lengths is not None, TOKENS=FINISH_TOKENS, BLOCK=FINISH_BLOCK,
+            num_warps=FINISH_WARPS,
+        )  # fmt: skip
+        if of.D is not None:
+            grads[6] = of_D.sum(dim=(0, 1))
+        if of.delta_bias is not None:
+            grads[8] = of_bias.sum(dim=(0, 1))
+
+
+class _Found(NamedTuple):
+    """What the kernels of the gradient hand to each other, all in float32."""
+
+    step: Tensor
+    grad: Tensor
+    sum: Tensor
+    inflow: Tensor
+    pull: Tensor
+    maps: tuple[Tensor, Tensor]
+    decay: Tensor
+
+
+@torch.library.custom_op("audiomamba::selective_scan_triton_v2", mutates_args=())
 def _scan(
     u: Tensor,
     delta: Tensor,
@@ -178,15 +235,14 @@ def _scan(
     tensors = _laid_out(u, delta, A, A_b, B, C, D, z, delta_bias, initial_state, lengths)
     scan = _Scan(tensors, softplus, reverse)
     _, last = _scan_fake(u, delta, A, want_last_state)
-    n_chunks = scan.forward_chunks()
-    chunk_tokens = -(-u.shape[1] // n_chunks)
-    if n_chunks == 1:
+    cut = scan.cut("forward")
+    if u.shape[1] <= cut.chunk_tokens:
         first = tensors.initial_state
         entering = None if first is None else first.transpose(1, 2).contiguous()
-        return scan.outputs(entering, 1, chunk_tokens, last), last
-    entering, sums = scan.chunk_ends(tensors.u, tensors.B, n_chunks, chunk_tokens, adjoint=False)
+        return scan.outputs(entering, cut, last), last
+    entering, sums = scan.chunk_ends(tensors.u, tensors.B, cut, None, adjoint=False)
     scan.carry(entering, sums, tensors.initial_state, last, reverse=reverse)
-    return scan.outputs(entering, n_chunks, chunk_tokens, last.new_empty(0)), last
+    return scan.outputs(entering, cut, last.new_empty(0)), last
 
 
 @_scan.register_fake
@@ -196,7 +252,7 @@ def _scan_fake(u: Tensor, _delta: Tensor, A: Tensor, *rest: Any) -> tuple[Tensor
     return u.new_empty(u.shape), u.new_empty(last, dtype=torch.float32)
 
 
-@torch.library.custom_op("audiomamba::selective_scan_triton_backward_v1", mutates_args=())
+@torch.library.custom_op("audiomamba::selective_scan_triton_backward_v2", mutates_args=())
 def _scan_backward(
     grad_out: Tensor,
     grad_last_state: Tensor | None,
@@ -219,67 +275,34 @@ def _scan_backward(
     if grad_last_state is not None:
         grad_last_state = grad_last_state.contiguous()
     scan = _Scan(of, softplus, reverse)
+    cut = scan.cut("backward")
     batch, tokens, channels, states, per_group = scan.sizes()
-    n_chunks = -(-tokens // GRADIENT_CHUNK)
-    grads: list[Tensor] = _scan_backward_fake(grad_out, grad_last_state, *of)
-    of_u, of_delta, _, _, _, _, _, of_z, _, of_state = grads
-    entering, sums = scan.chunk_ends(of.u, of.B, n_chunks, GRADIENT_CHUNK, adjoint=False)
+    grads = empty_gradients(*of[:-1])
+    step, grad, inflow, pull = (grads[4].new_empty(u.shape) for _ in range(4))
+    entering, sums = scan.chunk_ends(of.u, of.B, cut, step, adjoint=False)
     scan.carry(entering, sums, of.initial_state, sums.new_empty(0), reverse=reverse)
-    leaving, sums = scan.chunk_ends(grad_out, of.C, n_chunks, GRADIENT_CHUNK, adjoint=True)
-    scan.carry(leaving, sums, grad_last_state, of_state, reverse=not reverse)
+    leaving, sums = scan.chunk_ends(grad_out, of.C, cut, grad, adjoint=True)
+    scan.carry(leaving, sums, grad_last_state, grads[9], reverse=not reverse)
 
-    options = scan.options(GRADIENT_BLOCK)
-    grid = scan.grid(GRADIENT_BLOCK, n_chunks, batch)
-    of_A, of_D, of_bias = (torch.empty_like(x) for x in (entering, sums, sums))
-    rows = (grid[0], batch, tokens) if options["ONE_GROUP"] else (batch, tokens, channels)
-    of_B, of_C = (sums.new_empty((scan.directions, *rows, states)) for _ in range(2))
-    kernels.gradients[grid](
-        *_strided(of.u, 2), *_strided(of.delta, 2), *_strided(of.z, 2),
-        *_strided(of.B, 3), *_strided(of.C, 3), *_strided(grad_out, 2),
-        scan.rate, of.D, of.delta_bias, of.lengths, entering, leaving,
-        of_u, of_delta, of_z, of_B, of_C, of_A, of_D, of_bias,
-        batch, tokens, channels, states, per_group, n_chunks,
-        DIRECTIONS=scan.directions, REVERSE=reverse, HAS_D=D is not None, **options,
-        CHUNK=GRADIENT_CHUNK, num_warps=GRADIENT_WARPS,
-    )  # fmt: skip
-    of_A = of_A.sum(dim=(1, 2)).transpose(1, 2)
-    grads[2] = of_A[0].contiguous()
-    grads[4:6] = (
-        _over_channels(x, channels // per_group, options["ONE_GROUP"]) for x in (of_B, of_C)
-    )
-    if A_b is not None:
-        grads[3] = of_A[1].contiguous()
-    if D is not None:
-        grads[6] = of_D.sum(dim=(0, 1))
-    if delta_bias is not None:
-        grads[8] = of_bias.sum(dim=(0, 1))
+    one_group = scan.options(cut)["ONE_GROUP"]
+    rows = (scan.blocks(cut), batch, tokens) if one_group else (batch, tokens, channels)
+    maps = (step.new_empty((*rows, states)), step.new_empty((*rows, states)))
+    total = step.new_empty(u.shape if z is not None else 0)
+    found = _Found(step, grad, total, inflow, pull, maps, torch.empty_like(entering))
+    scan.gradients(found, entering, leaving, cut)
+    scan.finish(found, grad_out, grads)
+    of_decay = found.decay.sum(dim=(1, 2)).transpose(1, 2)
+    for place, of_A in zip((2, 3), of_decay, strict=False):
+        grads[place] = of_A.clone(memory_format=torch.contiguous_format)
+    grads[4:6] = (_over_channels(x, channels // per_group, one_group) for x in maps)
     return grads
 
 
 @_scan_backward.register_fake
 def _scan_backward_fake(
-    _grad_out: Tensor,
-    _grad_last_state: Tensor | None,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    A_b: Tensor | None,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    initial_state: Tensor | None,
-    *_: Any,
+    _grad_out: Tensor, _grad_last_state: Tensor | None, *inputs: Any
 ) -> list[Tensor]:
-    def empty(x: Tensor | None) -> Tensor:
-        return A.new_empty(0) if x is None else x.new_empty(x.shape)
-
-    # The gradients of B and C are sums over channels and stay in float32 until they are complete.
-    of_B, of_C = A.new_empty(B.shape), A.new_empty(C.shape)
-    before = [empty(x) for x in (u, delta, A, A_b)]
-    after = [empty(x) for x in (D, z, delta_bias, initial_state)]
-    return [*before, of_B, of_C, *after]
+    return empty_gradients(*inputs[:10])
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -304,11 +327,11 @@ _scan.register_autograd(_backward, setup_context=_setup_context)
 
 def _over_channels(parts: Tensor, groups: int, one_group: bool) -> Tensor:
     """Sum what the programs found for B or C: (batch, tokens, groups, states)."""
-    # (directions, batch, tokens, channels, states), or with one group in a block
-    # (directions, blocks of channels, batch, tokens, states).
+    # (batch, tokens, channels, states), or with one group in a block
+    # (blocks of channels, batch, tokens, states).
     axis = 0 if one_group else 2
-    summed: Tensor = parts.sum(dim=0).unflatten(axis, (groups, -1)).sum(dim=axis + 1)
-    return summed.movedim(axis, 2)
+    summed: Tensor = parts.unflatten(axis, (groups, -1)).sum(dim=axis + 1)
+    return summed.movedim(axis, 2).contiguous()
 
 
 def _laid_out(*tensors: Tensor | None) -> _Tensors:
@@ -326,9 +349,3 @@ def _last_contiguous(x: Tensor) -> Tensor:
 def _strided(x: Tensor | None, n_strides: int) -> tuple[Any, ...]:
     """A tensor and its first strides, in elements."""
     return (x, *([0] * n_strides if x is None else x.stride()[:n_strides]))
-
-
-def _n_processors(device: torch.device) -> int:
-    if device.type != "cuda":
-        return 1
-    return torch.cuda.get_device_properties(device).multi_processor_count
