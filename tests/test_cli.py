@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -30,9 +31,10 @@ from audiomamba import __version__, checkpoints, models, recipes
 from audiomamba.audio import FrontEnd
 from audiomamba.cli import app
 from audiomamba.listing import WEIGHTS
+from audiomamba.recipes import sets
 
 LABELS = ("bell", "dog", "rain")
-COMMANDS = ("tag", "models", "convert", "train", "evaluate", "bench", "doctor")
+COMMANDS = ("tag", "timeline", "embed", "models", "convert", "train", "evaluate", "bench", "doctor")
 
 
 @pytest.fixture(scope="session")
@@ -104,13 +106,12 @@ def test_help_lists_every_command_and_loads_no_torch() -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
-def test_the_help_of_train_names_every_recipe() -> None:
-    shown = " ".join(run("train", "--help").stdout.replace("│", " ").split())
+def test_train_lists_every_recipe_and_every_table_of_a_paper() -> None:
+    shown = run("train", "--list")
 
-    for name in recipes.names():
-        corpus, variant = name.split("/")
-        assert f"{corpus}/" in shown
-        assert variant in shown
+    first_words = [line.split()[0] for line in shown.stdout.splitlines() if line.startswith("  ")]
+    assert shown.exit_code == 0
+    assert sorted(first_words) == sorted(["name", *recipes.names(), "name", *sets.set_names()])
 
 
 def test_the_version_is_shown() -> None:
@@ -154,15 +155,61 @@ def test_json_lines_hold_file_seconds_and_tags(model_folder: Path, good: Path) -
     assert [sorted(tag) for tag in rows[0]["tags"]] == [["label", "score"]] * 2
 
 
-def test_csv_goes_to_a_file_with_out(model_folder: Path, good: Path, tmp_path: Path) -> None:
-    out = tmp_path / "tags.csv"
-
-    result = run("tag", good, "--model", model_folder, "--csv", "--out", out)
+def test_csv_has_a_row_per_tag(model_folder: Path, good: Path) -> None:
+    result = run("tag", good, "--model", model_folder, "--csv")
 
     assert result.exit_code == 0
-    assert result.stdout == ""
-    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert [row["file"] for row in rows] == [str(good)] * 3
+
+
+def test_a_table_has_a_row_per_recording_also_for_those_that_fail(
+    model_folder: Path, good: Path, tmp_path: Path
+) -> None:
+    out, missing = tmp_path / "tags.csv", tmp_path / "missing.wav"
+    call = ("tag", missing, good, "--model", model_folder, "--out", out)
+
+    result = run(*call)
+    again, other = run(*call), run(*call, "--top", 1)
+    replaced = run(*call, "--top", 1, "--overwrite")
+
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    error, summary = result.stderr.splitlines()
+    assert error == f"audiomamba: {missing}: no such file"
+    assert re.match(r"audiomamba: 2 recordings, 1 failed, 0.50 s of sound, in .* files/s", summary)
+    assert again.exit_code == 1
+    assert "complete already" in again.stderr
+    assert other.exit_code == 2
+    assert "from another call, with another top" in other.stderr
+    assert replaced.exit_code == 1
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert [row["file"] for row in rows] == [str(missing), str(good)]
+    assert [row["error"] for row in rows] == [f"{missing}: no such file", ""]
+    assert [bool(row["label_1"]) for row in rows] == [False, True]
+
+
+def test_windows_of_another_length_give_other_scores(model_folder: Path, good: Path) -> None:
+    call = ("tag", good, "--model", model_folder, "--json")
+
+    default, shorter, same = (
+        json.loads(run(*call, *more).stdout)["tags"]
+        for more in ((), ("--window", 0.1, "--hop", 0.05), ("--window", 0.335, "--hop", 0.335))
+    )
+
+    assert same == default
+    assert shorter != default
+
+
+def test_a_short_recording_is_tagged_with_a_note(model_folder: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "short.wav", noise(0.003), 16_000)
+
+    result = run("tag", file, "--model", model_folder, "--json")
+
+    assert result.exit_code == 0
+    assert "under half of a window" in json.loads(result.stdout)["note"]
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("audiomamba: note: 1 recording is shorter than half of a window")
 
 
 def test_a_threshold_alone_shows_all_that_reach_it(model_folder: Path, good: Path) -> None:
@@ -237,10 +284,6 @@ def nan_samples(folder: Path) -> Path:
     return write(folder / "bad.wav", samples, 16_000, "FLOAT")
 
 
-def three_milliseconds(folder: Path) -> Path:
-    return write(folder / "bad.wav", noise(0.003), 16_000)
-
-
 def folder_without_audio(folder: Path) -> Path:
     (folder / "bad").mkdir()
     (folder / "bad" / "notes.txt").write_text("no sound")
@@ -256,7 +299,6 @@ def folder_without_audio(folder: Path) -> Path:
         (truncated_flac, "cut short"),
         (no_samples, "no samples"),
         (nan_samples, "NaN"),
-        (three_milliseconds, "3 ms of sound; expected at least 25 ms"),
         (folder_without_audio, "no audio files"),
     ],
 )
@@ -282,7 +324,15 @@ def test_a_bad_recording_gets_one_line_and_the_others_are_done(
     [
         (("--json", "--csv"), "--json and --csv were both given"),
         (("--model", "startr"), "unknown model or model folder 'startr'; did you mean starter?"),
-        (("--out", "nowhere/tags.json"), "nowhere/tags.json cannot be written"),
+        (("--out", "nowhere/tags.csv"), "nowhere/tags.csv cannot be written"),
+        (("--out", "tags.txt"), "tags.txt is no table"),
+        (("--out", "tags.csv", "--json"), "--out takes its format from the name"),
+        (("--overwrite",), "--overwrite was given without --out"),
+        (("--raw", "16000"), "--raw and --events are for standard input"),
+        (("-",), "- stands alone"),
+        (("--window", "9"), "a window of 9.0 s was asked for"),
+        (("--hop", "9"), "a hop of 9.0 s was asked for"),
+        (("--mode", "nativ"), "unknown mode 'nativ'; did you mean native"),
         (("--picture", "tags.txt"), "tags.txt is no picture"),
         (("--top", "0"), "Invalid value for '--top'"),
         (("--threshold", "1.5"), "Invalid value for '--threshold'"),
@@ -309,6 +359,13 @@ def test_a_wrong_call_is_refused_before_any_work(
         (("esc10/starter", "--set", "epochs"), "expected NAME=VALUE"),
         (("esc10/starter", "--set", "epochs=none"), "expected a whole number"),
         (("esc10/starter", "--cv", "--all"), "more than one of --fold, --cv and --all"),
+        ((), "no recipe was given; expected RECIPE or --set-of"),
+        (("--set-of", "aum/table-iii"), "unknown set of recipes 'aum/table-iii'; did you mean"),
+        (("--set-of", "aum/table-v", "--all"), "--all and --no-resume do not go with --set-of"),
+        (
+            ("esc10/aum-tiny", "--set-of", "aum/table-v", "--set", "model_changes.pool=max"),
+            "model_changes.pool is what aum/table-v compares",
+        ),
     ],
 )
 def test_a_wrong_training_call_is_refused(
@@ -526,6 +583,28 @@ def training(clips: Path, out: Path, *more: str) -> tuple[object, ...]:
     return ("train", "own/starter", "--data", clips, "--out", out, *settings)
 
 
+def test_train_without_data_or_a_folder_says_so(tmp_path: Path) -> None:
+    assert "--data is missing" in run("train", "own/starter", "--out", tmp_path).stderr
+    assert "--out is missing" in run("train", "own/starter", "--data", tmp_path).stderr
+
+
+def test_a_table_of_a_paper_is_trained_and_what_is_missing_ends_with_1(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = sets.get_set("audiomamba/table-2")
+    cells = {name: chosen.cells[name] for name in ("Audio Mamba", "+ ImageNet")}
+    monkeypatch.setattr(sets, "SETS", {chosen.name: replace(chosen, cells=cells)})
+    _, _, *quick = training(clips, tmp_path, "epochs=1", "corpus=own")
+
+    done = run("train", "own/starter", "--set-of", chosen.name, *quick)
+
+    assert done.exit_code == 1
+    assert re.search(r"^\| Audio Mamba \| \d+\.\d \| 43.50 \|", done.stdout, re.MULTILINE)
+    assert "| + ImageNet | not run | 72.50 |" in done.stdout
+    assert done.stderr.startswith("audiomamba: + ImageNet: the recipe starts from VMamba-T")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_train_evaluate_and_tag_with_ones_own_clips(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
 
@@ -626,18 +705,43 @@ def interrupt(process: subprocess.Popen[str], when: Callable[[], bool]) -> str:
 def test_ctrl_c_ends_tagging_quietly_and_keeps_what_is_done(
     model_folder: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "tags.json"
+    out = tmp_path / "tags.jsonl"
     long = write(tmp_path / "long.wav", noise(60), 16_000)
-    with subprocess.Popen(
-        command("tag", *[long] * 400, "--model", model_folder, "--json", "--out", out),
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        error = interrupt(process, lambda: out.exists() and out.stat().st_size > 0)
+    arguments = [*[long] * 400, "--model", model_folder, "--json"]
+    with (
+        out.open("w") as file,
+        subprocess.Popen(
+            command("tag", *arguments), stdout=file, stderr=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        error = interrupt(process, lambda: out.stat().st_size > 0)
 
     assert process.returncode == 130
     assert error == ""
     assert [json.loads(line) for line in out.read_text().splitlines()]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_leaves_a_table_that_the_same_call_goes_on_with(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    for place in range(300):
+        write(recordings / f"{place}.wav", noise(6), 16_000)
+    journal, call = tmp_path / "tags.csv.journal", (recordings, "--model", model_folder)
+    call = command("tag", *call, "--out", tmp_path / "tags.csv")
+    with subprocess.Popen(call, stderr=subprocess.PIPE, text=True) as process:
+        error = interrupt(process, lambda: journal.exists() and journal.stat().st_size > 0)
+    n_done = journal.read_bytes().count(b"\n")
+
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+
+    assert process.returncode == 130
+    assert re.fullmatch(r"audiomamba: \d+ recordings are left; the same call goes on\n", error)
+    assert done.returncode == 0, done.stderr
+    assert f"audiomamba: {300 - n_done} recordings, " in done.stderr
+    assert (tmp_path / "tags.csv").read_text().count("\n") == 301
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -11,23 +11,34 @@ import audiomamba
 ROOT = Path(audiomamba.__file__).parent
 
 # errors < ops < models < checkpoints; errors < audio < data; metrics, recipes < train;
-# infer < serve, cli.
+# infer < train, serve, cli.
 MAY_USE = {
     "errors": set(),
     "ops": {"errors"},
     "audio": {"errors"},
     "models": {"errors", "ops"},
-    "checkpoints": {"errors", "audio", "models"},
+    "checkpoints": {"errors", "audio", "data", "models"},
     "data": {"errors", "audio"},
     "metrics": {"errors"},
     "recipes": {"errors", "audio", "data"},
-    "train": {"errors", "audio", "checkpoints", "data", "metrics", "models", "ops", "recipes"},
+    "train": {
+        "errors",
+        "audio",
+        "checkpoints",
+        "data",
+        "infer",
+        "metrics",
+        "models",
+        "ops",
+        "recipes",
+    },
     "infer": {"errors", "audio", "checkpoints"},
+    "hear": {"errors", "infer"},
     "bench": {"", "errors", "models", "ops", "terminal", "train"},
     "doctor": {"", "errors", "ops"},
     "terminal": {"errors"},
     "counting": {"models"},
-    "listing": {"checkpoints", "counting", "errors", "models", "terminal"},
+    "listing": {"checkpoints", "counting", "errors", "models", "recipes", "terminal"},
     "cli": {
         "",
         "audio",
@@ -38,6 +49,7 @@ MAY_USE = {
         "errors",
         "infer",
         "listing",
+        "metrics",
         "recipes",
         "terminal",
         "train",

@@ -153,7 +153,7 @@ def test_a_folder(tmp_path):
 
 
 def test_permission_denied(tmp_path, monkeypatch):
-    def deny(*_arguments: object) -> None:
+    def deny(*_arguments: object, **_options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", deny)

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 import audiomamba
 from audiomamba import audio, checkpoints, models
 from audiomamba.errors import AudioError, ConfigError, UnknownNameError
 from audiomamba.infer import Tagger
+from audiomamba.infer.windows import WindowBatch
 
 RATE = 16_000
 
@@ -94,14 +97,87 @@ def test_the_number_of_windows_in_a_batch_changes_nothing(
     torch.testing.assert_close(tagger.scores(samples), expected)
 
 
-def test_less_than_a_frame_of_sound_is_an_error(tagger: Tagger) -> None:
-    with pytest.raises(AudioError, match=r"the recording: 3 ms of sound; expected at least 25 ms"):
-        tagger.tag((noise(0.003), RATE))
+@settings(deadline=None, max_examples=40)
+@example(n_samples=1)
+@example(n_samples=399)
+@example(n_samples=5361)
+@given(n_samples=st.integers(1, 17_000))
+@pytest.mark.parametrize("name", ["model_folder", "any_length_folder"])
+def test_any_length_from_one_sample_has_finite_scores(
+    name: str, n_samples: int, request: pytest.FixtureRequest
+) -> None:
+    tagger = audiomamba.load(request.getfixturevalue(name))
+
+    scored = tagger.score((noise(1.1)[:n_samples], RATE))
+
+    assert scored.scores.isfinite().all()
+    assert scored.seconds == n_samples / RATE
 
 
 def test_no_sound_is_an_error(tagger: Tagger) -> None:
-    with pytest.raises(AudioError, match="0 ms of sound"):
+    with pytest.raises(AudioError, match="no samples"):
         tagger.tag((noise(0), RATE))
+
+
+def test_a_note_says_where_scores_rest_on_under_half_a_window(tagger: Tagger) -> None:
+    half = tagger.front_end.n_samples // 2  # 0.1675 s
+
+    assert tagger.score((noise(1)[:half], RATE)).note == ""
+    note = tagger.score((noise(1)[: half - 1], RATE)).note
+    assert note == "0.167 s of sound, under half of a window of 0.335 s"
+
+
+def test_overlapping_windows_are_averaged_so_that_every_sample_counts_alike(
+    tagger: Tagger,
+) -> None:
+    samples = noise(1.0)
+    n_samples, hop = round(0.3 * RATE), round(0.1 * RATE)
+    starts = range(0, RATE - n_samples + hop, hop)
+    counts, sums = torch.zeros(RATE), torch.zeros(RATE, 3)
+    for start in starts:
+        counts[start : start + n_samples] += 1
+        sums[start : start + n_samples] += tagger.scores((samples[start : start + n_samples], RATE))
+
+    found = tagger.scores((samples, RATE), window_s=0.3, hop_s=0.1)
+
+    torch.testing.assert_close(found, (sums / counts[:, None]).mean(0))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "reason"),
+    [
+        ({"window_s": 0.4}, "a window of 0.4 s was asked for; tiny takes 0.025 to 0.335 s"),
+        ({"window_s": 0.02}, "tiny takes 0.025 to 0.335 s"),
+        ({"window_s": float("nan")}, "a window of nan s"),
+        ({"hop_s": 0.0}, "a hop of 0.0 s was asked for"),
+        ({"hop_s": 0.34}, "so that nothing is left out"),
+        ({"window_s": 0.1, "hop_s": 0.2}, "at most the window's 0.1 s"),
+    ],
+)
+def test_lengths_that_cannot_be_are_refused(
+    tagger: Tagger, lengths: dict[str, float], reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        tagger.tag((noise(1.0), RATE), **lengths)
+
+
+def test_windows_of_different_lengths_in_a_batch_score_as_alone(
+    model_folder: Path, any_length_folder: Path
+) -> None:
+    lengths = torch.tensor([5360, 1, 4000, 399, 2401, 2400])
+    for folder in (model_folder, any_length_folder):
+        tagger = audiomamba.load(folder)
+        samples = torch.zeros(6, 5360)
+        for row, length in zip(samples, lengths.tolist(), strict=True):
+            row[:length] = torch.from_numpy(noise(1, seed=length)[:length])
+
+        together = tagger.score_windows(WindowBatch(samples, torch.zeros(6).long(), lengths))
+
+        alone = [
+            tagger.scores((row[:length], RATE))
+            for row, length in zip(samples, lengths, strict=True)
+        ]
+        torch.testing.assert_close(together, torch.stack(alone), rtol=1e-5, atol=1e-7)
 
 
 def test_samples_that_are_not_numbers_are_an_error(tagger: Tagger) -> None:

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from audiomamba.audio.blocks import Blocks, stream
     from audiomamba.audio.fbank import kaldi_fbank
     from audiomamba.audio.files import find
     from audiomamba.audio.front_end import FrontEnd
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Blocks",
     "FrontEnd",
     "features",
     "find",
@@ -29,10 +31,12 @@ __all__ = [
     "load",
     "log_mel_spectrogram",
     "normalize",
+    "stream",
     "to_decibels",
 ]
 
 _HOME = {
+    "Blocks": "blocks",
     "FrontEnd": "front_end",
     "features": "model_input",
     "find": "files",
@@ -41,6 +45,7 @@ _HOME = {
     "load": "io",
     "log_mel_spectrogram": "model_input",
     "normalize": "model_input",
+    "stream": "blocks",
     "to_decibels": "model_input",
 }
 

@@ -1,7 +1,9 @@
 """The decoders: an open file in, mono blocks out."""
 
+import io
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -149,7 +151,10 @@ def _av_blocks(container: "InputContainer", stream: "AudioStream") -> Iterator[S
 def _open_with_soundfile(file: BinaryIO) -> Stream:
     """Open a file with libsndfile."""
     counted = _has_mp3_count(file)
-    sound = soundfile.SoundFile(file)
+    # Read by its descriptor where that is sound: what goes wrong or is interrupted while libsndfile
+    # calls back into Python is lost.
+    direct = isinstance(file, io.FileIO) and sys.platform != "win32"
+    sound = soundfile.SoundFile(file.fileno() if direct else file, closefd=False)
     if sound.format != "MP3":
         return Stream(sound.samplerate, _soundfile_blocks(sound), _declared_s(sound), 0.1)
     declared_s = _declared_s(sound) if counted else None

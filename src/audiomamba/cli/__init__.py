@@ -19,6 +19,7 @@ from audiomamba.cli import (
     doctor,
     embed,
     evaluate,
+    finetune,
     models,
     tag,
     timeline,
@@ -97,6 +98,7 @@ app.command(epilog=embed.EXAMPLES)(embed.embed)
 app.command(epilog=models.EXAMPLES)(models.models)
 app.command(epilog=convert.EXAMPLES)(convert.convert)
 app.command(epilog=train.EXAMPLES)(train.train)
+app.command(epilog=finetune.EXAMPLES)(finetune.finetune)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.add_typer(data.app, name="data")
 app.command(epilog=bench.EXAMPLES)(bench.bench)

@@ -1,124 +1,220 @@
 """`audiomamba tag`."""
 
-from collections.abc import Iterable
+import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiomamba.cli.options import Model, Threads
-from audiomamba.errors import AudioError, ConfigError
-from audiomamba.terminal import complain, output, progress_bar
+from audiomamba import __version__
+from audiomamba.cli.options import Hop, Model, Threads, Window
+from audiomamba.cli.recordings import find_files
+from audiomamba.cli.tag_live import Events, Raw, tag_live
+from audiomamba.errors import ConfigError
+from audiomamba.terminal import complain, progress_bar
 
 if TYPE_CHECKING:
-    from audiomamba.infer import Tagger
+    from audiomamba.infer import Failed, Tagged, Tagger
+    from audiomamba.infer.files import Choice
+    from audiomamba.infer.table import TaggedTable
     from audiomamba.infer.write import Writer
 
 __all__ = ["EXAMPLES", "tag"]
 
 DEFAULT_TOP = 3
+STDIN = Path("-")
 EXAMPLES = (
     "Examples:\n\n`audiomamba tag dog.ogg`\n\n"
-    "`audiomamba tag archive/ --threshold 0.5 --csv --out tags.csv`"
+    "`audiomamba tag archive/ --out tags.parquet`\n\n"
+    "`arecord -f S16_LE -r 16000 -t raw | audiomamba tag - --raw 16000`"
 )
 
 
+Recordings = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE|DIR|-...",
+        show_default=False,
+        help="Recordings, and folders that are searched for recordings to any depth; or - for "
+        "sound from standard input, wav or raw.",
+    ),
+]
+Top = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        show_default=f"{DEFAULT_TOP}, or all with --threshold, or 1 of -",
+        help="Show at most this many tags per recording.",
+    ),
+]
+Threshold = Annotated[
+    float, typer.Option(min=0, max=1, metavar="SCORE", help="Show tags that score at least this.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="JSON lines: an object per recording: file, seconds, tags.")
+]
+Csv = Annotated[
+    bool, typer.Option("--csv", help="CSV: a row per tag: file, seconds, label, score.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE",
+        help="Write a table with a row per recording, .csv, .jsonl or .parquet, also for those "
+        "that fail. A call that was cut off, even killed, goes on when it is made again.",
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the table of another call.")]
+ReadAs = Annotated[
+    str,
+    typer.Option(
+        metavar="windows|native",
+        help="Read recordings in windows, or each in one pass, where the model can.",
+    ),
+]
+Picture = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Also draw spectrograms with their tags: .png, .svg or .pdf."
+    ),
+]
+
+
 def tag(
-    recordings: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE|DIR...",
-            show_default=False,
-            help="Recordings, and folders that are searched for recordings to any depth.",
-        ),
-    ],
+    recordings: Recordings,
     model: Model = "starter",
-    top: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            show_default=f"{DEFAULT_TOP}, or all with --threshold",
-            help="Show at most this many tags per recording.",
-        ),
-    ] = None,
-    threshold: Annotated[
-        float,
-        typer.Option(min=0, max=1, metavar="SCORE", help="Show tags that score at least this."),
-    ] = 0.0,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="JSON lines: an object per recording: file, seconds, tags."),
-    ] = False,
-    as_csv: Annotated[
-        bool, typer.Option("--csv", help="CSV: a row per tag: file, seconds, label, score.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Write the tags there, not to stdout."),
-    ] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Also draw spectrograms with their tags: .png, .svg or .pdf.",
-        ),
-    ] = None,
+    top: Top = None,
+    threshold: Threshold = 0.0,
+    window: Window = None,
+    hop: Hop = None,
+    mode: ReadAs = "windows",
+    as_json: Json = False,
+    as_csv: Csv = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    picture: Picture = None,
+    raw: Raw = None,
+    events: Events = False,
     threads: Threads = None,
 ) -> None:
     """Say what is heard in recordings.
 
     Every tag has a score from 0 to 1. A recording that is longer than the model's input is tagged
-    piece by piece, and the scores are averaged. A recording that cannot be read is named on
+    window by window, and the scores are averaged. A recording that cannot be read is named on
     stderr; the others are done.
+
+    Of sound from standard input every window is shown as soon as it is heard, with its start, its
+    end and its tags. Windows begin every second: after the first, a sound is told of within one.
     """
-    if as_json and as_csv:
-        raise ConfigError("--json and --csv were both given; expected one of them")
+    live = STDIN in recordings
+    if live:
+        _check_live(recordings, raw, others=[out, picture, as_csv, mode != "windows"])
+    else:
+        _check_output(out, overwrite, texts=[as_json, as_csv, picture], lives=[raw, events])
     import torch
 
-    from audiomamba import infer
-    from audiomamba.infer.picture import check, draw
+    from audiomamba import checkpoints, infer
+    from audiomamba.infer.files import Choice
+    from audiomamba.infer.table import TaggedTable
 
     if threads is not None:
         torch.set_num_threads(threads)
-    tagger = infer.load(model)
-    files, n_failed = _find(recordings)
-    if picture is not None:
-        check(picture, len(files))
+    folder = checkpoints.find(model)
+    tagger = infer.load(folder)
+    tagger.check_mode(mode, window, hop)
     if top is None and not threshold:
-        top = DEFAULT_TOP
-    writer = _writer(files, tagger, as_json=as_json, as_csv=as_csv)
-    tagged: list[infer.Tagged] = []
-    with output(out) as stream, progress_bar("tagging", len(files)) as advance:
-        for result in infer.tag_files(tagger, files, top=top, threshold=threshold):
-            if isinstance(result, infer.Failed):
-                complain(result.error)
-                n_failed += 1
-            else:
-                stream.write("" if tagged else writer.header())
-                stream.write(writer.write(result))
-                stream.flush()
-                tagged.append(result)
-            advance()
-    if picture is not None and tagged:
-        draw(tagged, tagger, picture)
+        top = 1 if live else DEFAULT_TOP
+    choice = Choice(top=top, threshold=threshold, window_s=window, hop_s=hop, mode=mode)
+    if live:
+        tag_live(tagger, choice, raw, events=events, as_json=as_json)
+        return
+    files, n_failed = find_files(recordings, keep_missing=out is not None)
+    if out is None:
+        writer = _writer(files, tagger, as_json=as_json, as_csv=as_csv)
+        n_failed += _print(tagger, files, choice, writer, picture)
+    else:
+        about = {"audiomamba": __version__, "model_sha256": checkpoints.fingerprint(folder)}
+        table = TaggedTable(tagger, files, out, choice, about=about, overwrite=overwrite)
+        n_failed += _write_table(table, out)
     if n_failed:
         raise typer.Exit(1)
 
 
-def _find(recordings: Iterable[Path]) -> tuple[list[Path], int]:
-    """The files to tag, and how many arguments led to none."""
-    from audiomamba import audio
+def _check_live(recordings: Sequence[Path], raw: str | None, others: Sequence[object]) -> None:
+    """Refuse what does not go with standard input."""
+    from audiomamba.audio.pipe import RawSound
 
-    files: list[Path] = []
-    n_failed = 0
-    for path in recordings:
-        try:
-            files += audio.find([path])
-        except AudioError as error:
-            complain(error)
-            n_failed += 1
-    return files, n_failed
+    if len(recordings) > 1 or any(others):
+        raise ConfigError("- stands alone, with no recordings, --out, --csv, --picture or --mode")
+    if raw is not None:
+        RawSound.parse(raw)
+
+
+def _check_output(
+    out: Path | None, overwrite: bool, *, texts: Sequence[object], lives: Sequence[object]
+) -> None:
+    """Refuse options that exclude each other."""
+    if all(texts[:2]):
+        raise ConfigError("--json and --csv were both given; expected one of them")
+    if out is not None and any(texts):
+        raise ConfigError(
+            "--out takes its format from the name; expected it without --json, --csv and --picture"
+        )
+    if overwrite and out is None:
+        raise ConfigError("--overwrite was given without --out; expected both")
+    if any(lives):
+        raise ConfigError("--raw and --events are for standard input; expected - as the recording")
+
+
+def _print(
+    tagger: "Tagger", files: list[Path], choice: "Choice", writer: "Writer", picture: Path | None
+) -> int:
+    """Write the tags to stdout, and draw them if asked for; returns how many files failed."""
+    from audiomamba.infer.files import Tagged, tag_chosen
+    from audiomamba.infer.picture import check, draw
+
+    if picture is not None:
+        check(picture, len(files))
+    count = Count()
+    tagged: list[Tagged] = []
+    with progress_bar("tagging", len(files), count.speed) as advance:
+        for result in tag_chosen(tagger, files, choice):
+            if isinstance(result, Tagged):
+                sys.stdout.write("" if tagged else writer.header())
+                sys.stdout.write(writer.write(result))
+                sys.stdout.flush()
+                tagged.append(result)
+            count.take(result)
+            advance()
+    count.tell_notes()
+    if picture is not None and tagged:
+        draw(tagged, tagger, picture)
+    return count.n_failed
+
+
+def _write_table(table: "TaggedTable", out: Path) -> int:
+    """Write the table; returns how many files failed."""
+    if table.n_failed is not None:
+        typer.echo(f"audiomamba: {out} is complete already; --overwrite tags anew", err=True)
+        return table.n_failed
+    count, n_todo = Count(), len(table.todo)
+    try:
+        with progress_bar("tagging", n_todo, count.speed) as advance:
+            for result in table.results():
+                count.take(result)
+                advance()
+    except KeyboardInterrupt:
+        left = n_todo - count.n_files
+        typer.echo(f"audiomamba: {left} recordings are left; the same call goes on", err=True)
+        raise
+    count.tell_notes()
+    typer.echo(f"audiomamba: {count.summary()}", err=True)
+    return table.n_failed or 0
 
 
 def _writer(files: list[Path], tagger: "Tagger", *, as_json: bool, as_csv: bool) -> "Writer":
@@ -130,3 +226,51 @@ def _writer(files: list[Path], tagger: "Tagger", *, as_json: bool, as_csv: bool)
     if as_csv:
         return write.CsvWriter()
     return write.TableWriter([str(file) for file in files], tagger.labels)
+
+
+class Count:
+    """What was done so far, and how fast."""
+
+    def __init__(self) -> None:
+        self.n_files = self.n_failed = self._n_notes = 0
+        self._heard_s = 0.0
+        self._began_s = time.perf_counter()
+
+    def take(self, result: "Tagged | Failed") -> None:
+        """Count a result; one that failed is named on stderr."""
+        from audiomamba.infer.files import Failed
+
+        self.n_files += 1
+        if isinstance(result, Failed):
+            complain(result.error)
+            self.n_failed += 1
+        else:
+            self._heard_s += result.seconds
+            self._n_notes += bool(result.note)
+
+    def speed(self) -> str:
+        """Say how many files are done in a second, and the share of the sound's time it takes."""
+        took_s = time.perf_counter() - self._began_s
+        factor = f", real-time factor {took_s / self._heard_s:.2g}" if self._heard_s else ""
+        return f"{self.n_files / took_s:.3g} files/s{factor}"
+
+    def summary(self) -> str:
+        """Say in a line what was done."""
+        from audiomamba.infer.write import length_text
+
+        took_s = time.perf_counter() - self._began_s
+        failed = f", {self.n_failed} failed" if self.n_failed else ""
+        return (
+            f"{self.n_files} recordings{failed}, {length_text(self._heard_s)} of sound, "
+            f"in {length_text(took_s)}: {self.speed()}"
+        )
+
+    def tell_notes(self) -> None:
+        """Say on stderr how many results rest on little sound."""
+        if self._n_notes:
+            which = "1 recording is" if self._n_notes == 1 else f"{self._n_notes} recordings are"
+            typer.echo(
+                f"audiomamba: note: {which} shorter than half of a window, so the scores rest on "
+                "little sound",
+                err=True,
+            )

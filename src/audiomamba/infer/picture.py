@@ -19,7 +19,7 @@ from audiomamba.infer.write import length_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["MOST_RECORDINGS", "check", "draw"]
+__all__ = ["MOST_RECORDINGS", "check", "draw", "draw_decibels"]
 
 MOST_RECORDINGS = 24
 
@@ -95,16 +95,28 @@ def _draw_spectrogram(axes: "Axes", samples: Tensor, front_end: audio.FrontEnd) 
     seconds = len(samples) / front_end.sample_rate
     shift_ms = max(front_end.frame_shift_ms, 1000 * seconds / _MOST_COLUMNS)
     log_mel = audio.log_mel_spectrogram(samples, replace(front_end, frame_shift_ms=shift_ms))
-    decibels = audio.to_decibels(log_mel, front_end).T.numpy()
+    draw_decibels(axes, audio.to_decibels(log_mel, front_end).T, seconds, front_end)
+    axes.xaxis.set_major_formatter("{x:g} s")
+
+
+def draw_decibels(axes: "Axes", decibels: Tensor, until: float, front_end: audio.FrontEnd) -> None:
+    """Draw a spectrogram with its frequencies at the side.
+
+    Args:
+        axes: where it is drawn.
+        decibels: (mels, columns).
+        until: time at its end, in the unit of the axis; it begins at 0.
+        front_end: the settings that its mel bands are made with.
+    """
     top = float(decibels.max())
     axes.imshow(
-        decibels,
+        decibels.numpy(),
         origin="lower",
         aspect="auto",
         cmap="magma",
         vmin=top - _RANGE_DB,
         vmax=top,
-        extent=(0.0, seconds, 0.0, 1.0),
+        extent=(0.0, until, 0.0, 1.0),
         interpolation="antialiased",
     )
     low, high = (to_mel(hz, front_end) for hz in (front_end.low_hz, front_end.highest_hz))
@@ -113,7 +125,6 @@ def _draw_spectrogram(axes: "Axes", samples: Tensor, front_end: audio.FrontEnd) 
         [(to_mel(hz, front_end) - low) / (high - low) for hz in ticks_hz],
         [f"{hz / 1000:g} kHz" for hz in ticks_hz],
     )
-    axes.xaxis.set_major_formatter("{x:g} s")
     axes.tick_params(labelsize=7, colors=_INK, length=2)
     axes.spines[:].set_visible(False)
 

@@ -59,7 +59,7 @@ class TableWriter:
 
 
 class JsonWriter:
-    """JSON lines: one object per recording, with file, seconds and tags (label, score)."""
+    """JSON lines: an object per recording with file, seconds, tags (label, score), any note."""
 
     def header(self) -> str:
         """Return nothing."""
@@ -69,6 +69,8 @@ class JsonWriter:
         """Return one line."""
         tags = [{"label": tag.label, "score": round(tag.score, 4)} for tag in tagged.tags]
         row = {"file": str(tagged.file), "seconds": round(tagged.seconds, 3), "tags": tags}
+        if tagged.note:
+            row["note"] = tagged.note
         return json.dumps(row, ensure_ascii=False) + "\n"
 
 

@@ -1,0 +1,203 @@
+"""Recordings read block by block, so that memory does not grow with their length.
+
+soundfile reads wav, flac, ogg, opus, mp3, aiff and more; PyAV (the extra `media`) reads m4a,
+mp4, webm and other containers.
+"""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audiomamba.audio.decode import (
+    BrokenStreamError,
+    Samples,
+    Stream,
+    UnfinishedError,
+    open_stream,
+    open_with_av,
+)
+from audiomamba.audio.resample import resample_blocks
+from audiomamba.errors import AudioError, ConfigError
+
+__all__ = ["RATES_HZ", "Blocks", "check_sound", "stream"]
+
+RATES_HZ = range(1_000, 1_000_001)
+LARGEST_SAMPLE = 1e6
+
+
+class Blocks(Iterator[Tensor]):
+    """A recording that is being read: mono blocks (samples,), float32, that follow one another.
+
+    Args:
+        file: an open file.
+        name: what messages call it.
+        sample_rate: the wanted rate in Hz; None for the recording's own.
+        owned: whether the file is closed with the blocks.
+
+    Raises:
+        AudioError: the file is empty or not audio; from the blocks: it is damaged, cut short, has
+            no samples, or samples that are not finite numbers. The message names the file.
+        MissingDependencyError: the file needs PyAV, and it is not installed.
+    """
+
+    sample_rate: int  # of the blocks, in Hz
+    declared_s: float | None  # how long the file says that it is; None where it does not
+
+    def __init__(self, file: BinaryIO, name: str, sample_rate: int | None, *, owned: bool) -> None:
+        self._file, self._name, self._owned = file, name, owned
+        self._blocks: Iterator[Tensor] = iter(())
+        try:
+            stream = self._open()
+        except BaseException:
+            self.close()
+            raise
+        self.sample_rate = stream.rate_hz if sample_rate is None else sample_rate
+        self.declared_s = stream.declared_s
+        self._blocks = self._read(stream)
+
+    def __next__(self) -> Tensor:
+        return next(self._blocks)
+
+    def close(self) -> None:
+        """Stop reading; a file that was given open stays open."""
+        self._blocks = iter(())
+        if self._owned:
+            self._file.close()
+
+    def _open(self) -> Stream:
+        """Find the decoder."""
+        self._file.seek(0)
+        if not self._file.read(1):
+            raise AudioError(f"{self._name}: the file is empty (0 bytes)")
+        self._file.seek(0)
+        stream = open_stream(self._file, self._name)
+        if stream.rate_hz not in RATES_HZ:
+            raise AudioError(
+                f"{self._name}: its rate is {stream.rate_hz} Hz; expected 1000 to 1000000 Hz"
+            )
+        return stream
+
+    def _read(self, stream: Stream) -> Iterator[Tensor]:
+        """The blocks at the wanted rate; the file is closed after the last."""
+        n_samples = 0
+        try:
+            blocks = self._decode(stream)
+            for block in resample_blocks(blocks, stream.rate_hz, self.sample_rate):
+                if block.size:
+                    n_samples += block.size
+                    yield torch.from_numpy(block)
+        except OSError as error:
+            raise _unreadable(self._name, error) from error
+        finally:
+            if self._owned:
+                self._file.close()
+        if not n_samples:
+            raise AudioError(f"{self._name}: the recording has no samples")
+
+    def _decode(self, stream: Stream) -> Iterator[Samples]:
+        """The blocks at the recording's own rate; raise for what is no sound and for damage."""
+        n_samples, n_skipped = 0, 0
+        broken = ""
+        while True:
+            try:
+                for block in _after(stream.blocks, n_skipped):
+                    check_sound(block, self._name, n_samples / stream.rate_hz)
+                    n_samples += block.size
+                    yield block
+            except BrokenStreamError as error:
+                broken = f" ({error})"
+            except UnfinishedError:
+                self._file.seek(0)
+                kind = "an mp3 that is damaged or does not tell its length"
+                stream, n_skipped = open_with_av(self._file, self._name, kind), n_samples
+                continue
+            break
+        read_s, declared_s = n_samples / stream.rate_hz, stream.declared_s
+        if declared_s is not None and read_s < declared_s - stream.tolerance_s:
+            raise AudioError(
+                f"{self._name}: damaged or cut short, only {read_s:.2f} s of {declared_s:.2f} s "
+                f"can be read{broken}"
+            )
+        if broken:
+            raise AudioError(f"{self._name}: damaged after {read_s:.2f} s{broken}")
+
+
+def stream(source: str | Path | BinaryIO, *, sample_rate: int | None = None) -> Blocks:
+    """Read a recording block by block: decoded, mixed to mono, at the wanted rate.
+
+    Args:
+        source: a path, or a binary file object, which is read from its beginning and left open.
+        sample_rate: the wanted rate in Hz; None for the recording's own.
+
+    Returns:
+        Its blocks, which joined are what load gives. Their field sample_rate is their rate,
+        declared_s the length that the file claims, in seconds, or None.
+
+    Raises:
+        AudioError: the file is missing, a folder, empty, or not audio; and from the blocks: it is
+            damaged, cut short, has no samples, or samples that are not finite numbers. The message
+            names the file.
+        MissingDependencyError: the file needs PyAV, and it is not installed.
+        ConfigError: sample_rate is out of range.
+    """
+    if sample_rate is not None and sample_rate not in RATES_HZ:
+        raise ConfigError(
+            f"sample_rate is {sample_rate} Hz; expected a whole number from 1000 to 1000000"
+        )
+    if not isinstance(source, str | Path):
+        given = getattr(source, "name", None)
+        name = given if isinstance(given, str) else "audio data"
+        return Blocks(_seekable(source), name, sample_rate, owned=False)
+    path = Path(source)
+    try:
+        # Without a buffer of its own, the file can be read by libsndfile directly.
+        file = path.open("rb", buffering=0)
+        if not file.seekable():
+            with file:
+                return Blocks(_seekable(file), str(path), sample_rate, owned=True)
+        return Blocks(file, str(path), sample_rate, owned=True)
+    except FileNotFoundError as error:
+        raise AudioError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise AudioError(f"{path}: a folder; expected an audio file") from error
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
+
+
+def check_sound(block: Samples, name: str, start_s: float) -> None:
+    """Refuse samples that cannot be sound.
+
+    Args:
+        block: (samples,).
+        name: what messages call the recording.
+        start_s: where in it the block begins, in seconds.
+
+    Raises:
+        AudioError: a sample is NaN, infinite or huge.
+    """
+    if block.size and not np.abs(block).max() <= LARGEST_SAMPLE:
+        raise AudioError(
+            f"{name}: holds samples that are NaN, infinite or beyond {LARGEST_SAMPLE:g} "
+            f"after {start_s:.2f} s; expected about -1 to 1"
+        )
+
+
+def _unreadable(name: str, error: OSError) -> AudioError:
+    return AudioError(f"{name}: {(error.strerror or 'cannot be read').lower()}")
+
+
+def _seekable(file: BinaryIO) -> BinaryIO:
+    """The file itself, or its contents where it is a pipe."""
+    return file if file.seekable() else io.BytesIO(file.read())
+
+
+def _after(blocks: Iterator[Samples], n_skipped: int) -> Iterator[Samples]:
+    """The blocks without the first samples."""
+    for block in blocks:
+        yield block[n_skipped:]
+        n_skipped = max(0, n_skipped - block.size)

@@ -1,0 +1,70 @@
+"""`audiomamba embed`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audiomamba.cli.options import Model, Threads
+from audiomamba.cli.recordings import Recordings, find_files
+from audiomamba.terminal import complain, progress_bar
+
+__all__ = ["EXAMPLES", "embed"]
+
+EXAMPLES = (
+    "Examples:\n\n`audiomamba embed archive/ --out archive.parquet`\n\n"
+    "`audiomamba embed talk.mp3 --frames --step 0.5 --dtype float16 --out talk.npy`"
+)
+
+
+def embed(
+    recordings: Recordings,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            show_default=False,
+            help="Where the embeddings go: .parquet, or .npy with a .json beside it.",
+        ),
+    ],
+    model: Model = "starter",
+    frames: Annotated[
+        bool, typer.Option("--frames", help="Embed every moment, not recordings as a whole.")
+    ] = False,
+    step: Annotated[
+        float, typer.Option(metavar="S", help="With --frames: seconds between embeddings.")
+    ] = 0.1,
+    dtype: Annotated[
+        str, typer.Option(metavar="float32|float16", help="Type of the numbers.")
+    ] = "float32",
+    threads: Threads = None,
+) -> None:
+    """Write what a model makes of recordings as vectors, for search, clustering or a classifier.
+
+    The file tells the model's name and the hash of its weights. A recording that cannot be read is
+    named on stderr and has no rows; the others are done.
+    """
+    import torch
+
+    from audiomamba import checkpoints, infer
+    from audiomamba.infer.embed import check
+
+    check(out, dtype)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    folder = checkpoints.find(model)
+    tagger = infer.load(folder)
+    framing = infer.Framing(step_s=step) if frames else None
+    about = {"model_sha256": checkpoints.fingerprint(folder)}
+    files, n_failed = find_files(recordings)
+    results = infer.embed_files(tagger, files, out, framing=framing, dtype=dtype, about=about)
+    with progress_bar("embedding", len(files)) as advance:
+        for result in results:
+            if isinstance(result, infer.Failed):
+                complain(result.error)
+                n_failed += 1
+            advance()
+    if n_failed:
+        raise typer.Exit(1)

@@ -1,0 +1,159 @@
+"""`audiomamba timeline`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audiomamba.cli.options import Model, Threads
+from audiomamba.cli.recordings import Recordings, find_files
+from audiomamba.errors import ConfigError
+from audiomamba.terminal import complain, output, progress_bar
+
+if TYPE_CHECKING:
+    from audiomamba.infer.events import PerClass
+
+__all__ = ["EXAMPLES", "timeline"]
+
+EXAMPLES = (
+    "Examples:\n\n`audiomamba timeline garden.flac --picture garden.png`\n\n"
+    "`audiomamba timeline night.wav --threshold 0.4 --threshold dog=0.7 --out night.txt`"
+)
+
+
+def timeline(
+    recordings: Recordings,
+    model: Model = "starter",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SCORE|LABEL=SCORE",
+            show_default="0.3",
+            help="An event begins at this score. May be given several times, for single classes.",
+        ),
+    ] = None,
+    stay: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="An event goes on at this share of the threshold."),
+    ] = 0.7,
+    median: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="S|LABEL=S",
+            show_default="0.9",
+            help="Smooth scores over this many seconds. May be given several times.",
+        ),
+    ] = None,
+    shortest: Annotated[
+        float, typer.Option(metavar="S", help="Drop events shorter than this.")
+    ] = 0.2,
+    gap: Annotated[
+        float, typer.Option(metavar="S", help="Join events of a class at most this far apart.")
+    ] = 0.2,
+    step: Annotated[float, typer.Option(metavar="S", help="Seconds between scores.")] = 0.1,
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="windows|native",
+            help="Read overlapping windows, or all in one pass, where the model can.",
+        ),
+    ] = "windows",
+    window: Annotated[
+        float | None,
+        typer.Option(metavar="S", show_default="the model's", help="Seconds in a window."),
+    ] = None,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            show_default="half a window, or a tenth where the model scores windows only",
+            help="Seconds from one window's start to the next's.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Write the events there: .csv, .json or .jsonl (a line with an object per "
+            "recording), .txt (labels for Audacity) or .rttm.",
+        ),
+    ] = None,
+    written_as: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="table|csv|json|audacity|rttm",
+            show_default="by the suffix of --out, else table",
+            help="How events are written.",
+        ),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also draw the spectrogram of one recording, with a lane of events for each "
+            "class: .png, .svg or .pdf.",
+        ),
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Say what is heard in recordings from when to when.
+
+    Recordings may be of any length. An event's score, from 0 to 1, is the highest that its class
+    reaches in it. A recording that cannot be read is named on stderr; the others are done.
+    """
+    import torch
+
+    from audiomamba import infer
+    from audiomamba.infer.event_text import EventWriter, format_of
+    from audiomamba.infer.timeline_picture import Pictured
+
+    kind = format_of(out, written_as)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    tagger = infer.load(model)
+    rule = infer.EventRule(
+        threshold=_per_class("--threshold", threshold or ["0.3"], tagger.labels),
+        stay=stay,
+        median_s=_per_class("--median", median or ["0.9"], tagger.labels),
+        shortest_s=shortest,
+        gap_s=gap,
+    )
+    framing = infer.Framing(step_s=step, mode=mode, window_s=window, hop_s=hop)
+    files, n_failed = find_files(recordings)
+    pictured = Pictured(picture, len(files), tagger.front_end)
+    writer = EventWriter(kind, files, tagger.labels)
+    results = infer.find_in_files(tagger, files, framing, rule, listener=pictured.listen)
+    with output(out) as stream, progress_bar("listening", len(files)) as advance:
+        stream.write(writer.header())
+        for result in results:
+            if isinstance(result, infer.Failed):
+                complain(result.error)
+                n_failed += 1
+            else:
+                stream.write(writer.write(result))
+                stream.flush()
+                pictured.draw(result)
+            advance()
+    if n_failed:
+        raise typer.Exit(1)
+
+
+def _per_class(option: str, given: Sequence[str], labels: Sequence[str]) -> "PerClass":
+    """A number for all classes, or numbers by label, from NUMBER and LABEL=NUMBER."""
+    numbers: dict[str, float] = {}
+    for one in given:
+        label, _, number = one.rpartition("=")
+        try:
+            numbers[label] = float(number)
+        except ValueError:
+            raise ConfigError(
+                f"{option} {one!r} is not understood; expected a number or LABEL=NUMBER"
+            ) from None
+    if "" not in numbers:
+        return numbers
+    for_all = numbers.pop("")
+    return dict.fromkeys(labels, for_all) | numbers if numbers else for_all

@@ -1,0 +1,190 @@
+"""Rows of a table that is being made, kept so that a process that is killed loses none.
+
+Beside the table NAME stand, while it is made, NAME.journal with a line of JSON for every row that
+is ready, in the order in which they got ready; and, for good, NAME.run.json with the call that the
+table is from. The table itself is written at the end, as a whole.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from audiomamba.errors import ConfigError, DataError
+
+__all__ = ["Journal", "Row", "Rows"]
+
+Row = dict[str, Any]
+Rows = Callable[[], Iterator[Row]]
+
+
+class Journal:
+    """The rows of a table, of which some may be from a call that was cut off.
+
+    Args:
+        table: where the table goes.
+        call: what the rows depend on besides the recordings, ready for JSON.
+        files: the recordings, one row each.
+        overwrite: whether a table that is there already, or what is left of another call, gives
+            way.
+
+    Raises:
+        ConfigError: there is a table already, or what is left of another call; or nothing can be
+            written there.
+        DataError: the journal is damaged.
+    """
+
+    def __init__(
+        self, table: Path, call: Mapping[str, Any], files: Sequence[Path], *, overwrite: bool
+    ) -> None:
+        self._table, self._files = table, files
+        self._journal = table.with_name(f"{table.name}.journal")
+        self._run = table.with_name(f"{table.name}.run.json")
+        self._call = json.loads(json.dumps(call))
+        self._places: dict[str, int] = {}  # where the row of a recording begins in the journal
+        self.n_failed: int | None = None  # known when the table is finished
+        try:
+            self._begin(overwrite)
+        except OSError as error:
+            reason = (error.strerror or "no reason is known").lower()
+            raise ConfigError(f"{table} cannot be written: {reason}") from error
+
+    @property
+    def todo(self) -> list[Path]:
+        """The recordings without a row, each once; none when the table is finished."""
+        if self.n_failed is not None:
+            return []
+        return list(dict.fromkeys(file for file in self._files if str(file) not in self._places))
+
+    def _begin(self, overwrite: bool) -> None:
+        """Find out what is there, and make room for what is to come."""
+        if self._table.exists() or self._run.exists():
+            problem = self._problem()
+            finished = self._finished()
+            if problem and not overwrite:
+                raise ConfigError(f"{problem}; another name keeps it, --overwrite replaces it")
+            if problem or (finished and overwrite):
+                for file in (self._table, self._run, self._journal):
+                    file.unlink(missing_ok=True)
+            elif finished:
+                self.n_failed = finished["n_failed"]
+                return
+        _write_whole(self._run, {"call": self._call})
+        self._recover()
+
+    def _problem(self) -> str:
+        """Why what is there is not from the same call; empty if it is."""
+        if not self._run.exists():
+            return f"{self._table} exists already"
+        call = self._read_run().get("call")
+        if not isinstance(call, dict):
+            return f"{self._run} is damaged"
+        keys = sorted({*call, *self._call})
+        changed = [key for key in keys if call.get(key) != self._call.get(key)]
+        if changed:
+            return f"{self._table} is from another call, with another {', '.join(changed)}"
+        finished = self._finished()
+        if finished and finished.get("recordings") != self._recordings():
+            return f"{self._table} is of other recordings"
+        return ""
+
+    def _finished(self) -> dict[str, Any]:
+        """What is written of the end of the call, if it came to one."""
+        finished: dict[str, Any] = self._read_run().get("finished", {})
+        return finished if self._table.exists() and not self._journal.exists() else {}
+
+    def _read_run(self) -> dict[str, Any]:
+        """What is written of the call; nothing if that is damaged."""
+        try:
+            run = json.loads(self._run.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return run if isinstance(run, dict) else {}
+
+    def _recordings(self) -> str:
+        """What tells this list of recordings from others."""
+        names = "\0".join(map(str, self._files))
+        return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
+
+    def _recover(self) -> None:
+        """Find the rows that are there; what a killed process left of a line is cut off."""
+        place = 0
+        with self._journal.open("ab+") as file:
+            file.seek(0)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    row = json.loads(line)
+                    name, stamp = row["file"], row["stamp"]
+                except (ValueError, LookupError, TypeError) as error:
+                    raise DataError(
+                        f"{self._journal} is damaged at byte {place}; remove it to begin anew"
+                    ) from error
+                if stamp == _stamp(Path(name)):
+                    self._places[name] = place
+                place += len(line)
+            file.truncate(place)
+        self._out = self._journal.open("ab", buffering=0)
+        self._out.seek(place)
+
+    def add(self, file: Path, row: Row) -> None:
+        """Keep a row; when this returns, killing the process does not lose it.
+
+        Args:
+            file: the recording.
+            row: what is said of it, ready for JSON.
+        """
+        line = json.dumps({"file": str(file), "stamp": _stamp(file), **row})
+        self._places[str(file)] = self._out.tell()
+        self._out.write(line.encode() + b"\n")
+
+    def rows(self) -> Iterator[Row]:
+        """Go through the rows, in the order of the recordings.
+
+        Yields:
+            What was given for each, with its name as `file`.
+        """
+        with self._journal.open("rb") as file:
+            for name in map(str, self._files):
+                file.seek(self._places[name])
+                row: Row = json.loads(file.readline())
+                del row["stamp"]
+                yield row
+
+    def finish(self, write: Callable[[Path, Rows], None]) -> None:
+        """Write the table, and remove the journal.
+
+        Args:
+            write: writes rows to a file; it may go through them more than once.
+        """
+        part = self._table.with_name(f"{self._table.name}.part")
+        write(part, self.rows)
+        self.n_failed = sum(bool(row["error"]) for row in self.rows())
+        part.replace(self._table)
+        finished = {"n_failed": self.n_failed, "recordings": self._recordings()}
+        _write_whole(self._run, {"call": self._call, "finished": finished})
+        self._out.close()
+        self._journal.unlink()
+
+    def close(self) -> None:
+        """Stop, with all rows kept."""
+        if self.n_failed is None:
+            self._out.close()
+
+
+def _stamp(file: Path) -> list[int] | None:
+    """What changes with a file's contents; None of a file that is not there."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _write_whole(file: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON so that the file is there as a whole or not at all."""
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    part.replace(file)

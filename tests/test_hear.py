@@ -1,0 +1,100 @@
+"""What the validator of the HEAR benchmark checks, and what its API says beyond that."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from audiomamba import checkpoints, hear, models
+from audiomamba.audio import FrontEnd
+from audiomamba.errors import ConfigError, UnknownNameError
+from audiomamba.hear import get_scene_embeddings, get_timestamp_embeddings
+from audiomamba.infer import Tagger
+
+RATE = 16_000
+
+
+def with_class_token() -> hear.Model:
+    """A small untrained model that scores windows only."""
+    torch.manual_seed(0)
+    checkpoint = checkpoints.Checkpoint(
+        name="tiny",
+        model=models.create("aum_tiny", n_classes=3, n_frames=32, n_mels=32, depth=1, dim=32),
+        front_end=FrontEnd(n_frames=32, n_mels=32),
+        labels=("bell", "dog", "rain"),
+        scores="sigmoid",
+    )
+    return hear.Model(Tagger(checkpoint)).eval()
+
+
+@pytest.fixture(scope="module", params=[hear.load_model, with_class_token], ids=["starter", "tiny"])
+def model(request: pytest.FixtureRequest) -> hear.Model:
+    made: hear.Model = request.param()
+    return made
+
+
+def noise(n_sounds: int, seconds: float) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return 2 * torch.rand(n_sounds, int(seconds * RATE), generator=generator) - 1
+
+
+def test_the_model_has_what_the_benchmark_asks_for(model: hear.Model) -> None:
+    assert isinstance(model, nn.Module)
+    assert model.sample_rate == RATE
+    assert isinstance(model.scene_embedding_size, int)
+    assert isinstance(model.timestamp_embedding_size, int)
+    assert not model.training
+    assert sum(one.numel() for one in model.parameters())
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.3, 1.07, 1.98, 4.0, 11.3])
+def test_timestamps_are_even_and_reach_from_end_to_end(model: hear.Model, seconds: float) -> None:
+    embeddings, timestamps = get_timestamp_embeddings(noise(2, seconds), model)
+
+    assert embeddings.shape == (*timestamps.shape, model.timestamp_embedding_size)
+    assert embeddings.dtype == torch.float32
+    assert embeddings.isfinite().all()
+    assert timestamps.shape[0] == 2
+    assert timestamps[0, 0] <= 50
+    if timestamps.shape[1] > 1:
+        torch.testing.assert_close(timestamps.diff(), torch.full_like(timestamps[:, 1:], 50.0))
+        assert 1000 * seconds - 50 <= timestamps[0, -1] <= 1000 * seconds
+
+
+def test_a_scene_has_one_embedding_that_can_be_trained_on(model: hear.Model) -> None:
+    embeddings = get_scene_embeddings(noise(4, 2.74), model)
+
+    assert embeddings.shape == (4, model.scene_embedding_size)
+    assert embeddings.dtype == torch.float32
+    probe = nn.Linear(model.scene_embedding_size, 1)
+    probe(embeddings).sum().backward()
+    assert probe.weight.grad is not None
+
+
+def test_a_sound_has_the_same_embeddings_in_any_batch(model: hear.Model) -> None:
+    sounds = noise(3, 6.2)
+
+    alone = get_scene_embeddings(sounds[1:2], model)
+    frames_alone, _ = get_timestamp_embeddings(sounds[1:2], model)
+
+    torch.testing.assert_close(get_scene_embeddings(sounds, model)[1:2], alone)
+    torch.testing.assert_close(get_timestamp_embeddings(sounds, model)[0][1:2], frames_alone)
+
+
+def test_a_sound_moves_in_time_with_its_embeddings() -> None:
+    model = hear.load_model()
+    quiet = 0.001 * noise(1, 4.0)
+    loud = quiet.clone()
+    loud[:, 2 * RATE : 2 * RATE + RATE // 2] += 0.5 * noise(1, 0.5)
+
+    changed = get_timestamp_embeddings(loud, model)[0] - get_timestamp_embeddings(quiet, model)[0]
+
+    strength = changed[0].norm(dim=1)
+    at_s = 0.025 + 0.05 * float(strength.argmax())
+    assert 1.9 < at_s < 2.6
+
+
+def test_other_shapes_and_names_are_refused(model: hear.Model) -> None:
+    with pytest.raises(ConfigError, match=r"shape \(16000,\); expected \(sounds, samples\)"):
+        get_scene_embeddings(torch.zeros(RATE), model)
+    with pytest.raises(UnknownNameError):
+        hear.load_model("nothing")
