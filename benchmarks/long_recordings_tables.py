@@ -37,9 +37,22 @@ def durations() -> str:
     return table(rows)
 
 
+def costs() -> str:
+    lines = (RESULTS / "long_recordings.jsonl").read_text("utf-8").splitlines()
+    rows = [["recording", "time", "times as fast as the sound", "peak memory"]]
+    for found in map(json.loads, lines):
+        minutes = round(found["seconds"] / 60)
+        length = f"{minutes} min" if minutes < 60 else f"{minutes // 60} h"
+        faster = found["seconds"] / found["wall_s"]
+        memory = f"{found['peak_mib']:.0f} MiB"
+        rows.append([length, f"{found['wall_s']:.1f} s", f"{faster:.0f}", memory])
+    return table(rows)
+
+
 def main() -> None:
     text = PAGE.read_text("utf-8")
-    for name, made in (("soundscapes", soundscapes()), ("durations", durations())):
+    tables = {"costs": costs(), "soundscapes": soundscapes(), "durations": durations()}
+    for name, made in tables.items():
         mark, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, _, after = text.partition(mark)
         _, _, behind = after.rpartition(end) if end in after else ("", "", after)
