@@ -13,7 +13,7 @@ import torch
 
 from audiomamba import audio
 from audiomamba.data import Clip, sound
-from audiomamba.data.sound import examine_recording, load_clip
+from audiomamba.data.sound import check_header, examine_recording, load_clip
 from audiomamba.errors import AudioError, DataError, MissingDependencyError
 
 
@@ -164,3 +164,20 @@ def test_a_stereo_file_is_mixed(tmp_path):
     soundfile.write(path, np.stack([np.full(1600, 0.5), np.zeros(1600)], axis=1), 16_000)
     found = load_clip(Clip(path=path, labels=()), 16_000)
     torch.testing.assert_close(found, torch.full((1600,), 0.25), atol=1e-4, rtol=0)
+
+
+def test_a_header_is_enough_to_refuse_what_is_no_sound(tmp_path, write_wav, pack):
+    path = write_wav("tone.wav")
+    check_header(Clip(path=path, labels=()))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])  # the header is whole, and nothing else is read
+    check_header(Clip(path=path, labels=()))
+    with pytest.raises(AudioError, match="cut short"):
+        load_clip(Clip(path=path, labels=()), 16_000)
+    path.write_bytes(b"this is no sound")
+    with pytest.raises(AudioError, match=path.name):
+        check_header(Clip(path=path, labels=()))
+    with pytest.raises(AudioError, match="no such file"):
+        check_header(Clip(path=tmp_path / "nowhere.wav", labels=()))
+    with pytest.raises(DataError, match="has no recording"):
+        check_header(row(pack, "waveform/99"))

@@ -41,7 +41,7 @@ def recipe() -> Recipe:
         corpus="esc10",
         model="aum_tiny",
         model_changes={"depth": 1, "dim": 32, "drop_path": 0.2},
-        front_end=FrontEnd(n_frames=32, n_mels=32),
+        front_end=FrontEnd(n_frames=48, n_mels=32),
         augment=Augment(
             speed=(0.8, 1.25),
             roll=True,

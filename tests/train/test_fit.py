@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import soundfile
 import torch
 
 from audiomamba import checkpoints, infer, recipes, train
+from audiomamba.data import EvaluationSet
 from audiomamba.errors import AudioError, ConfigError, DataError, TrainingError
 from audiomamba.recipes import override
 from audiomamba.train.run import Run
@@ -63,7 +65,7 @@ def test_the_model_folder_holds_the_average_and_the_measured_front_end(finished,
     saved = checkpoints.load(finished.folder / "last")
     assert saved.labels == ("low", "middle", "high")
     assert saved.scores == "sigmoid"
-    assert saved.front_end.n_frames == 32
+    assert saved.front_end.n_frames == 48
     assert saved.front_end.mean not in (None, recipe.front_end.mean)
     state = torch.load(finished.folder / "state.ckpt", weights_only=True)["state_dict"]
     averaged = {
@@ -160,12 +162,28 @@ def slow(self, key):
     return get(self, key)
 dataset.TrainingSet.__getitem__ = slow
 recipe = recipes.from_dict(json.loads(sys.argv[1]))
-train.fit(recipe, Path(sys.argv[2]), Path(sys.argv[3]), fold=1, n_threads=1, progress=False)
+train.fit(
+    recipe,
+    Path(sys.argv[2]),
+    Path(sys.argv[3]),
+    fold=1,
+    n_threads=1,
+    save_every_s=0,
+    progress=False,
+)
 """
 
 
-@pytest.mark.parametrize("n_examples", [3, 31])
-def test_killing_and_resuming_changes_nothing(finished, corpus, recipe, tmp_path, n_examples):
+@pytest.mark.parametrize(
+    ("n_examples", "n_epochs", "n_steps"), [(3, 0, 0), (11, 0, 1), (31, 2, 0), (35, 2, 1)]
+)
+def test_killing_and_resuming_changes_nothing(
+    finished, corpus, recipe, tmp_path, n_examples, n_epochs, n_steps
+):
+    """Epochs of 3 batches of 4: a state is saved before the second and the third, and at the end.
+
+    With 35 examples read, batch 2 of epoch 3 is done, but only batch 1 is saved.
+    """
     out = tmp_path / "killed"
     arguments = [json.dumps(recipes.to_dict(recipe)), str(corpus), str(out), str(n_examples)]
     with subprocess.Popen(
@@ -173,9 +191,9 @@ def test_killing_and_resuming_changes_nothing(finished, corpus, recipe, tmp_path
     ) as process:
         assert process.stdout.readline() == b"now\n"
         process.send_signal(signal.SIGKILL)
-    assert len(curve(out)) == (n_examples - 1) // 12  # complete epochs
+    assert len(curve(out)) == n_epochs
     result = train.fit(recipe, corpus, out, fold=1, n_threads=1, progress=False)
-    assert result.resumed_epoch == (n_examples - 1) // 12
+    assert (result.resumed_epoch, result.resumed_step) == (n_epochs, n_steps)
     assert_same_run(finished.folder, out)
 
 
@@ -271,6 +289,30 @@ def test_a_broken_clip_is_named_before_training(recipe, tmp_path):
     with pytest.raises(AudioError, match=r"1\.wav"):
         train.fit(own, tmp_path / "data", tmp_path / "run", progress=False)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", ["1-A-0.wav", "2-A-0.wav"])
+def test_headers_are_looked_at_where_nothing_else_reads_the_clips(
+    corpus, recipe, tmp_path, monkeypatch, name
+):
+    """A held-out clip beyond those kept in memory, and a training clip that is not measured."""
+    monkeypatch.setattr("audiomamba.train.engine.EvaluationSet", WithoutMemory)
+    shutil.copytree(corpus, tmp_path / "data")
+    (tmp_path / "data" / "audio" / name).write_bytes(b"this is no sound")
+    given = override(recipe, ["measure_statistics=false", "epochs=1"])
+    with pytest.raises(AudioError, match=name):
+        train.fit(given, tmp_path / "data", tmp_path / "run", fold=1, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+class WithoutMemory(EvaluationSet):
+    """Held-out clips of which none is kept in memory; none may be decoded before the training."""
+
+    def __init__(self, clips, targets, front_end) -> None:
+        super().__init__(clips, targets, front_end, budget_bytes=0)
+
+    def __getitem__(self, place):
+        raise AssertionError(f"clip {place} was decoded")
 
 
 def test_cross_validation_trains_every_fold_and_goes_on_where_it_was(corpus, recipe, tmp_path):

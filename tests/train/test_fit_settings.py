@@ -7,6 +7,7 @@ import torch
 
 from audiomamba import checkpoints, train
 from audiomamba.recipes import override
+from audiomamba.train.module import TrainingModule
 from audiomamba.train.run import Run
 
 QUICK = ("epochs=2", "model_changes.dim=16", "ema_decay=none", "evaluate_every=1")
@@ -115,3 +116,55 @@ def test_a_run_of_an_older_version_goes_on(corpus, recipe, tmp_path):
     path.write_text(json.dumps(record))
     again = train.fit(override(recipe, QUICK), corpus, tmp_path, fold=1, progress=False)
     assert again.resumed_epoch == 2
+
+
+class StoppedError(Exception):
+    """Raised in place of a kill."""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("swa_epochs=2", "precision=float16"),
+        ("ema_decay=0.5", "accumulate=2", "batch_size=2", "sampling=balanced"),
+        ("schedule.stepped=step", "activation_checkpointing=true", "precision=bfloat16"),
+    ],
+    ids=lambda changes: changes[0],
+)
+def test_a_run_goes_on_within_an_epoch(corpus, recipe, tmp_path, monkeypatch, changes):
+    changed = override(recipe, [*QUICK, "epochs=3", *changes])
+    whole = train.fit(changed, corpus, tmp_path / "a", fold=1, n_threads=1, progress=False)
+    end, n_batches = TrainingModule.on_train_batch_end, 0
+
+    def end_or_stop(self, outputs, batch, batch_idx) -> None:
+        nonlocal n_batches
+        n_batches += 1
+        end(self, outputs, batch, batch_idx)
+        if self.current_epoch == 1 and batch_idx == self.n_steps - 1:
+            raise StoppedError
+
+    monkeypatch.setattr(TrainingModule, "on_train_batch_end", end_or_stop)
+    with pytest.raises(StoppedError):
+        train.fit(
+            changed,
+            corpus,
+            tmp_path / "b",
+            fold=1,
+            n_threads=1,
+            n_workers=1,
+            save_every_s=0,
+            progress=False,
+        )
+    monkeypatch.undo()
+    again = train.fit(
+        changed, corpus, tmp_path / "b", fold=1, n_threads=1, n_workers=1, progress=False
+    )
+    assert again.resumed_epoch == 1
+    assert again.resumed_step == n_batches // 2 - changed.accumulate
+    found = [
+        {name: value for name, value in one.metrics.items() if name != "seconds"}
+        for one in (whole, again)
+    ]
+    assert found[0] == found[1]
+    weights = [checkpoints.load(tmp_path / name).model.state_dict() for name in "ab"]
+    assert_close(*weights, atol=0, rtol=0)

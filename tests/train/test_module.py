@@ -97,7 +97,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_clips(recipe):
     module = small_module(recipe)
     with torch.no_grad():
         module.model.head.bias.fill_(torch.nan)
-    with pytest.raises(TrainingError, match=r"loss is nan in epoch 1, step 8; .*a.wav, b.wav"):
+    with pytest.raises(TrainingError, match=r"loss is nan in epoch 1, step 8: .*a.wav, b.wav"):
         module.training_step(batch_of(recipe), 7)
 
 

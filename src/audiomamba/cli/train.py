@@ -1,10 +1,10 @@
 """`audiomamba train`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -12,13 +12,17 @@ from audiomamba.cli.options import DataIfAny, Threads
 from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
 from audiomamba.terminal import columns, complain, number
 
+if TYPE_CHECKING:
+    from audiomamba.train import RunResult
+
 __all__ = ["EXAMPLES", "train"]
 
 EXAMPLES = (
     "Examples:\n\n`audiomamba train --list`\n\n"
     "`audiomamba train esc10/starter --data ESC-50 --out runs/fold-1 --fold 1`\n\n"
     "`audiomamba train own/starter --data my-clips --out runs/mine --set epochs=30`\n\n"
-    "`audiomamba train esc10/aum-tiny --set-of aum/table-ii --cv --data ESC-50 --out runs/ii`"
+    "`audiomamba train esc10/aum-tiny --set-of aum/table-ii --cv --data ESC-50 --out runs/ii`\n\n"
+    "`torchrun --nproc-per-node 2 -m audiomamba train audioset/aum-base --data AS --out runs/as`"
 )
 
 
@@ -94,6 +98,23 @@ def train(
             help="Runs side by side, with --cv or --set-of.",
         ),
     ] = None,
+    save_every: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            show_default="300",
+            help="Save the state so often within an epoch, for a run that may be interrupted.",
+        ),
+    ] = None,
+    wandb: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROJECT",
+            show_default=False,
+            help="Also send the curves to this project of Weights & Biases.",
+        ),
+    ] = None,
     threads: Threads = None,
     list_recipes: Annotated[
         bool, typer.Option("--list", help="List the recipes and the tables, and end.")
@@ -103,7 +124,8 @@ def train(
 
     The run's folder gets the settings, the metrics of every epoch, and the model in last/ and
     best/, each ready for `tag --model`. A run that was interrupted goes on with the
-    same command. Needs the extra audiomamba[train].
+    same command. torchrun starts several processes, on GPUs or machines of their own, that train
+    one model: each takes the recipe's batch size. Needs the extra audiomamba[train].
     """
     if list_recipes:
         from audiomamba.listing import list_recipes as listed
@@ -118,10 +140,13 @@ def train(
         raise ConfigError("more than one of --fold, --cv and --all was given; expected one")
     if set_of is not None and (all_clips or not resume):
         raise ConfigError("--all and --no-resume do not go with --set-of; leave them out")
+    if cv or set_of is not None:
+        _refuse({"--save-every": save_every, "--wandb": wandb})
     if find_spec("lightning") is None:
         raise MissingDependencyError("lightning", "train", "training")
     from audiomamba import recipes
     from audiomamba import train as training
+    from audiomamba.train.run import SAVE_EVERY_S
 
     common: _Common = {"n_threads": threads, "weights": weights, "progress": sys.stderr.isatty()}
     if set_of is not None:
@@ -145,8 +170,32 @@ def train(
         typer.echo(folds.to_markdown(), nl=False)
         return
     result = training.fit(
-        chosen, data, out, fold=fold, train_on_all=all_clips, resume=resume, **common
+        chosen,
+        data,
+        out,
+        fold=fold,
+        train_on_all=all_clips,
+        resume=resume,
+        save_every_s=SAVE_EVERY_S if save_every is None else save_every,
+        wandb=wandb,
+        **common,
     )
+    _show(result)
+
+
+def _refuse(options: Mapping[str, object]) -> None:
+    """Refuse options of a single run, where several runs are asked for."""
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(f"{name} does not go with --cv and --set-of; leave it out")
+
+
+def _show(result: "RunResult") -> None:
+    """Print how a run ended, once for all processes that trained together."""
+    from audiomamba.train.processes import rank
+
+    if rank() > 0:
+        return
     rows = [(name.replace("_", " "), number(value)) for name, value in result.metrics.items()]
     typer.echo(columns(rows, "<>"), nl=False)
     typer.echo(f"The model is in {result.folder / 'last'}: {result.seconds:.0f} s of training.")

@@ -30,7 +30,14 @@ from audiomamba.errors import AudioError, DataError, MissingDependencyError
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["HDF5_SUFFIXES", "Examined", "examine_recording", "load_clip", "open_hdf5"]
+__all__ = [
+    "HDF5_SUFFIXES",
+    "Examined",
+    "check_header",
+    "examine_recording",
+    "load_clip",
+    "open_hdf5",
+]
 
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5"})
 FULL_SCALE = 32767  # of the integers in packs of waveforms
@@ -74,6 +81,23 @@ def load_clip(clip: Clip, sample_rate: int) -> Tensor:
     end = None if clip.end_s is None else round(clip.end_s * sample_rate)
     piece = waveform[round(clip.start_s * sample_rate) : end]
     return _not_empty(piece, clip, len(waveform) / sample_rate)
+
+
+def check_header(clip: Clip) -> None:
+    """Refuse a clip whose recording is missing, or by its header not sound; nothing is decoded.
+
+    Args:
+        clip: a recording, or a piece of one.
+
+    Raises:
+        AudioError: the file is missing or not audio.
+        DataError: the file has no such recording.
+        MissingDependencyError: the file needs an extra that is not installed.
+    """
+    if clip.key and clip.path.suffix in HDF5_SUFFIXES:
+        _row(clip.path, clip.key)
+    else:
+        audio.stream(_member(clip.path, clip.key) if clip.key else clip.path).close()
 
 
 def examine_recording(path: Path, key: str, sample_rate: int | None) -> Examined:

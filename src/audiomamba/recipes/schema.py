@@ -52,7 +52,7 @@ class Recipe:
         loss: "bce" for independent labels, "ce" for exactly one of them.
         label_smoothing: this share of every label vector is replaced by 1 / classes everywhere.
         epochs: passes over the training clips.
-        batch_size: clips per step, or with accumulate per part of a step.
+        batch_size: clips per step and process, or with accumulate per part of a step.
         accumulate: the gradients of so many batches are averaged for one step of the optimizer.
         optimizer: "adamw" shrinks weights directly; "adam" adds weight_decay times the weights to
             the gradients, as AST and AuM do.
@@ -76,6 +76,8 @@ class Recipe:
             the scans is in float32 all the same. Evaluation is in float32.
         evaluate_every: the held-out clips are evaluated after every so many epochs, and at the end.
         best_by: the figure of the held-out clips that decides which epoch was best.
+        patience: the run ends when that figure has not risen for so many evaluations; None to go on
+            to the last epoch.
         seed: decides the initial weights, the order of the clips and all augmentation.
 
     Raises:
@@ -115,6 +117,7 @@ class Recipe:
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     evaluate_every: int = 1
     best_by: Literal["accuracy", "mean_average_precision"] = "accuracy"
+    patience: int | None = None
     seed: int = 0
 
     def training_front_end(self, front_end: FrontEnd) -> FrontEnd:
@@ -133,8 +136,9 @@ class Recipe:
             for name in names:
                 if not fits(getattr(self, name)):
                     raise ConfigError(f"{name} is {getattr(self, name)}; expected {expected}")
-        if self.training_frames is not None and self.training_frames < 1:
-            raise ConfigError(f"training_frames is {self.training_frames}; expected at least 1")
+        for name in ("training_frames", "patience"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
         for name in ("familiarity_limit", "clip_norm"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected above 0")

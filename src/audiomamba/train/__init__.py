@@ -5,14 +5,16 @@
     table = train.cross_validate(recipe, Path("ESC-10"), Path("runs/five-folds"))
     table = train.run_set("aum/table-ii", Path("ESC-10"), Path("runs/ii"), on="esc10/aum-tiny")
     scores = train.evaluate(Path("runs/fold-1"), Path("ESC-10"))
+    tuned = train.finetune(Path("my-clips"), Path("runs/mine"))
 
 What a run's folder holds:
 
     run.json        the resolved recipe, the data, versions, commit, seed, final metrics
     metrics.jsonl   one line per epoch
-    state.ckpt      all that is needed to go on after the last complete epoch
+    state.ckpt      all that is needed to go on, after an epoch or in the middle of one
     last/, best/    model folders: after the last epoch, and where the held-out accuracy was highest
     tensorboard/    the same curves for TensorBoard
+    evaluation.json what evaluate found on the held-out clips
 """
 
 from importlib import import_module
@@ -20,29 +22,34 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from audiomamba.train.engine import fit
+    from audiomamba.train.evaluation import Evaluation, evaluate
+    from audiomamba.train.finetuning import FinetuneResult, finetune
     from audiomamba.train.folds import CrossValidation, cross_validate
     from audiomamba.train.run import RunResult
-    from audiomamba.train.scoring import Evaluation, evaluate
     from audiomamba.train.sets import SetResult, run_set
 
 __all__ = [
     "CrossValidation",
     "Evaluation",
+    "FinetuneResult",
     "RunResult",
     "SetResult",
     "cross_validate",
     "evaluate",
+    "finetune",
     "fit",
     "run_set",
 ]
 
 _HOME = {
     "CrossValidation": "folds",
-    "Evaluation": "scoring",
+    "Evaluation": "evaluation",
+    "FinetuneResult": "finetuning",
     "RunResult": "run",
     "SetResult": "sets",
     "cross_validate": "folds",
-    "evaluate": "scoring",
+    "evaluate": "evaluation",
+    "finetune": "finetuning",
     "fit": "engine",
     "run_set": "sets",
 }

@@ -1,93 +1,153 @@
-"""What happens after each epoch: evaluation, a line of metrics, the state to go on from."""
+"""What a run writes: metrics after each epoch, models, and the state to go on from."""
 
 import shutil
+import signal
+import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from pickle import UnpicklingError
+from dataclasses import asdict
+from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint as CheckpointCallback
+from torch import Tensor
 
 from audiomamba import checkpoints
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import EvaluationSet
 from audiomamba.errors import TrainingError
 from audiomamba.models import AudioModel
+from audiomamba.train import processes
 from audiomamba.train.module import TrainingModule
 from audiomamba.train.run import Run, figure_of, replace_folder
 from audiomamba.train.scoring import predict, score
+from audiomamba.train.state import Position
 
-__all__ = ["EpochEnd", "checkpoint_of"]
+__all__ = ["Keeper", "checkpoint_of"]
 
 
-class EpochEnd(CheckpointCallback):
-    """Evaluates the held-out clips, writes the metrics, then saves the state.
+class Keeper(CheckpointCallback):
+    """Saves the state now and then; after each epoch evaluates the held-out clips, writes, saves.
 
     Args:
         run: the run's folder.
-        held_out: the clips to evaluate on; may be none.
+        held_out: this process's share of the clips to evaluate on, each n-th of them for n
+            processes; may be none.
+        targets: (clips, classes), label vectors of all clips to evaluate on.
         labels: names of the classes.
         best_by: the figure that decides which epoch was best.
+        save_every_s: seconds between two states within an epoch.
     """
 
     def __init__(
-        self, run: Run, held_out: EvaluationSet, labels: tuple[str, ...], best_by: str
+        self,
+        run: Run,
+        held_out: EvaluationSet,
+        targets: np.ndarray,
+        labels: tuple[str, ...],
+        *,
+        best_by: str,
+        save_every_s: float,
     ) -> None:
         self.run = run
         self.held_out = held_out
+        self.targets = targets
         self.labels = labels
         self.best_by = best_by
+        self.save_every_s = save_every_s
         self.best_figure = -1.0
-        self.started = time.perf_counter()
+        self.started = self.saved = time.perf_counter()
+        self.position = Position(epochs=0)
 
-    def forget_incomplete(self, state: Path | None) -> int:
-        """Drop metrics of epochs whose state was not saved.
-
-        Args:
-            state: the saved state; None if there is none.
-
-        Returns:
-            Number of complete epochs.
-
-        Raises:
-            TrainingError: the state cannot be read.
-        """
-        n_epochs = 0 if state is None else _epochs_of(state)
-        for line in self.run.keep_epochs(n_epochs):
-            self.best_figure = max(self.best_figure, figure_of(line, self.best_by) or -1.0)
-        return n_epochs
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Where processes train together, stop at once when asked to, without asking the others."""
+        del trainer, pl_module
+        self.saved = time.perf_counter()
+        if processes.n_processes() > 1:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         del trainer, pl_module
         self.started = time.perf_counter()
 
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Save the state if it is time, between two steps of the optimizer."""
+        del batch
+        module = _training(pl_module)
+        if batch_idx == 0 or batch_idx % module.recipe.accumulate:
+            return
+        is_due = time.perf_counter() - self.saved >= self.save_every_s
+        if processes.total([is_due and processes.rank() == 0])[0]:
+            self._save(
+                trainer,
+                Position(
+                    epochs=trainer.current_epoch,
+                    steps=batch_idx,
+                    loss_sum=module.loss_sum,
+                    seconds=time.perf_counter() - self.started,
+                ),
+            )
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluate, write, save, in this order."""
-        if not isinstance(pl_module, TrainingModule):
-            raise TrainingError(f"a {type(pl_module).__name__} is trained; expected TrainingModule")
-        epoch = trainer.current_epoch + 1
+        module = _training(pl_module)
+        epoch, recipe = trainer.current_epoch + 1, module.recipe
         line: dict[str, float] = {
             "epoch": epoch,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "loss": sum(pl_module.losses) / len(pl_module.losses),
+            "loss": module.loss_sum / module.n_losses,
         }
-        recipe = pl_module.recipe
-        if len(self.held_out) and (epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs):
-            line |= self._evaluate(pl_module)
-            figure = figure_of(line, self.best_by)
-            if figure is not None and figure > self.best_figure:
-                self.best_figure = figure
-                self.save_model(checkpoint_of(pl_module, self.labels, line), "best")
+        if len(self.targets) and (epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs):
+            processes.share_buffers(module)
+            line |= self._evaluate(module)
+        if processes.rank() == 0:
+            self._write(module, line)
+        for logger in trainer.loggers:
+            logger.log_metrics(line, step=epoch)
+        self._save(trainer, Position(epochs=epoch))
+
+    def _write(self, module: TrainingModule, line: dict[str, float]) -> None:
+        """Write an epoch's metrics, and the model if it is the best so far."""
+        figure = figure_of(line, self.best_by)
+        if figure is not None and figure > self.best_figure:
+            self.best_figure = figure
+            self.save_model(checkpoint_of(module, self.labels, line), "best")
         line["seconds"] = round(time.perf_counter() - self.started, 3)
         self.run.add_epoch(line)
-        if trainer.logger is not None:
-            trainer.logger.log_metrics(line, step=epoch)
+
+    def _save(self, trainer: pl.Trainer, position: Position) -> None:
+        """Write a state that is complete or not there."""
+        self.position = position
         part = self.run.state_path.with_name("state.ckpt.part")
         trainer.save_checkpoint(part)
-        part.replace(self.run.state_path)
+        if processes.rank() == 0:
+            part.replace(self.run.state_path)
+        self.saved = time.perf_counter()
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add to a state how far it is."""
+        del trainer, pl_module
+        checkpoint["position"] = asdict(self.position)
+
+    def go_on(self, module: TrainingModule, position: Position) -> None:
+        """Go on from a saved state; metrics of epochs after it are forgotten.
+
+        Args:
+            module: the model in training; its sum of losses is changed.
+            position: how far the state is.
+        """
+        module.loss_sum, module.n_losses = position.loss_sum, position.steps
+        self.started = time.perf_counter() - position.seconds
+        if processes.rank() == 0:
+            for line in self.run.keep_epochs(position.epochs):
+                self.best_figure = max(self.best_figure, figure_of(line, self.best_by) or -1.0)
 
     def save_model(self, checkpoint: Checkpoint, name: str) -> None:
         """Write a model folder that is complete or not there.
@@ -108,10 +168,29 @@ class EpochEnd(CheckpointCallback):
             weights["swa_" if module.recipe.swa_epochs else "ema_"] = module.final_model
         found: dict[str, float] = {}
         for prefix, model in weights.items():
-            logits = predict(model, self.held_out, module.recipe.batch_size)
-            scores = score(logits, self.held_out.targets, self.labels, module.recipe.loss)
+            logits = self._logits(model, module.recipe.batch_size)
+            scores = score(logits, self.targets, self.labels, module.recipe.loss)
             found |= {prefix + name: value for name, value in scores.items()}
         return found
+
+    def _logits(self, model: AudioModel, batch_size: int) -> Tensor:
+        """Logits (clips, classes) of all held-out clips, each from the process that has it."""
+        own = None
+        if len(self.held_out):
+            own = predict(model, self.held_out, batch_size).numpy()
+        parts = processes.gather(own)
+        logits = torch.empty(len(self.targets), len(self.labels))
+        for place, part in enumerate(parts):
+            if part is not None:
+                logits[place :: len(parts)] = torch.from_numpy(part)
+        return logits
+
+
+def _training(module: pl.LightningModule) -> TrainingModule:
+    """The module that is trained."""
+    if not isinstance(module, TrainingModule):
+        raise TrainingError(f"a {type(module).__name__} is trained; expected TrainingModule")
+    return module
 
 
 def checkpoint_of(
@@ -137,12 +216,3 @@ def checkpoint_of(
         license="unknown",
         notes={"model": recipe.model, "seed": recipe.seed, **line},
     )
-
-
-def _epochs_of(state: Path) -> int:
-    """Complete epochs in a saved state."""
-    try:
-        saved = torch.load(state, map_location="cpu", weights_only=True)
-        return int(saved["epoch"]) + 1
-    except (OSError, RuntimeError, KeyError, EOFError, UnpicklingError) as error:
-        raise TrainingError(f"{state}: cannot be read; delete it to start over") from error

@@ -6,41 +6,50 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from audiomamba import models
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import Checkpoint, TransferReport, start_from
 from audiomamba.data import (
+    Clip,
     ClipCache,
-    EpochSampler,
     EvaluationSet,
-    Example,
     Manifest,
-    TrainingSet,
-    collate,
     measure,
     open_manifest,
 )
-from audiomamba.data.sampler import draw_for
+from audiomamba.data.sound import check_header
 from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
 from audiomamba.models import AudioModel
 from audiomamba.models.familiarity import Familiarity, check_enough, measure_familiarity
 from audiomamba.recipes import Recipe, from_dict, to_dict
+from audiomamba.train import processes
 from audiomamba.train.parts import NOTHING, Parts, divide
-from audiomamba.train.run import Run, RunResult, commit, differences, versions, write_json
+from audiomamba.train.run import (
+    SAVE_EVERY_S,
+    Run,
+    RunResult,
+    commit,
+    differences,
+    versions,
+    write_json,
+)
 from audiomamba.train.start import find_start
+from audiomamba.train.state import Position, position_of
 
 __all__ = ["fit"]
+
+if TYPE_CHECKING:
+    from audiomamba.train.callbacks import Keeper
 
 
 def fit(
@@ -54,12 +63,18 @@ def fit(
     weights: Path | None = None,
     n_threads: int | None = None,
     n_workers: int = 0,
+    save_every_s: float = SAVE_EVERY_S,
+    wandb: str | None = None,
     progress: bool = True,
 ) -> RunResult:
     """Train a model, or go on with a run that was interrupted.
 
-    A run that goes on after its last complete epoch ends as it would have without the interruption,
-    bit for bit on the same machine with one thread.
+    A run that goes on from its last saved state ends as it would have without the interruption, bit
+    for bit on the same machine with one thread.
+
+    Where torchrun started several processes, each call takes its share of every step's clips: the
+    recipe's batch size is that of one process. The folder is on a disk that all machines share, and
+    the first process alone writes to it.
 
     Args:
         recipe: what to do.
@@ -73,23 +88,31 @@ def fit(
             recipes.STARTS.
         n_threads: processor threads; None to leave them as they are.
         n_workers: processes that prepare clips; 0 to do it in this one. The result is the same.
+        save_every_s: the state is saved when so many seconds have passed since it was last, and
+            after every epoch; 0 or more.
+        wandb: project of Weights & Biases that gets the curves too; None for none.
         progress: whether to show a progress bar.
 
     Returns:
         The last epoch's metrics, and where the run is.
 
     Raises:
-        MissingDependencyError: Lightning is not installed.
+        MissingDependencyError: Lightning, or wandb if it is asked for, is not installed.
         ConfigError: a setting cannot work.
         DataError: the data set is not what it should be.
         AudioError: a clip cannot be read.
         CheckpointError: the weights to start from are not there, or do not fit.
-        TrainingError: the folder holds another run, or the loss is not finite.
+        TrainingError: the folder holds another run, the loss is not finite, or another process of
+            this run has ended.
     """
     if find_spec("lightning") is None:
         raise MissingDependencyError("lightning", "train", "training")
+    if wandb is not None and find_spec("wandb") is None:
+        raise MissingDependencyError("wandb", "wandb", "sending curves to Weights & Biases")
     if fold is not None and train_on_all:
         raise ConfigError(f"fold is {fold} and train_on_all is set; choose one of them")
+    if not save_every_s >= 0:
+        raise ConfigError(f"save_every_s is {save_every_s}; expected seconds, 0 or more")
     if n_threads is not None:
         torch.set_num_threads(n_threads)
     manifest = open_manifest(data, recipe.corpus)
@@ -97,21 +120,9 @@ def fit(
         raise ConfigError("the loss is 'ce' but some clips have several labels or none; use 'bce'")
     held_out = NOTHING if train_on_all else None if fold is None else str(fold)
     parts = divide(manifest, held_out, recipe.seed)
-    run = Run(out)
-    plan = _plan(recipe, manifest, parts)
-    record = _open_run(run, plan, resume=resume)
-    if record is not None and "metrics" in record:
-        epochs = len(run.epochs())
-        return RunResult(
-            folder=out,
-            metrics=record["metrics"],
-            seconds=record["seconds"],
-            resumed_epoch=epochs,
-        )
-    fresh = not run.state_path.exists()
-    start = find_start(recipe.init, weights) if recipe.init and fresh else None
-    inputs = _Inputs(recipe, manifest, parts, start, n_workers, progress)
-    return _train(run, plan, record, inputs)
+    inputs = _Inputs(recipe, manifest, parts, weights, n_workers, save_every_s, wandb, progress)
+    with processes.joined():
+        return _fit(Run(out), inputs, resume=resume)
 
 
 @dataclass(frozen=True)
@@ -121,14 +132,34 @@ class _Inputs:
     recipe: Recipe
     manifest: Manifest
     parts: Parts
-    start: Path | None
+    weights: Path | None
     n_workers: int
+    save_every_s: float
+    wandb: str | None
     progress: bool
+
+
+def _fit(run: Run, inputs: _Inputs, *, resume: bool) -> RunResult:
+    """Train, or return what an earlier call has finished."""
+    recipe = inputs.recipe
+    plan = _plan(recipe, inputs.manifest, inputs.parts)
+    record = processes.from_first(lambda: _open_run(run, plan, resume=resume))
+    if record is not None and "metrics" in record:
+        return processes.from_first(
+            lambda: RunResult(
+                folder=run.folder,
+                metrics=record["metrics"],
+                seconds=record["seconds"],
+                resumed_epoch=len(run.epochs()),
+            )
+        )
+    return _train(run, plan, record, inputs)
 
 
 def _plan(recipe: Recipe, manifest: Manifest, parts: Parts) -> dict[str, Any]:
     """What a run's result depends on: an interrupted run goes on only if all of it is the same."""
     return {
+        "n_processes": processes.n_processes(),
         "recipe": to_dict(recipe),
         "data": {
             "fingerprint": manifest.fingerprint,
@@ -146,7 +177,7 @@ def _open_run(run: Run, plan: Mapping[str, Any], *, resume: bool) -> dict[str, A
         return None
     if not resume:
         raise TrainingError(f"{run.folder} holds a run already; choose another folder, or resume")
-    held = {name: record.get(name) for name in plan}
+    held = {"n_processes": 1} | {name: record[name] for name in plan if name in record}
     held["recipe"] = to_dict(from_dict(record["recipe"]))  # with fields that are newer than the run
     changed = differences(held, plan)
     if changed:
@@ -160,38 +191,81 @@ def _open_run(run: Run, plan: Mapping[str, Any], *, resume: bool) -> dict[str, A
 def _train(
     run: Run, plan: Mapping[str, Any], record: dict[str, Any] | None, inputs: _Inputs
 ) -> RunResult:
-    """Train from the beginning or from the last complete epoch to the end."""
+    """Train from the beginning or from the last saved state to the end."""
     with _quiet():
-        from audiomamba.train.callbacks import EpochEnd, checkpoint_of
+        from audiomamba.train.callbacks import checkpoint_of
+        from audiomamba.train.loader import new_loader
         from audiomamba.train.module import TrainingModule
         from audiomamba.train.trainer import make_trainer
-    recipe, parts = inputs.recipe, inputs.parts
-    cache = ClipCache(parts.training, recipe.front_end.sample_rate)
+    recipe, clips = inputs.recipe, inputs.parts.training
+    cache = ClipCache(clips, recipe.front_end.sample_rate)
     front_end = _front_end(recipe, cache) if record is None else FrontEnd(**record["front_end"])
     model = _new_model(recipe, front_end, inputs.manifest)
-    started = None if inputs.start is None else start_from(model, inputs.start)
-    _check_familiarity(recipe, model, len(parts.training))
-    held_out = EvaluationSet(parts.held_out, inputs.manifest.targets(parts.held_out), front_end)
-    for place in range(len(held_out)):  # broken files are found now, not after the first epoch
-        held_out[place]
+    started = _start(inputs, run, model)
+    _check_familiarity(recipe, model, len(clips))
+    _check_sound(clips)
+    keeper = _keeper(run, inputs, front_end)
     if record is None:
-        record = _begin(run, plan, front_end, started)
-    loader = _loader(cache, inputs, front_end)
-    names = parts.training.names
-    module = TrainingModule(model, recipe, front_end, len(loader), names)
+        record = processes.from_first(lambda: _begin(run, plan, front_end, started))
     state = run.state_path if run.state_path.exists() else None
-    epoch_end = EpochEnd(run, held_out, inputs.manifest.labels, recipe.best_by)
-    resumed = epoch_end.forget_incomplete(state)
+    position = Position(epochs=0) if state is None else position_of(state)
+    loader = new_loader(
+        recipe,
+        cache,
+        inputs.manifest.label_vectors(clips),
+        front_end,
+        n_workers=inputs.n_workers,
+        position=position,
+    )
+    module = TrainingModule(model, recipe, front_end, len(loader), clips.names)
+    keeper.go_on(module, position)
     with _quiet():
-        trainer = make_trainer(recipe, run, epoch_end, bar=inputs.progress)
+        trainer = make_trainer(recipe, run, keeper, bar=inputs.progress, wandb=inputs.wandb)
         with _interruptible(run, recipe.epochs):
             trainer.fit(module, loader, ckpt_path=state, weights_only=True)
-    epochs = run.epochs()
-    last = checkpoint_of(module, inputs.manifest.labels, epochs[-1])
-    epoch_end.save_model(replace(last, familiarity=_familiarity(inputs, last)), "last")
-    seconds = sum(line["seconds"] for line in epochs)
-    write_json(run.record_path, record | {"seconds": seconds, "metrics": epochs[-1]})
-    return RunResult(folder=run.folder, metrics=epochs[-1], seconds=seconds, resumed_epoch=resumed)
+
+    def finish() -> RunResult:
+        epochs = run.epochs()
+        last = checkpoint_of(module, inputs.manifest.labels, epochs[-1])
+        keeper.save_model(replace(last, familiarity=_familiarity(inputs, last)), "last")
+        seconds = sum(line["seconds"] for line in epochs)
+        write_json(run.record_path, record | {"seconds": seconds, "metrics": epochs[-1]})
+        return RunResult(
+            folder=run.folder,
+            metrics=epochs[-1],
+            seconds=seconds,
+            resumed_epoch=position.epochs,
+            resumed_step=position.steps,
+        )
+
+    return processes.from_first(finish)
+
+
+def _start(inputs: _Inputs, run: Run, model: AudioModel) -> TransferReport | None:
+    """Give a new run's model the weights that the recipe starts from, if it names any."""
+    if not inputs.recipe.init or run.state_path.exists():
+        return None
+    return start_from(model, find_start(inputs.recipe.init, inputs.weights))
+
+
+def _keeper(run: Run, inputs: _Inputs, front_end: FrontEnd) -> "Keeper":
+    """What evaluates and saves, with this process's share of the held-out clips."""
+    from audiomamba.train.callbacks import Keeper
+
+    targets = inputs.manifest.targets(inputs.parts.held_out)
+    share = slice(processes.rank(), None, processes.n_processes())
+    held_out = EvaluationSet(inputs.parts.held_out[share], targets[share], front_end)
+    for place in range(min(len(held_out), held_out.n_kept)):
+        held_out[place]  # broken files are found now, not after the first epoch
+    _check_sound(held_out.clips[held_out.n_kept :])
+    return Keeper(
+        run,
+        held_out,
+        targets,
+        inputs.manifest.labels,
+        best_by=inputs.recipe.best_by,
+        save_every_s=inputs.save_every_s,
+    )
 
 
 def _begin(
@@ -219,7 +293,7 @@ def _front_end(recipe: Recipe, cache: ClipCache) -> FrontEnd:
     """The front end with the statistics that the run uses."""
     if not recipe.measure_statistics:
         return recipe.front_end
-    found = measure(cache, recipe.front_end)
+    found = processes.from_first(lambda: measure(cache, recipe.front_end))
     return replace(recipe.front_end, mean=found.mean, std=found.std)
 
 
@@ -235,21 +309,11 @@ def _new_model(recipe: Recipe, front_end: FrontEnd, manifest: Manifest) -> Audio
     )
 
 
-def _loader(cache: ClipCache, inputs: _Inputs, front_end: FrontEnd) -> DataLoader[Example]:
-    """Batches of augmented training clips."""
-    recipe = inputs.recipe
-    targets = inputs.manifest.label_vectors(cache.clips)
-    front_end = recipe.training_front_end(front_end)
-    clips = TrainingSet(cache, targets, front_end, recipe.augment, recipe.seed)
-    return DataLoader(
-        clips,
-        batch_size=recipe.batch_size,
-        sampler=EpochSampler(len(clips), recipe.seed, draw_for(recipe.sampling, targets)),
-        num_workers=inputs.n_workers,
-        persistent_workers=inputs.n_workers > 0,
-        collate_fn=collate,
-        generator=torch.Generator(),
-    )
+def _check_sound(clips: Sequence[Clip]) -> None:
+    """Look at the headers of this process's share of clips that nobody has read before."""
+    for place in range(processes.rank(), len(clips), processes.n_processes()):
+        if clips[place].digest is None:
+            check_header(clips[place])
 
 
 def _check_familiarity(recipe: Recipe, model: AudioModel, n_clips: int) -> None:

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, cast
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
@@ -20,7 +22,9 @@ from audiomamba.data.feature_changes import blend, change_features
 from audiomamba.errors import TrainingError
 from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe
+from audiomamba.train import processes
 from audiomamba.train.activations import checkpoint_blocks
+from audiomamba.train.not_finite import name_layer, name_layer_of_gradient, record_outputs
 from audiomamba.train.optimizer import new_optimizer
 from audiomamba.train.schedule import learning_rate_fraction
 
@@ -54,7 +58,9 @@ class TrainingModule(pl.LightningModule):
         self.front_end = front_end
         self.n_steps = n_steps
         self.clip_names = clip_names
-        self.losses: list[float] = []
+        self.loss_sum = 0.0
+        self.n_losses = 0
+        self._last: tuple[Example, int] | None = None
         self.average: AveragedModel | None = None
         if recipe.ema_decay is not None:
             average = get_ema_multi_avg_fn(recipe.ema_decay)
@@ -79,9 +85,8 @@ class TrainingModule(pl.LightningModule):
         return cast(AudioModel, self.average.module)
 
     def on_train_epoch_start(self) -> None:
-        """Begin the random numbers of dropout anew: an epoch does not depend on those before."""
-        torch.manual_seed(self.recipe.seed * 100_003 + self.current_epoch)
-        self.losses.clear()
+        """Forget the losses of the epoch before."""
+        self.loss_sum, self.n_losses = 0.0, 0
 
     def training_step(self, batch: Example, batch_idx: int) -> Tensor:
         """Return the loss of one batch.
@@ -91,27 +96,63 @@ class TrainingModule(pl.LightningModule):
             batch_idx: number of the batch in the epoch.
 
         Returns:
-            The loss, a scalar.
+            The loss, a scalar. Where processes train together it is weighted by the clips of this
+            one, so that the mean over the processes is the mean over all clips of the step.
 
         Raises:
             TrainingError: the loss is not a finite number.
         """
+        self._last = batch, batch_idx
+        self._seed(batch_idx)
+        features, target = self._inputs(batch)
+        loss = self._loss(features, target)
+        value, n_clips = loss.item(), len(batch.clip)
+        loss_sum, n_together = processes.total((value * n_clips, n_clips))
+        if not math.isfinite(loss_sum):
+            raise self._divergence(value, features, batch_idx)
+        if processes.n_processes() > 1:
+            value = loss_sum / n_together
+            loss = loss * (n_clips * processes.n_processes() / n_together)
+        self.loss_sum += value
+        self.n_losses += 1
+        return loss
+
+    def _seed(self, batch_idx: int) -> None:
+        """Begin the random numbers of dropout anew: a step does not depend on those before it."""
+        place = (self.recipe.seed, self.current_epoch, batch_idx, processes.rank())
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+
+    def _inputs(self, batch: Example) -> tuple[Tensor, Tensor]:
+        """The model's input, augmented, and what it is to say."""
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            features = self._features(batch)
-            target = smooth(batch.target, self.recipe.label_smoothing)
+            return self._features(batch), smooth(batch.target, self.recipe.label_smoothing)
+
+    def _loss(self, features: Tensor, target: Tensor) -> Tensor:
+        """The mean loss of some clips."""
         logits = self.model(features).float()
         if self.recipe.loss == "bce":
-            loss = F.binary_cross_entropy_with_logits(logits, target)
-        else:
-            loss = F.cross_entropy(logits, spread(target))
-        self.losses.append(loss.item())
-        if not math.isfinite(self.losses[-1]):
-            names = ", ".join(self.clip_names[place] for place in batch.clip.tolist())
-            raise TrainingError(
-                f"the loss is {self.losses[-1]} in epoch {self.current_epoch + 1}, "
-                f"step {batch_idx + 1}; lower the learning rate or look at the clips: {names}"
-            )
-        return loss
+            return F.binary_cross_entropy_with_logits(logits, target)
+        return F.cross_entropy(logits, spread(target))
+
+    def _divergence(self, value: float, features: Tensor, batch_idx: int) -> TrainingError:
+        """The error for a loss that is not finite, here or in another process."""
+        where = f"in epoch {self.current_epoch + 1}, step {batch_idx + 1}"
+        if math.isfinite(value):
+            return TrainingError(f"the loss of another process is not finite {where}")
+        self._seed(batch_idx)
+        reason = name_layer(self.model, features)
+        bad = ~features.flatten(1).isfinite().all(dim=1)
+        return TrainingError(
+            f"the loss is {value} {where}: {reason}; lower the learning rate or look at the clips: "
+            f"{self._names(bad if bad.any() else ~bad)}"
+        )
+
+    def _names(self, chosen: Tensor | None = None) -> str:
+        """Names of the last batch's clips."""
+        if self._last is None:
+            return "none"
+        clips = self._last[0].clip if chosen is None else self._last[0].clip[chosen]
+        return ", ".join(self.clip_names[place] for place in clips.tolist())
 
     def _features(self, batch: Example) -> Tensor:
         """The model's input, augmented."""
@@ -148,15 +189,30 @@ class TrainingModule(pl.LightningModule):
         limit = self.recipe.clip_norm or torch.finfo(torch.float32).max
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         if not math.isfinite(norm.item()) and not self._will_skip_step():
-            worst = next(
-                name
-                for name, weight in self.model.named_parameters()
-                if weight.grad is not None and not weight.grad.isfinite().all()
-            )
             raise TrainingError(
-                f"the gradient of {worst} is not finite in epoch {self.current_epoch + 1}; "
-                "lower the learning rate"
+                f"the gradient of {self._worst_gradient()} is not finite in epoch "
+                f"{self.current_epoch + 1}; lower the learning rate or look at the clips: "
+                f"{self._names()}"
             )
+
+    def _worst_gradient(self) -> str:
+        """Where on the way back the gradient is not finite first: at a layer, or at a weight."""
+        context = self.trainer.precision_plugin.forward_context if self._trainer else nullcontext
+        if self._last is not None:
+            batch, batch_idx = self._last
+            self._seed(batch_idx)
+            with torch.enable_grad(), context(), record_outputs(self.model) as outputs:
+                loss = self._loss(*self._inputs(batch))
+            layer = name_layer_of_gradient(loss, list(outputs))
+            if layer is not None:
+                return f"the output of {layer}"
+        weights = reversed(list(self.model.named_parameters()))
+        bad = (
+            name
+            for name, weight in weights
+            if weight.grad is not None and not weight.grad.isfinite().all()
+        )
+        return next(bad, "all weights together")
 
     def _will_skip_step(self) -> bool:
         """Whether gradients overflowed float16 and the scale of the loss is lowered for it."""

@@ -13,8 +13,17 @@ from typing import Any
 
 from audiomamba.errors import TrainingError
 
-__all__ = ["Run", "RunResult", "figure_of", "replace_folder", "versions", "write_json"]
+__all__ = [
+    "SAVE_EVERY_S",
+    "Run",
+    "RunResult",
+    "figure_of",
+    "replace_folder",
+    "versions",
+    "write_json",
+]
 
+SAVE_EVERY_S = 300.0  # between two states within an epoch
 PACKAGES = ("lightning", "numpy", "safetensors", "scikit-learn", "soxr", "torch")
 
 
@@ -30,12 +39,14 @@ class RunResult:
             "swa_" of their mean over the last epochs.
         seconds: time spent on all epochs, those before an interruption included.
         resumed_epoch: epochs that an earlier call had completed.
+        resumed_step: batches of the epoch after them that it had done.
     """
 
     folder: Path
     metrics: Mapping[str, float]
     seconds: float
     resumed_epoch: int
+    resumed_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class Run:
 
     @property
     def state_path(self) -> Path:
-        """All that is needed to go on after the last complete epoch."""
+        """All that is needed to go on from where it was saved."""
         return self.folder / "state.ckpt"
 
     def record(self) -> dict[str, Any] | None:

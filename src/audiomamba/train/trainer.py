@@ -1,15 +1,19 @@
 """Lightning's trainer with this package's choices."""
 
+import os
 from importlib.util import find_spec
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from audiomamba.recipes import Recipe
+from audiomamba.train import processes
 from audiomamba.train.run import Run
+from audiomamba.train.stopping import EarlyStop
 
 __all__ = ["make_trainer"]
 
@@ -35,29 +39,44 @@ class ProgressBar(TQDMProgressBar):
         return {name: f"{line[name]:.3f}" for line in last for name in shown if name in line}
 
 
-def make_trainer(recipe: Recipe, run: Run, epoch_end: Callback, *, bar: bool) -> pl.Trainer:
-    """Make a trainer for one device, a GPU if there is one.
+def make_trainer(
+    recipe: Recipe, run: Run, keeper: Callback, *, bar: bool, wandb: str | None = None
+) -> pl.Trainer:
+    """Make a trainer for one device per process, a GPU if there is one.
+
+    Processes that torchrun started average their gradients; on GPUs also what batch norms measure.
 
     Args:
         recipe: what to do.
         run: the run's folder.
-        epoch_end: evaluates, logs and saves after each epoch.
+        keeper: evaluates, logs and saves.
         bar: whether to show a progress bar.
+        wandb: project of Weights & Biases; None to leave it out.
 
     Returns:
         The trainer.
     """
-    logger: Logger | bool = False
+    n_processes = processes.n_processes()
+    n_here = int(os.environ["LOCAL_WORLD_SIZE"]) if n_processes > 1 else 1
+    strategy: Strategy | str = DDPStrategy() if n_processes > 1 else "auto"
+    loggers: list[Logger] = []
     if find_spec("tensorboard") is not None:
-        logger = TensorBoardLogger(run.folder, name="", version="tensorboard")
-    callbacks = [epoch_end, *([ProgressBar(run)] if bar else [])]
+        loggers.append(TensorBoardLogger(run.folder, name="", version="tensorboard"))
+    if wandb is not None:
+        loggers.append(WandbLogger(run.folder.name, run.folder, project=wandb))
+    callbacks = [keeper, *([ProgressBar(run)] if bar else [])]
+    if recipe.patience is not None:
+        callbacks.append(EarlyStop(run, recipe.best_by, recipe.patience))
     return pl.Trainer(
         max_epochs=recipe.epochs,
         accelerator="auto",
-        devices=1,
+        devices=n_here,
+        num_nodes=n_processes // n_here,
+        strategy=strategy,
+        sync_batchnorm=n_processes > 1 and torch.cuda.is_available(),
         accumulate_grad_batches=recipe.accumulate,
         plugins=[_precision(recipe)],
-        logger=logger,
+        logger=loggers,
         callbacks=callbacks,
         default_root_dir=run.folder,
         enable_progress_bar=bar,

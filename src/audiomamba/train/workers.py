@@ -10,8 +10,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from audiomamba.errors import TrainingError
+from audiomamba.errors import ConfigError, TrainingError
 from audiomamba.recipes import Recipe, to_dict
+from audiomamba.train.processes import started_together
 from audiomamba.train.run import Run
 
 __all__ = ["Job", "Worker", "work"]
@@ -112,7 +113,15 @@ def work(
 
     Yields:
         Workers that failed, as they do.
+
+    Raises:
+        ConfigError: this process is one of several that torchrun started.
     """
+    if started_together() > 1:
+        raise ConfigError(
+            f"torchrun started {started_together()} processes for one run, but several runs were "
+            "asked for; start this command without torchrun"
+        )
     waiting, running = list(workers), list[Worker]()
     bar = tqdm(total=n_epochs * len(workers), unit="epoch", disable=not progress)
     try:

@@ -8,7 +8,7 @@ from audiomamba.data.manifest import Manifest
 from audiomamba.data.manifest_file import find_manifest, read_manifest
 from audiomamba.errors import DataError, UnknownNameError
 
-__all__ = ["CORPORA", "list_clips", "open_manifest"]
+__all__ = ["CORPORA", "guess_corpus", "list_clips", "open_manifest"]
 
 ESC50_TABLE = Path("meta", "esc50.csv")
 
@@ -81,7 +81,7 @@ def open_manifest(source: Path, corpus: str | None = None) -> Manifest:
     """
     path = find_manifest(source)
     if path is None:
-        manifest = list_clips(source, corpus or _guess(source))
+        manifest = list_clips(source, corpus or guess_corpus(source))
     else:
         manifest = read_manifest(path)
         _check_corpus(path, manifest.corpus, corpus)
@@ -89,8 +89,15 @@ def open_manifest(source: Path, corpus: str | None = None) -> Manifest:
     return manifest
 
 
-def _guess(source: Path) -> str:
-    """The corpus that a folder seems to hold."""
+def guess_corpus(source: Path) -> str:
+    """Tell which corpus a folder seems to hold.
+
+    Args:
+        source: a data set's folder or table.
+
+    Returns:
+        "esc50", or "own" for anything else.
+    """
     return "esc50" if (source / ESC50_TABLE).is_file() else "own"
 
 

@@ -1,0 +1,300 @@
+"""A tagger for sounds of one's own: from labeled clips to a model folder, with nothing to decide.
+
+What is decided, and how:
+
+    clips         those that can be read; the others are named
+    held out      the part that the data set says; else a fifth of each class, whole groups if there
+                  are any
+    input         as long as nearly all clips are, 10 s at most; longer clips are read in windows
+    front end     the start model's, statistics included; measured for fresh weights
+    loss          cross entropy if every clip has one label, else one binary one per class
+    learning rate 1e-3, at which the small models of this package learn best from scratch with AdamW
+                  and a warm-up; half of it for trained weights, which a new head must not shake
+    epochs        what fits into the time, going by steps that are measured; at most enough for a
+                  few thousand steps, and no more when the held-out figure has ceased to rise
+    weights       those of the epoch that was best on the held-out clips
+    thresholds    those with the highest F1 on the held-out clips
+
+Figures of the held-out clips are therefore a little better than those of clips never seen.
+"""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from audiomamba import checkpoints, data, metrics
+from audiomamba.checkpoints import Checkpoint
+from audiomamba.data import Manifest, read_manifest, write_manifest
+from audiomamba.data.corpora import guess_corpus
+from audiomamba.data.manifest_file import MANIFEST_NAME, find_manifest
+from audiomamba.errors import ConfigError, DataError, TrainingError
+from audiomamba.infer import Tagger
+from audiomamba.recipes import Recipe, from_dict, to_dict
+from audiomamba.train.choices import Start, choose_recipe, find_model
+from audiomamba.train.engine import fit
+from audiomamba.train.evaluation import (
+    EVALUATION_NAME,
+    FINETUNE_NAME,
+    Evaluation,
+    describe,
+    score_clips,
+)
+from audiomamba.train.parts import Parts, divide
+from audiomamba.train.probe import probe_checkpoint
+from audiomamba.train.run import differences, write_json
+from audiomamba.train.sizing import size
+
+__all__ = ["CONFUSIONS_NAME", "FinetuneResult", "finetune"]
+
+LEAST_CLIPS = 5  # of a class: four to learn from, one to hold out
+SEED = 0
+CONFUSIONS_NAME = "confusions.csv"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneResult:
+    """What finetune made.
+
+    Args:
+        folder: the model's folder, ready for `tag --model`.
+        n_training: clips that it learned from.
+        held_out: how it does on the clips that were held out, precision, recall and F1 of each
+            class at its threshold.
+        thresholds: the score from which on a class is heard, by label.
+        recipe: what was trained; None for a probe.
+        n_epochs: passes over the training clips; 0 for a probe.
+        skipped: clips that cannot be used and why, one line each.
+        seconds: time that this call took.
+    """
+
+    folder: Path
+    n_training: int
+    held_out: Evaluation
+    thresholds: dict[str, float]
+    recipe: Recipe | None
+    n_epochs: int
+    skipped: tuple[str, ...]
+    seconds: float
+
+
+def finetune(
+    source: Path,
+    out: Path,
+    *,
+    model: str = "starter",
+    probe: bool = False,
+    minutes: float = 15.0,
+    changes: Sequence[str] = (),
+    n_threads: int | None = None,
+    progress: bool = True,
+    reading: Progress | None = None,
+) -> FinetuneResult:
+    """Train a tagger on clips of one's own, or go on with a call that was interrupted.
+
+    Args:
+        source: a folder with one folder per class, a CSV file, or anything that train takes.
+        out: the folder for the model and the run; it is made.
+        model: the model to start from: one that ships with the package, a model's folder or a run;
+            or a name of models.MODELS, for fresh weights.
+        probe: keep the encoder as it is and train a linear head only, which takes a minute or two.
+        minutes: the time that training may take on this machine, more than 0.
+        changes: settings of the recipe with other values, as for recipes.override.
+        n_threads: processor threads; None to leave them as they are.
+        progress: whether to show a progress bar.
+        reading: called with the number of recordings that are read, and of all.
+
+    Returns:
+        The model's figures on the held-out clips, and which clips could not be used.
+
+    Raises:
+        ConfigError: a setting cannot work.
+        UnknownNameError: there is no such model.
+        DataError: the data set is not what it should be, or a class has too few clips.
+        CheckpointError: the model cannot be loaded.
+        TrainingError: the folder holds another run, or the loss is not finite.
+        MissingDependencyError: Lightning or scikit-learn is not installed.
+    """
+    started = time.perf_counter()
+    if not minutes > 0:
+        raise ConfigError(f"minutes is {minutes}; expected more than 0")
+    if probe and changes:
+        raise ConfigError(f"{changes[0]} changes a recipe, which a probe has none of; leave it out")
+    if n_threads is not None:
+        torch.set_num_threads(n_threads)
+    start = find_model(model, trained=probe)
+    request = {
+        "data": os.path.realpath(source),
+        "model": start.init or model,
+        "probe": probe,
+        "minutes": minutes,
+        "changes": list(changes),
+    }
+    facts = _facts(out, request)
+    manifest, skipped = _usable(source, out, reading)
+    parts = divide(manifest, None, SEED)
+    facts |= {"request": request, "held_out": parts.name, "skipped": skipped}
+    write_json(out / FINETUNE_NAME, facts)
+    if probe:
+        recipe, checkpoint = None, probe_checkpoint(start, manifest, parts, reading)
+        n_epochs = 0
+    else:
+        recipe = _recipe(facts, start, manifest, parts, started)
+        write_json(out / FINETUNE_NAME, facts | {"recipe": to_dict(recipe)})
+        checkpoint, n_epochs = _fit(recipe, out, progress=progress)
+    held_out, thresholds = _judge(checkpoint, parts, source, out)
+    named = dict(zip(checkpoint.labels, thresholds, strict=True))
+    _save(out, checkpoint, held_out, start)
+    facts |= {"recipe": None if recipe is None else to_dict(recipe), "thresholds": named}
+    write_json(out / FINETUNE_NAME, facts)
+    return FinetuneResult(
+        folder=out,
+        n_training=len(parts.training),
+        held_out=held_out,
+        thresholds=named,
+        recipe=recipe,
+        n_epochs=n_epochs,
+        skipped=tuple(skipped),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _facts(out: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier call wrote down, if it was asked for the same."""
+    path = out / FINETUNE_NAME
+    if not path.is_file():
+        if (out / "run.json").is_file():
+            raise TrainingError(f"{out} holds a run of `train` already; choose another folder")
+        out.mkdir(parents=True, exist_ok=True)
+        return {}
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    changed = differences(facts["request"], request)
+    if changed:
+        raise TrainingError(
+            f"{out} holds a model made with other settings ({'; '.join(changed[:3])}); "
+            "choose another folder"
+        )
+    return facts
+
+
+def _usable(source: Path, out: Path, reading: Progress | None) -> tuple[Manifest, list[str]]:
+    """The clips that can be used, divided into parts and written down; and what is left out."""
+    listed = find_manifest(source)
+    skipped: list[str] = []
+    if listed is not None:
+        manifest = read_manifest(listed)
+    else:
+        prepared = data.prepare(guess_corpus(source), source, out, progress=reading)
+        skipped = [f"{problem.clip}: {problem.reason}" for problem in prepared.problems]
+        manifest = prepared.manifest
+    used = set(manifest.clips.label_names)
+    labels = [label for label in manifest.labels if label in used]
+    lost = [label for label in manifest.labels if label not in used]
+    if lost and manifest.corpus is None:
+        raise DataError(f"no clip of {lost[0]!r} can be read; {skipped[0]}")
+    manifest = Manifest(labels=labels, clips=manifest.clips)
+    _check_counts(manifest)
+    manifest.check()
+    if not manifest.splits:
+        manifest = manifest.with_held_out(0.2, SEED)
+    write_manifest(out / MANIFEST_NAME, manifest)
+    return manifest, skipped
+
+
+def _check_counts(manifest: Manifest) -> None:
+    """Refuse classes with too few clips to learn from, and a data set of one class."""
+    if len(manifest.labels) < 2 and manifest.single_label:
+        raise DataError(
+            f"all clips are labeled {manifest.labels[0]!r}; expected at least 2 classes, or clips "
+            "without a label in a column labels"
+        )
+    counts = manifest.clips.label_vectors(manifest.labels).counts.tolist()
+    few = [
+        f"{label!r} has {count}"
+        for label, count in zip(manifest.labels, counts, strict=True)
+        if count < LEAST_CLIPS
+    ]
+    if few:
+        more = f" and {len(few) - 3} more classes are as small" if len(few) > 3 else ""
+        raise DataError(
+            f"{', '.join(few[:3])}{more}; expected at least {LEAST_CLIPS} clips per class"
+        )
+
+
+def _recipe(
+    facts: dict[str, Any], start: Start, manifest: Manifest, parts: Parts, began: float
+) -> Recipe:
+    """The recipe that an earlier call chose, or a new one."""
+    if facts.get("recipe") is not None:
+        return from_dict(facts["recipe"])
+    request = facts["request"]
+    draft = choose_recipe(start, manifest, parts, request["changes"])
+    left_s = 60 * request["minutes"] - (time.perf_counter() - began)
+    return size(draft, manifest, parts, left_s, request["changes"])
+
+
+def _fit(recipe: Recipe, out: Path, *, progress: bool) -> tuple[Checkpoint, int]:
+    """Train; the model of the best epoch."""
+    fold = read_manifest(out / MANIFEST_NAME).folds
+    fit(
+        recipe,
+        out / MANIFEST_NAME,
+        out,
+        fold=int(fold[0]) if fold else None,
+        progress=progress,
+    )
+    folder = out / "best" if (out / "best").is_dir() else out / "last"
+    checkpoint = checkpoints.load(folder)
+    n_epochs = len((out / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    return checkpoint, n_epochs
+
+
+def _judge(
+    checkpoint: Checkpoint, parts: Parts, source: Path, out: Path
+) -> tuple[Evaluation, tuple[float, ...]]:
+    """How a model does on the held-out clips, at the thresholds that suit them best."""
+    began = time.perf_counter()
+    scored = score_clips(Tagger(checkpoint), parts.held_out)
+    targets = scored.clips.label_vectors(checkpoint.labels).dense()
+    thresholds = metrics.best_thresholds(scored.scores, targets)
+    found = replace(
+        describe(checkpoint, scored, thresholds),
+        model=out,
+        data=source,
+        split=parts.name,
+        seconds=time.perf_counter() - began,
+    )
+    return found, thresholds
+
+
+def _save(out: Path, checkpoint: Checkpoint, held_out: Evaluation, start: Start) -> None:
+    """Write the model, its figures, and the held-out clips that it took for something else."""
+    figures = held_out.metrics
+    notes: dict[str, str | int | float] = {
+        "started from": start.init or "fresh weights",
+        "held-out clips": figures.n_clips,
+        "held-out accuracy": round(figures.accuracy, 4),
+    }
+    if np.isfinite(figures.mean_average_precision):
+        notes["held-out mean average precision"] = round(figures.mean_average_precision, 4)
+    named = replace(checkpoint, name=out.resolve().name, notes=notes, license="unknown")
+    checkpoints.save(out, named)
+    write_json(out / EVALUATION_NAME, held_out.to_dict())
+    with (out / CONFUSIONS_NAME).open(
+        "w", encoding="utf-8", errors="surrogateescape", newline=""
+    ) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("labels", "given", "error", "path", "piece"))
+        rows.writerows(
+            (";".join(one.labels), ";".join(one.given), one.error, one.path, one.piece)
+            for one in held_out.most_wrong
+        )

@@ -1,0 +1,44 @@
+"""Ending a run when its held-out clips have nothing more to gain."""
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Checkpoint
+
+from audiomamba.train.run import Run, figure_of
+
+__all__ = ["EarlyStop"]
+
+
+class EarlyStop(Checkpoint):  # as these are called last, after what writes the figures
+    """Ends a run whose held-out figure has not risen for a number of evaluations.
+
+    It goes by what the run wrote down, so that a run that was interrupted ends where it would have.
+
+    Args:
+        run: the run's folder.
+        best_by: the figure.
+        patience: evaluations without a better one than before.
+    """
+
+    def __init__(self, run: Run, best_by: str, patience: int) -> None:
+        self.run = run
+        self.best_by = best_by
+        self.patience = patience
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End a run at once that was over when it was interrupted."""
+        del pl_module
+        self._decide(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End the run if it is time."""
+        del pl_module
+        self._decide(trainer)
+
+    def _decide(self, trainer: pl.Trainer) -> None:
+        figures = [figure_of(line, self.best_by) for line in self.run.epochs()]
+        known = [figure for figure in figures if figure is not None]
+        is_over = len(known) > self.patience and max(known[-self.patience :]) <= max(
+            known[: -self.patience]
+        )
+        if trainer.strategy.reduce_boolean_decision(is_over, all=False):
+            trainer.should_stop = True
