@@ -34,7 +34,19 @@ from audiomamba.listing import WEIGHTS
 from audiomamba.recipes import sets
 
 LABELS = ("bell", "dog", "rain")
-COMMANDS = ("tag", "timeline", "embed", "models", "convert", "train", "evaluate", "bench", "doctor")
+COMMANDS = (
+    "tag",
+    "timeline",
+    "embed",
+    "models",
+    "convert",
+    "train",
+    "finetune",
+    "evaluate",
+    "report",
+    "bench",
+    "doctor",
+)
 
 
 @pytest.fixture(scope="session")

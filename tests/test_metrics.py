@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
 from audiomamba import metrics
 from audiomamba.errors import DataError
@@ -52,8 +53,8 @@ def test_several_labels_have_no_confusion():
     scores = np.array([[0.2, 0.9, 0.1], [0.9, 0.1, 0.3]])  # the first label counts
     found = metrics.compute(scores, targets, LABELS)
     assert found.confusion is None
-    assert found.classes[0].recall is None
     assert found.accuracy == 0.5
+    assert [one.recall for one in found.classes] == [0.5, 1.0, 0.0]  # at 0.5
 
 
 def test_scores_that_are_not_finite_are_refused():
@@ -79,3 +80,71 @@ def test_a_report_is_plain_data():
     assert found["accuracy"] == 1.0
     assert found["d_prime"] is None  # infinite, which JSON has no word for
     assert found["classes"][0]["label"] == "a"
+
+
+def test_f1_of_one_label_goes_by_the_highest_score():
+    rng = np.random.default_rng(0)
+    true = rng.integers(3, size=60)
+    scores = rng.random((60, 3)) + 0.5 * np.eye(3)[true]
+    found = metrics.compute(scores, np.eye(3)[true], LABELS)
+    chosen = scores.argmax(axis=1)
+    assert found.f1_macro == pytest.approx(f1_score(true, chosen, average="macro"))
+    assert found.f1_micro == pytest.approx(accuracy_score(true, chosen))
+    assert {one.threshold for one in found.classes} == {None}
+
+
+def test_f1_of_several_labels_goes_by_thresholds_and_leaves_empty_classes_out():
+    targets = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]])
+    scores = np.array([[0.9, 0.3, 0.8], [0.2, 0.6, 0.8], [0.1, 0.3, 0.8], [0.2, 0.1, 0.8]])
+    found = metrics.compute(scores, targets, LABELS, thresholds=(0.5, 0.25, 0.5))
+    first, second, empty = found.classes
+    assert (first.precision, first.recall) == (1.0, 0.5)
+    assert (second.precision, second.recall) == (pytest.approx(2 / 3), 1.0)
+    assert (empty.precision, empty.recall, empty.f1) == (0.0, None, None)
+    assert found.f1_macro == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert found.f1_micro == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))  # 3 right, 1 wrong, 1 missed
+
+
+def test_the_best_thresholds_part_what_can_be_parted():
+    scores = np.array([[0.9, 0.1], [0.7, 0.2], [0.3, 0.3], [0.2, 0.4]])
+    targets = np.array([[1, 0], [1, 0], [0, 0], [0, 0]])
+    assert metrics.best_thresholds(scores, targets) == pytest.approx((0.5, 0.5))
+
+
+def test_no_threshold_gives_a_higher_f1_than_the_best_one():
+    rng = np.random.default_rng(1)
+    targets = rng.random((80, 1)) < 0.3
+    scores = np.clip(0.3 * targets + 0.7 * rng.random((80, 1)), 0, 1)
+    (best,) = metrics.best_thresholds(scores, targets)
+    reached = f1_score(targets[:, 0], scores[:, 0] >= best)
+    others = [f1_score(targets[:, 0], scores[:, 0] >= limit) for limit in scores[:, 0]]
+    assert reached == pytest.approx(max(others))
+
+
+def test_resampled_figures_are_those_of_the_drawn_clips():
+    rng = np.random.default_rng(2)
+    scores = rng.integers(6, size=(30, 2)) / 5  # with many ties
+    targets = rng.random((30, 2)) < 0.3
+    drawn = rng.integers(30, size=(5, 30))
+    counts = np.stack([np.bincount(row, minlength=30) for row in drawn]).astype(float)
+    found = metrics._resampled_precision(scores, targets, counts)
+    expected = [average_precision_score(targets[row], scores[row]) for row in drawn]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_the_intervals_are_as_wide_as_chance_makes_them_and_seeded():
+    rng = np.random.default_rng(3)
+    true = rng.integers(2, size=400)
+    right = rng.random(400) < 0.8
+    scores = np.eye(2)[np.where(right, true, 1 - true)]
+    found = metrics.bootstrap(scores, np.eye(2)[true], seed=5)
+    assert found == metrics.bootstrap(scores, np.eye(2)[true], seed=5)
+    interval = found["accuracy"]
+    assert interval.low < right.mean() < interval.high
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * 0.02, rel=0.2)
+
+
+def test_a_class_that_is_not_drawn_is_left_out_of_that_resample():
+    scores, targets = np.eye(2)[[0, 0, 0, 1]], np.eye(2)[[0, 0, 0, 1]]
+    interval = metrics.bootstrap(scores, targets)["mean_average_precision"]
+    assert (interval.low, interval.high) == (1.0, 1.0)

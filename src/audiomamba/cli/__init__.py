@@ -21,6 +21,7 @@ from audiomamba.cli import (
     evaluate,
     finetune,
     models,
+    report,
     tag,
     timeline,
     train,
@@ -100,6 +101,7 @@ app.command(epilog=convert.EXAMPLES)(convert.convert)
 app.command(epilog=train.EXAMPLES)(train.train)
 app.command(epilog=finetune.EXAMPLES)(finetune.finetune)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command(epilog=report.EXAMPLES)(report.report)
 app.add_typer(data.app, name="data")
 app.command(epilog=bench.EXAMPLES)(bench.bench)
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)

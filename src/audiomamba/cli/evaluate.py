@@ -1,18 +1,41 @@
 """`audiomamba evaluate`."""
 
 import json
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audiomamba.cli.options import Data, Threads
-from audiomamba.terminal import columns, number
+from audiomamba.errors import AudioError
+from audiomamba.terminal import columns, complain, number
 
-__all__ = ["EXAMPLES", "evaluate"]
+if TYPE_CHECKING:
+    from audiomamba.metrics import Interval, Metrics
+
+__all__ = ["EXAMPLES", "classes", "evaluate", "figures"]
 
 EXAMPLES = (
     "Examples:\n\n`audiomamba evaluate runs/fold-1 --data ESC-50`\n\n"
     "`audiomamba evaluate starter --data my-clips --split all --json`"
+)
+
+FIGURES = (
+    "n_clips",
+    "accuracy",
+    "mean_average_precision",
+    "mean_auc",
+    "d_prime",
+    "f1_micro",
+    "f1_macro",
+)
+OF_A_CLASS = (
+    ("AP", "average_precision"),
+    ("AUC", "auc"),
+    ("threshold", "threshold"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("F1", "f1"),
 )
 
 
@@ -37,26 +60,66 @@ def evaluate(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object with everything that was found.")
     ] = False,
+    resamples: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Resamples of the clips for 95 % intervals; 0 for none."
+        ),
+    ] = 1000,
     threads: Threads = None,
 ) -> None:
     """Measure how well a model does on clips whose labels are known.
 
-    Prints accuracy, mean average precision, mean AUC and d-prime, and every class's own figures.
-    Needs the extra audiomamba[train].
+    Prints accuracy, mean average precision, mean AUC, d-prime and F1 with 95 % intervals where they
+    were resampled, and every class's own figures. Clips are read as `tag` reads recordings; those
+    that cannot be read are named on stderr and left out. Needs the extra audiomamba[train].
     """
     from audiomamba import train as training
 
-    found = training.evaluate(run, data, split=split, n_threads=threads)
+    found = training.evaluate(run, data, split=split, n_resamples=resamples, n_threads=threads)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))
-        return
-    scores = found.metrics
-    names = ("n_clips", "accuracy", "mean_average_precision", "mean_auc", "d_prime")
-    rows = [(name.replace("_", " "), number(getattr(scores, name))) for name in names]
-    typer.echo(f"{found.model} on {found.split or 'all clips'} of {found.data}\n")
-    typer.echo(columns(rows, "<>"))
-    classes: list[tuple[str, ...]] = [("class", "clips", "AP", "AUC", "recall")]
-    for one in scores.classes:
-        figures = (one.n_clips, one.average_precision, one.auc, one.recall)
-        classes.append((one.label, *map(number, figures)))
-    typer.echo(columns(classes, "<>>>>"), nl=False)
+    else:
+        typer.echo(f"{found.model} on {found.split or 'all clips'} of {found.data}\n")
+        typer.echo(figures(found.metrics, found.intervals))
+        typer.echo(classes(found.metrics), nl=False)
+    for reason in found.failed:
+        complain(AudioError(reason))
+    if found.failed:
+        raise typer.Exit(1)
+
+
+def figures(found: "Metrics", intervals: Mapping[str, "Interval"]) -> str:
+    """Lay out the figures of all classes together.
+
+    Args:
+        found: the figures.
+        intervals: of some of them, by name.
+
+    Returns:
+        One line per figure; classes that no mean includes are named last.
+    """
+    rows = []
+    for name in FIGURES:
+        known = intervals.get(name)
+        between = "" if known is None else f"{number(known.low)} to {number(known.high)}"
+        rows.append((name.replace("_", " "), number(getattr(found, name)), between))
+    left_out = ", ".join(found.left_out)
+    note = f"No clips, so in no mean: {left_out}\n" if left_out else ""
+    return columns(rows, "<><") + note
+
+
+def classes(found: "Metrics") -> str:
+    """Lay out the figures of each class.
+
+    Args:
+        found: the figures.
+
+    Returns:
+        One line per class.
+    """
+    rows: list[tuple[str, ...]] = [("class", "clips", *(head for head, _ in OF_A_CLASS))]
+    for one in found.classes:
+        cells = (number(getattr(one, name)) for _, name in OF_A_CLASS)
+        rows.append((one.label, number(one.n_clips), *cells))
+    return columns(rows, "<>" + ">" * len(OF_A_CLASS))
