@@ -1,12 +1,12 @@
 """Residual addition and RMSNorm on the compiled library, as PyTorch operators."""
 
 import ctypes
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from audiomamba.ops import native
+from audiomamba.ops.add_rms_norm.autograd import empty_gradients, empty_results, link
 
 __all__ = ["add_norm"]
 
@@ -63,7 +63,7 @@ def _add_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     x, weight = x.contiguous(), weight.contiguous()
     residual = None if residual is None else residual.contiguous()
-    normed, total, scale = _add_norm_fake(x, residual, weight, eps)
+    normed, total, scale = empty_results(x, residual, weight, eps)
     arguments = _Norm(
         element=native.ELEMENTS[x.dtype],
         rows=scale.numel(),
@@ -80,14 +80,6 @@ def _add_norm(
     return normed, total, scale
 
 
-@_add_norm.register_fake
-def _add_norm_fake(
-    x: Tensor, _residual: Tensor | None, weight: Tensor, _eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    total = weight.new_empty(x.shape)
-    return x.new_empty(x.shape), total, weight.new_empty(x.shape[:-1])
-
-
 @torch.library.custom_op(
     "audiomamba::add_rms_norm_backward_v1", mutates_args=(), device_types="cpu"
 )
@@ -101,7 +93,7 @@ def _add_norm_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     grad_normed, grad_total = grad_normed.contiguous(), grad_total.contiguous()
     weight = weight.contiguous()
-    grad_x, grad_residual, grad_weight = _add_norm_backward_fake(
+    grad_x, grad_residual, grad_weight = empty_gradients(
         grad_normed, grad_total, total, scale, weight, residual
     )
     arguments = _NormGradient(
@@ -121,33 +113,4 @@ def _add_norm_backward(
     return grad_x, grad_residual, grad_weight
 
 
-@_add_norm_backward.register_fake
-def _add_norm_backward_fake(
-    grad_normed: Tensor,
-    _grad_total: Tensor,
-    total: Tensor,
-    _scale: Tensor,
-    weight: Tensor,
-    residual: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    grad_residual = weight.new_empty(total.shape if residual else 0)
-    return grad_normed.new_empty(total.shape), grad_residual, weight.new_empty(weight.shape)
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    _, residual, weight, _ = inputs
-    _, total, scale = output
-    ctx.save_for_backward(total, scale, weight)
-    ctx.has_residual = residual is not None
-
-
-def _backward(
-    ctx: Any, grad_normed: Tensor, grad_total: Tensor, _: Tensor
-) -> tuple[Tensor | None, ...]:
-    grad_x, grad_residual, grad_weight = _add_norm_backward(
-        grad_normed, grad_total, *ctx.saved_tensors, ctx.has_residual
-    )
-    return grad_x, grad_residual if ctx.has_residual else None, grad_weight, None
-
-
-_add_norm.register_autograd(_backward, setup_context=_setup_context)
+link(_add_norm, _add_norm_backward)

@@ -1,12 +1,12 @@
 """Causal depthwise convolution on the compiled library, as PyTorch operators."""
 
 import ctypes
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from audiomamba.ops import native
+from audiomamba.ops.causal_conv1d.autograd import empty_gradients, link
 
 __all__ = ["conv"]
 
@@ -96,11 +96,6 @@ def _conv(
     return out
 
 
-@_conv.register_fake
-def _conv_fake(x: Tensor, *_: object) -> Tensor:
-    return x.new_empty(x.shape)
-
-
 @torch.library.custom_op(
     "audiomamba::causal_conv1d_backward_v1", mutates_args=(), device_types="cpu"
 )
@@ -115,7 +110,7 @@ def _conv_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     arguments, alive = _arguments(x, weight, bias, lengths, silu, reverse)
     grad_out = native.rows(grad_out)
-    grad_x, grad_weight, grad_bias = _conv_backward_fake(grad_out, x, weight, bias)
+    grad_x, grad_weight, grad_bias = empty_gradients(grad_out, x, weight, bias)
     gradient = _ConvGradient(
         conv=arguments,
         grad_out=native.Tensor3.of(grad_out),
@@ -128,25 +123,4 @@ def _conv_backward(
     return grad_x, grad_weight, grad_bias
 
 
-@_conv_backward.register_fake
-def _conv_backward_fake(
-    _grad_out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, *_: object
-) -> tuple[Tensor, Tensor, Tensor]:
-    grad_bias = weight.new_empty(0 if bias is None else bias.shape)
-    return x.new_empty(x.shape), weight.new_empty(weight.shape), grad_bias
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], **_: Tensor) -> None:
-    *tensors, silu, reverse = inputs
-    ctx.save_for_backward(*tensors)
-    ctx.flags = (silu, reverse)
-
-
-def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-    saved = ctx.saved_tensors  # read once: activation checkpointing computes them anew
-    grad_x, grad_weight, grad_bias = _conv_backward(grad_out, *saved, *ctx.flags)
-    has_bias = saved[2] is not None
-    return grad_x, grad_weight, grad_bias if has_bias else None, None, None, None
-
-
-_conv.register_autograd(_backward, setup_context=_setup_context)
+link(_conv, _conv_backward)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from audiomamba.ops.causal_conv1d import triton_kernels as kernels
+from audiomamba.ops.causal_conv1d.autograd import link
 
 __all__ = ["conv"]
 
@@ -68,11 +69,6 @@ def _conv(
     return out
 
 
-@_conv.register_fake
-def _conv_fake(x: Tensor, *_: object) -> Tensor:
-    return x.new_empty(x.shape)
-
-
 @torch.library.custom_op("audiomamba::causal_conv1d_triton_backward_v1", mutates_args=())
 def _conv_backward(
     grad_out: Tensor,
@@ -106,25 +102,4 @@ def _conv_backward(
     return grad_x, total[:width].T.contiguous(), of_bias
 
 
-@_conv_backward.register_fake
-def _conv_backward_fake(
-    _grad_out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, *_: object
-) -> tuple[Tensor, Tensor, Tensor]:
-    grad_bias = weight.new_empty(0 if bias is None else bias.shape)
-    return x.new_empty(x.shape), weight.new_empty(weight.shape), grad_bias
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], **_: Tensor) -> None:
-    *tensors, silu, reverse = inputs
-    ctx.save_for_backward(*tensors)
-    ctx.flags = (silu, reverse)
-
-
-def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-    saved = ctx.saved_tensors  # read once: activation checkpointing computes them anew
-    grad_x, grad_weight, grad_bias = _conv_backward(grad_out, *saved, *ctx.flags)
-    has_bias = saved[2] is not None
-    return grad_x, grad_weight, grad_bias if has_bias else None, None, None, None
-
-
-_conv.register_autograd(_backward, setup_context=_setup_context)
+link(_conv, _conv_backward)
