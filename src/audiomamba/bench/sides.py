@@ -111,7 +111,7 @@ def build_op(case: Case, name: str, device: str) -> Side:
         return _norm_side(case, name, device)
     if isinstance(case, CrossScanCase):
         return _cross_scan_side(case, name, device)
-    raise NotImplementedError(type(case).__name__)
+    raise TypeError(f"a {type(case).__name__} is no case of an op")
 
 
 def random_scan_inputs(
@@ -257,7 +257,7 @@ def _two_calls(op: Op) -> Op:
         forward = op(**tensors, delta_softplus=True)
         backward = op(**{**tensors, "A": A_b}, delta_softplus=True, reverse=True)
         if isinstance(forward, tuple) or isinstance(backward, tuple):
-            raise NotImplementedError("a scan gave more than its output")
+            raise TypeError("a scan gave more than its output")
         return forward + backward
 
     return both

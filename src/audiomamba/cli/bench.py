@@ -18,47 +18,53 @@ EXAMPLES = (
     "`audiomamba bench --compare results.jsonl --out pictures`"
 )
 
+Groups = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="GROUP|FILE",
+        show_default="all groups",
+        help="Groups of cases, which --list names; with --compare, files.",
+    ),
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Only the smallest case of each group, in few rounds.")
+]
+ListCases = Annotated[bool, typer.Option("--list", help="List the cases, and run none.")]
+Compare = Annotated[
+    bool,
+    typer.Option(
+        "--compare", help="Draw files that --out wrote, and show their medians side by side."
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE|DIR",
+        show_default="nowhere; with --compare, here",
+        help="Write a line of JSON per result there; with --compare, the pictures.",
+    ),
+]
+Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to run.")]
+InstructionSet = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        show_default="the best",
+        help="What the compiled scans may use: avx512, avx2, sse.",
+    ),
+]
+
 
 def bench(
-    groups: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="GROUP|FILE",
-            show_default="all groups",
-            help="Groups of cases, which --list names; with --compare, files.",
-        ),
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Only the smallest case of each group, in few rounds.")
-    ] = False,
-    list_cases: Annotated[
-        bool, typer.Option("--list", help="List the cases, and run none.")
-    ] = False,
-    compare: Annotated[
-        bool,
-        typer.Option(
-            "--compare", help="Draw files that --out wrote, and show their medians side by side."
-        ),
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE|DIR",
-            show_default="nowhere; with --compare, here",
-            help="Write a line of JSON per result there; with --compare, the pictures.",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to run.")] = "cpu",
-    instruction_set: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            show_default="the best",
-            help="What the compiled scans may use: avx512, avx2, sse.",
-        ),
-    ] = None,
+    groups: Groups = None,
+    quick: Quick = False,
+    list_cases: ListCases = False,
+    compare: Compare = False,
+    out: Out = None,
+    device: Device = "cpu",
+    instruction_set: InstructionSet = None,
     threads: Threads = None,
 ) -> None:
     """Measure speed and memory beside other ways of doing the same.

@@ -21,83 +21,94 @@ EXAMPLES = (
     "`audiomamba timeline night.wav --threshold 0.4 --threshold dog=0.7 --out night.txt`"
 )
 
+Threshold = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SCORE|LABEL=SCORE",
+        show_default="0.3",
+        help="An event begins at this score. May be given several times, for single classes.",
+    ),
+]
+Stay = Annotated[
+    float,
+    typer.Option(metavar="SHARE", help="An event goes on at this share of the threshold."),
+]
+Median = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="S|LABEL=S",
+        show_default="0.9",
+        help="Smooth scores over this many seconds. May be given several times.",
+    ),
+]
+Shortest = Annotated[float, typer.Option(metavar="S", help="Drop events shorter than this.")]
+Gap = Annotated[
+    float, typer.Option(metavar="S", help="Join events of a class at most this far apart.")
+]
+Step = Annotated[float, typer.Option(metavar="S", help="Seconds between scores.")]
+Mode = Annotated[
+    str,
+    typer.Option(
+        metavar="windows|native",
+        help="Read overlapping windows, or all in one pass, where the model can.",
+    ),
+]
+Window = Annotated[
+    float | None,
+    typer.Option(metavar="S", show_default="the model's", help="Seconds in a window."),
+]
+Hop = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S",
+        show_default="half a window, or a tenth where the model scores windows only",
+        help="Seconds from one window's start to the next's.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE",
+        help="Write the events there: .csv, .json or .jsonl (a line with an object per "
+        "recording), .txt (labels for Audacity) or .rttm.",
+    ),
+]
+WrittenAs = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="table|csv|json|audacity|rttm",
+        show_default="by the suffix of --out, else table",
+        help="How events are written.",
+    ),
+]
+Picture = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Also draw the spectrogram of one recording, with a lane of events for each "
+        "class: .png, .svg or .pdf.",
+    ),
+]
+
 
 def timeline(
     recordings: Recordings,
     model: Model = "starter",
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SCORE|LABEL=SCORE",
-            show_default="0.3",
-            help="An event begins at this score. May be given several times, for single classes.",
-        ),
-    ] = None,
-    stay: Annotated[
-        float,
-        typer.Option(metavar="SHARE", help="An event goes on at this share of the threshold."),
-    ] = 0.7,
-    median: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="S|LABEL=S",
-            show_default="0.9",
-            help="Smooth scores over this many seconds. May be given several times.",
-        ),
-    ] = None,
-    shortest: Annotated[
-        float, typer.Option(metavar="S", help="Drop events shorter than this.")
-    ] = 0.2,
-    gap: Annotated[
-        float, typer.Option(metavar="S", help="Join events of a class at most this far apart.")
-    ] = 0.2,
-    step: Annotated[float, typer.Option(metavar="S", help="Seconds between scores.")] = 0.1,
-    mode: Annotated[
-        str,
-        typer.Option(
-            metavar="windows|native",
-            help="Read overlapping windows, or all in one pass, where the model can.",
-        ),
-    ] = "windows",
-    window: Annotated[
-        float | None,
-        typer.Option(metavar="S", show_default="the model's", help="Seconds in a window."),
-    ] = None,
-    hop: Annotated[
-        float | None,
-        typer.Option(
-            metavar="S",
-            show_default="half a window, or a tenth where the model scores windows only",
-            help="Seconds from one window's start to the next's.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="Write the events there: .csv, .json or .jsonl (a line with an object per "
-            "recording), .txt (labels for Audacity) or .rttm.",
-        ),
-    ] = None,
-    written_as: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="table|csv|json|audacity|rttm",
-            show_default="by the suffix of --out, else table",
-            help="How events are written.",
-        ),
-    ] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Also draw the spectrogram of one recording, with a lane of events for each "
-            "class: .png, .svg or .pdf.",
-        ),
-    ] = None,
+    threshold: Threshold = None,
+    stay: Stay = 0.7,
+    median: Median = None,
+    shortest: Shortest = 0.2,
+    gap: Gap = 0.2,
+    step: Step = 0.1,
+    mode: Mode = "windows",
+    window: Window = None,
+    hop: Hop = None,
+    out: Out = None,
+    written_as: WrittenAs = None,
+    picture: Picture = None,
     threads: Threads = None,
 ) -> None:
     """Say what is heard in recordings from when to when.

@@ -34,91 +34,104 @@ class _Common(TypedDict):
     progress: bool
 
 
+Recipe = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECIPE",
+        show_default=False,
+        help="What to train and how: own/starter for clips of your own; --list shows all.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", show_default=False, help="Where the run is kept."),
+]
+Fold = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Hold this fold out.", show_default="the first"),
+]
+Cv = Annotated[
+    bool, typer.Option("--cv", help="Train once per fold, each time holding that fold out.")
+]
+AllClips = Annotated[
+    bool, typer.Option("--all", help="Train on all clips; nothing is left to evaluate on.")
+]
+SetOf = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PAPER/TABLE",
+        show_default=False,
+        help="Train what a table of a paper compares, by the paper's recipe or by RECIPE.",
+    ),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        show_default=False,
+        help="Change a setting of the recipe: epochs=20, augment.mixup=0; repeatable.",
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        show_default=False,
+        help="Folder with the weights that recipes start from, such as imagenet/vim-small.pth.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume/--no-resume", help="Go on with a run that --out holds, or refuse to."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        show_default="one per core",
+        help="Runs side by side, with --cv or --set-of.",
+    ),
+]
+SaveEvery = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        show_default="300",
+        help="Save the state so often within an epoch, for a run that may be interrupted.",
+    ),
+]
+Wandb = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PROJECT",
+        show_default=False,
+        help="Also send the curves to this project of Weights & Biases.",
+    ),
+]
+ListRecipes = Annotated[
+    bool, typer.Option("--list", help="List the recipes and the tables, and end.")
+]
+
+
 def train(
-    recipe: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RECIPE",
-            show_default=False,
-            help="What to train and how: own/starter for clips of your own; --list shows all.",
-        ),
-    ] = None,
+    recipe: Recipe = None,
     data: DataIfAny = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", show_default=False, help="Where the run is kept."),
-    ] = None,
-    fold: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Hold this fold out.", show_default="the first"),
-    ] = None,
-    cv: Annotated[
-        bool, typer.Option("--cv", help="Train once per fold, each time holding that fold out.")
-    ] = False,
-    all_clips: Annotated[
-        bool, typer.Option("--all", help="Train on all clips; nothing is left to evaluate on.")
-    ] = False,
-    set_of: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PAPER/TABLE",
-            show_default=False,
-            help="Train what a table of a paper compares, by the paper's recipe or by RECIPE.",
-        ),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            show_default=False,
-            help="Change a setting of the recipe: epochs=20, augment.mixup=0; repeatable.",
-        ),
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            show_default=False,
-            help="Folder with the weights that recipes start from, such as imagenet/vim-small.pth.",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume/--no-resume", help="Go on with a run that --out holds, or refuse to."
-        ),
-    ] = True,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            show_default="one per core",
-            help="Runs side by side, with --cv or --set-of.",
-        ),
-    ] = None,
-    save_every: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            show_default="300",
-            help="Save the state so often within an epoch, for a run that may be interrupted.",
-        ),
-    ] = None,
-    wandb: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PROJECT",
-            show_default=False,
-            help="Also send the curves to this project of Weights & Biases.",
-        ),
-    ] = None,
+    out: Out = None,
+    fold: Fold = None,
+    cv: Cv = False,
+    all_clips: AllClips = False,
+    set_of: SetOf = None,
+    changes: Changes = None,
+    weights: Weights = None,
+    resume: Resume = True,
+    jobs: Jobs = None,
+    save_every: SaveEvery = None,
+    wandb: Wandb = None,
     threads: Threads = None,
-    list_recipes: Annotated[
-        bool, typer.Option("--list", help="List the recipes and the tables, and end.")
-    ] = False,
+    list_recipes: ListRecipes = False,
 ) -> None:
     """Train a model by a recipe, or all models of a table of a paper.
 

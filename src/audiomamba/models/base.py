@@ -226,7 +226,7 @@ class AudioModel(nn.Module, ABC):
             n_classes: outputs of the new head.
         """
         if not isinstance(self.head, nn.Linear):
-            raise NotImplementedError(f"{type(self).__name__} makes its head itself")
+            raise TypeError(f"the head of {type(self).__name__} is not linear")
         self.config = self.config.changed(n_classes=n_classes)
         old = self.head.weight
         self.head = new_head(old.shape[1], n_classes).to(old.device, old.dtype)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from torch import Tensor
-from torch.library import CustomOpDef
+from torch.library import CustomOpDef  # type: ignore[attr-defined]
 
 __all__ = ["empty_gradients", "empty_results", "link"]
 
