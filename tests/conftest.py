@@ -1,9 +1,20 @@
 """What holds for the whole test run."""
 
 import os
+import signal
+from collections.abc import Iterator
 
+import pytest
 import torch
 
 # Triton looks at this once, when it is imported. Without a GPU its kernels are interpreted.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C reach processes that tests start, also where the tests run in the background."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)

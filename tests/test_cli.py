@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -691,14 +691,6 @@ def test_a_file_name_that_is_no_text_is_shown_escaped(model_folder: Path, good: 
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["file"] == os.fsdecode(odd)
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C reach processes that tests start, also where the tests run in the background."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, handler)
 
 
 def interrupt(process: subprocess.Popen[str], when: Callable[[], bool]) -> str:

@@ -97,6 +97,7 @@ def test_a_download_that_fails_gets_one_line(
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interruption_ends_at_once_and_loses_nothing(tmp_path: Path) -> None:
     source = lay_out("speech_commands", tmp_path / "in")
     out = tmp_path / "out"

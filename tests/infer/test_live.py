@@ -101,14 +101,6 @@ def test_events_are_those_of_the_recording_and_come_while_it_goes_on(model_folde
 # A process at the end of a pipe
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C reach processes that tests start, also where the tests run in the background."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, handler)
-
-
 def start(model_folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     command = ["tag", "-", "--model", str(model_folder), "--json", *arguments]
     return subprocess.Popen(

@@ -197,6 +197,7 @@ def test_killing_and_resuming_changes_nothing(
     assert_same_run(finished.folder, out)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_an_interrupted_run_says_how_to_go_on(
     finished, corpus, recipe, tmp_path, monkeypatch, name
@@ -208,14 +209,12 @@ def test_an_interrupted_run_says_how_to_go_on(
         if line["epoch"] == 2:
             signal.raise_signal(signal.Signals[name])
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     monkeypatch.setattr(Run, "add_epoch", add_and_interrupt)
     with pytest.raises(TrainingError, match=r"interrupted after epoch 2 of 4; the same call"):
         train.fit(recipe, corpus, tmp_path, fold=1, n_threads=1, progress=False)
     monkeypatch.undo()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
-    signal.signal(signal.SIGINT, before)
     train.fit(recipe, corpus, tmp_path, fold=1, n_threads=1, progress=False)
     assert_same_run(finished.folder, tmp_path)
 

@@ -99,7 +99,8 @@ def test_a_gradient_that_is_not_finite_names_layer_and_clips(corpus, recipe, tmp
     monkeypatch.setattr(TrainingModule, "on_train_epoch_start", start_and_break)
     with pytest.raises(
         TrainingError,
-        match=r"the gradient of the output of layers.0 is not finite in epoch 1; .*: 2-[A-D]-\d\.wav",
+        match=r"the gradient of the output of layers.0 is not finite in epoch 1; "
+        r".*: 2-[A-D]-\d\.wav",
     ):
         train.fit(recipe, corpus, tmp_path, fold=1, n_threads=1, progress=False)
 
