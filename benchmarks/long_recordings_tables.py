@@ -49,9 +49,28 @@ def costs() -> str:
     return table(rows)
 
 
+def native() -> str:
+    lines = (RESULTS / "native.jsonl").read_text("utf-8").splitlines()
+    sides = {"windows": "windows", "stretches": "one pass", "whole": "one pass, all at once"}
+    found: dict[tuple[str, int], dict[str, str]] = {}
+    for one in map(json.loads, lines):
+        cell = f"{one['wall_s']:.1f} s, {one['peak_mib']:.0f} MiB"
+        found.setdefault((one["model"], one["seconds"]), {})[one["side"]] = cell
+    rows = [["model, length", *sides.values()]]
+    for (model, seconds), cells in found.items():
+        length = f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"
+        rows.append([f"{model}, {length}", *(cells[side] for side in sides)])
+    return table(rows)
+
+
 def main() -> None:
     text = PAGE.read_text("utf-8")
-    tables = {"costs": costs(), "soundscapes": soundscapes(), "durations": durations()}
+    tables = {
+        "costs": costs(),
+        "soundscapes": soundscapes(),
+        "native": native(),
+        "durations": durations(),
+    }
     for name, made in tables.items():
         mark, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, _, after = text.partition(mark)
