@@ -7,6 +7,17 @@
 
 namespace {
 
+constexpr int64_t kPrefetchRows = 16;  // rows lie kilobytes apart, out of reach of the hardware's prefetching
+
+// Bring the cache lines of a block's row near; `row` may lie outside the rows.
+template <class Element>
+AUDIOMAMBA_INLINE void prefetch_row(Rows<Element> rows, int64_t row, int64_t n_rows, int width) {
+  if (row < 0 || row >= n_rows) return;
+  const char* p = reinterpret_cast<const char*>(rows[row]);
+  for (int64_t byte = 0; byte < width * (int64_t)sizeof(Element); byte += 64)
+    __builtin_prefetch(p + byte);
+}
+
 constexpr int64_t kConvTokens = 64;  // rows per stretch: its scratch fits the first-level cache
 
 // The part of the work that one task does, as rows_of() wants it.

@@ -12,9 +12,12 @@ int64_t exponentials(int64_t repeats) {
   for (int i = 0; i < kExponentVectors * kLanes; i++) exponents[i] = -0.01f * static_cast<float>(i);
   const Vec one = splat(1.0f);
   for (int64_t repeat = 0; repeat < repeats; repeat++) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kExponentVectors; i++)
-      store(powers + i * kLanes, exp2_product<false>(load(exponents + i * kLanes), one));
+    for (int i = 0; i < kExponentVectors; i += kTogether) {
+      Vec p[kTogether];
+      exp2_products<kTogether, false, kLanes>(one, exponents + i * kLanes, p);
+#pragma GCC unroll 16
+      for (int k = 0; k < kTogether; k++) store(powers + (i + k) * kLanes, p[k]);
+    }
     __asm__ volatile("" : : "r"(powers), "r"(exponents) : "memory");  // or else all but the last would be left out
   }
   return repeats * kExponentVectors * kLanes;

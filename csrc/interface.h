@@ -38,7 +38,7 @@ struct AudiomambaScan {
   const int64_t* lengths;      // (batch) or null
   AudiomambaTensor3 out;
   float* last_state;  // (batch, channels, states) or null; null where A_b is given
-  float* saved;       // (1 or 2 scans, batch, ceil(tokens / chunk_tokens), states, channels) or null
+  float* saved;       // 1 or 2 scans x batch x ceil(tokens / chunk_tokens) x states x channels, as it pleases; or null
 };
 
 struct AudiomambaScanGradient {

@@ -1,13 +1,15 @@
 // What the forward and the backward scan share: how the work is cut up and laid out.
 //
 // A task is one sample and one block of up to kBlock channels that share B and C; tasks are independent and OpenMP
-// hands them out. Within a task the channels lie across the lanes of kBlockVectors vectors, and time runs in chunks
-// of `chunk_tokens`. Rows of u, delta, z, B and C are addressed through Rows, in the order of the scan: a reverse scan
-// walks with a negative stride and is otherwise the same code. The second scan of a bidirectional call walks the same
-// rows backward over what the first left in the working memory.
+// hands them out. Within a task the channels lie across the lanes of kBlockVectors vectors. Time runs in chunks of
+// `chunk_tokens`, before which states are saved. Rows of u, delta, z, B and C are addressed through Rows, in the order of
+// the scan: a reverse scan walks with a negative stride and is otherwise the same code. The second scan of a
+// bidirectional call walks the same rows backward over what the first left in the working memory.
 //
-// The state of a vector of channels is [state][lane]; the loop over time keeps a group of states in registers.
+// The states of a block are [state][kBlock]; the loop over time keeps a group of states in registers.
 #pragma once
+#include <type_traits>
+
 #include "interface.h"
 #include "vector_math.h"
 #include "thread.h"
@@ -17,7 +19,6 @@ namespace {
 
 constexpr int kBlockVectors = 4;  // 2 to 8 are within 8 % of each other, 1 is a quarter slower
 constexpr int kBlock = kBlockVectors * kLanes;
-constexpr int64_t kPrefetchRows = 16;  // rows lie kilobytes apart, out of reach of the hardware's prefetching
 
 template <class Element>
 struct Rows {
@@ -27,15 +28,6 @@ struct Rows {
   Element* operator[](int64_t row) const { return first + row * stride; }
   explicit operator bool() const { return first != nullptr; }
 };
-
-// Bring the cache lines of a block's row near; `row` may lie outside the rows.
-template <class Element>
-AUDIOMAMBA_INLINE void prefetch_row(Rows<Element> rows, int64_t row, int64_t n_rows, int width) {
-  if (row < 0 || row >= n_rows) return;
-  const char* p = reinterpret_cast<const char*>(rows[row]);
-  for (int64_t byte = 0; byte < width * (int64_t)sizeof(Element); byte += 64)
-    __builtin_prefetch(p + byte);
-}
 
 // The part of the work that one task does.
 struct Task {
@@ -47,6 +39,36 @@ struct Task {
   bool reverse;
 
   int lanes(int vector) const { return width - vector * kLanes; }  // may exceed kLanes
+};
+
+// Rows of a block to bring near while others are worked on, one for each step of a loop over time. The default is none.
+struct Stream {
+  const char* row = nullptr;
+  int64_t stride = 0;
+  int n_lines = 0;  // cache lines of a row
+  bool writes = false;
+
+  Stream() = default;
+
+  // n rows from `first` on; none where they reach beyond the rows there are.
+  template <class Element>
+  Stream(Rows<Element> rows, int64_t first, int64_t n, const Task& task) {
+    if (!rows || first < 0 || first + n > task.length) return;
+    row = reinterpret_cast<const char*>(rows[first]);
+    stride = rows.stride * static_cast<int64_t>(sizeof(Element));
+    n_lines = (task.width * static_cast<int>(sizeof(Element)) + 63) / 64;
+    writes = !std::is_const<Element>::value;
+  }
+
+  void fetch() {
+    for (int i = 0; i < n_lines; i++) {
+      if (writes)
+        __builtin_prefetch(row + 64 * i, 1);
+      else
+        __builtin_prefetch(row + 64 * i);
+    }
+    row += stride;
+  }
 };
 
 AUDIOMAMBA_INLINE int64_t blocks_per_group(const AudiomambaScan& a) {
@@ -116,34 +138,30 @@ AUDIOMAMBA_INLINE void gather_maps(const AudiomambaScan& a, const Task& task, fl
   }
 }
 
-// Copy (channels, states) of a block to or from [vector][state][lane]; lanes beyond the width are 0.
-AUDIOMAMBA_INLINE void to_lanes(const float* rows, const Task& task, int64_t states, float factor,
-                                float* lanes) {
-  for (int i = 0; i < task.vectors * kLanes; i++)
-    for (int64_t n = 0; n < states; n++)
-      lanes[(i / kLanes * states + n) * kLanes + i % kLanes] =
-          i < task.width ? rows[i * states + n] * factor : 0.0f;
+// Copy (channels, states) of a block to or from [state][kBlock]; channels beyond the width are 0.
+AUDIOMAMBA_INLINE void to_lanes(const float* rows, const Task& task, int64_t states, float factor, float* lanes) {
+  for (int64_t n = 0; n < states; n++)
+    for (int i = 0; i < kBlock; i++) lanes[n * kBlock + i] = i < task.width ? rows[i * states + n] * factor : 0.0f;
 }
 
 AUDIOMAMBA_INLINE void from_lanes(const float* lanes, const Task& task, int64_t states, float* rows) {
   for (int i = 0; i < task.width; i++)
-    for (int64_t n = 0; n < states; n++)
-      rows[i * states + n] = lanes[(i / kLanes * states + n) * kLanes + i % kLanes];
+    for (int64_t n = 0; n < states; n++) rows[i * states + n] = lanes[n * kBlock + i];
 }
 
-// The magnitude of delta per channel up to which exp2_product needs no care.
+// The magnitude of delta per channel up to which exp2_products needs no care.
 AUDIOMAMBA_INLINE void delta_limits(const float* decay, const Task& task, int64_t states, Vec* limits) {
   for (int v = 0; v < task.vectors; v++)
     for (int64_t n = 0; n < states; n++) {
-      Vec limit = splat(kProductLimit) / (absolute(load(decay + (v * states + n) * kLanes)) + splat(1e-30f));
+      Vec limit = splat(kProductLimit) / (absolute(load(decay + n * kBlock + v * kLanes)) + splat(1e-30f));
       limits[v] = limit < limits[v] ? limit : limits[v];
     }
 }
 
-// Where the saved states of one scan, sample, chunk and task begin: rows of `channels`, one per state.
+// Where the saved states of one scan, sample, task and chunk begin: rows of the task's width, one per state.
 AUDIOMAMBA_INLINE float* saved_states(const AudiomambaScan& a, const Task& task, int path, int64_t chunk) {
-  const int64_t index = (path * a.batch + task.sample) * chunks(a) + chunk;
-  return a.saved + index * a.states * a.channels + task.channel;
+  const int64_t channel = (path * a.batch + task.sample) * a.channels + task.channel;
+  return a.saved + (channel * chunks(a) + chunk * task.width) * a.states;
 }
 
 // Call body(constant, first) for groups of Most, Most / 2, ..., 1 states that together make up all.

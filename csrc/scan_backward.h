@@ -14,8 +14,8 @@
 
 namespace {
 
-// States per pass over a chunk: with a and the state kept per token, 16 tokens of 8 states fill 16 KB.
-#if defined(__AVX__) || defined(__aarch64__)
+// States that a pass over a chunk takes: two registers for each, the gradients of the state and of A.
+#if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kBackwardStates = 8;
 #else
 constexpr int kBackwardStates = 4;
@@ -26,10 +26,11 @@ constexpr int64_t kTasksPerSlice = 128;
 
 struct BackwardMemory {
   ForwardMemory forward;                 // delta, x, y, maps, decay; state is not used
-  float *s, *grad_delta, *grad_x;        // [row][kBlock], as delta
-  float* carry[2];                       // [vector][state][lane]
+  float *s, *grad_delta, *grad_x;        // [vector][row][lane], as delta
+  float* carry[2];                       // [state][kBlock]
   float* grad_A[2];                      // the same, times delta only
-  float *a, *state;                      // [row][group of states][lane] of one vector and chunk
+  float* entering;                       // [group of states][lane], the states with which a vector enters a chunk
+  float *a, *decayed;                    // [row][group of states][lane], of one vector and chunk
   float* grad_maps;                      // [row][grad_B | grad_C of the group][lane], summed over vectors
   Vec grad_D[kBlockVectors], grad_bias[kBlockVectors];
 
@@ -45,8 +46,9 @@ struct BackwardMemory {
     for (float** p : {&s, &grad_delta, &grad_x}) *p = thread_workspace.take(rows(a) * kBlock);
     for (float** p : {&carry[0], &carry[1], &grad_A[0], &grad_A[1]}) *p = thread_workspace.take(kBlock * a.states);
     const int64_t group = kBackwardStates * kLanes;
+    entering = thread_workspace.take(group);
     this->a = thread_workspace.take(a.chunk_tokens * group);
-    state = thread_workspace.take((a.chunk_tokens + 1) * group);
+    decayed = thread_workspace.take(a.chunk_tokens * group);
     grad_maps = thread_workspace.take(2 * a.chunk_tokens * group);
   }
 };
@@ -77,103 +79,161 @@ struct Parts {
   }
 };
 
+// The rows of a task in the tensors of a call.
 template <class Element>
-AUDIOMAMBA_INLINE void prepare_gradient(const AudiomambaScanGradient& g, const Task& task, int64_t first, int n,
-                                        BackwardMemory& m, int64_t at, bool* care) {
-  const AudiomambaScan& a = g.scan;
-  const int64_t ahead = -a.chunk_tokens;  // chunks come from the end
-  prepare_chunk<Element>(a, task, first, n, m.forward, at, ahead, care);
-  const Rows<const Element> grad_out = rows_of<const Element>(g.grad_out, task, task.channel);
-  const Rows<const Element> z = rows_of<const Element>(a.z, task, task.channel);
-  for (int i = 0; i < n; i++) {
-    prefetch_row(grad_out, first + i + ahead, task.length, task.width);
-    if (z) prefetch_row(z, first + i + ahead, task.length, task.width);
-    for (int v = 0; v < task.vectors; v++) {
-      const int lanes = task.lanes(v), column = v * kLanes;
-      const int64_t k = (at + i) * kBlock + column;
-      Vec s = load_lanes(grad_out[first + i] + column, lanes);
-      if (z) {
-        Vec gate = load_lanes(z[first + i] + column, lanes);
-        s *= gate * sigmoid(gate);
+struct GradientRows {
+  Rows<const Element> u, delta, z, grad_out;
+  Rows<Element> grad_u, grad_delta, grad_z;
+
+  GradientRows(const AudiomambaScanGradient& g, const Task& task)
+      : u(rows_of<const Element>(g.scan.u, task, task.channel)),
+        delta(rows_of<const Element>(g.scan.delta, task, task.channel)),
+        z(rows_of<const Element>(g.scan.z, task, task.channel)),
+        grad_out(rows_of<const Element>(g.grad_out, task, task.channel)),
+        grad_u(rows_of<Element>(g.grad_u, task, task.channel)),
+        grad_delta(rows_of<Element>(g.grad_delta, task, task.channel)),
+        grad_z(rows_of<Element>(g.grad_z, task, task.channel)) {}
+};
+
+// What a chunk of the gradient brings near, one stream with each vector and group of states: the rows that will be read
+// from `in` on, and those that will be written from `out` on, where that is not negative.
+struct Streams {
+  Stream streams[7];
+
+  template <class Element>
+  Streams(const GradientRows<Element>& rows, const Task& task, int64_t in, int64_t out, int64_t n)
+      : streams{Stream(rows.u, in, n, task),          Stream(rows.delta, in, n, task),
+                Stream(rows.grad_out, in, n, task),   Stream(rows.z, in, n, task),
+                Stream(rows.grad_u, out, n, task),    Stream(rows.grad_delta, out, n, task),
+                Stream(rows.grad_z, out, n, task)} {}
+
+  Stream operator[](int64_t i) const { return i < 7 ? streams[i] : Stream(); }
+};
+
+// Rows [first, first + n) of delta, x, y and s, and zeros for the gradients of delta and x.
+template <class Element>
+AUDIOMAMBA_INLINE void prepare_gradient(const AudiomambaScanGradient& g, const GradientRows<Element>& rows,
+                                        const Task& task, int64_t first, int n, BackwardMemory& m, int64_t at,
+                                        bool* care) {
+  prepare_rows<Element>(g.scan, task, first, n, m.forward, at, care);
+  by_width(task, [&](auto whole) __attribute__((always_inline)) {
+    constexpr bool kWhole = decltype(whole)::value;
+    for (int i = 0; i < n; i++)
+      for (int v = 0; v < (kWhole ? kBlockVectors : task.vectors); v++) {
+        const int lanes = kWhole ? kLanes : task.lanes(v), column = v * kLanes;
+        Vec s = load_lanes(rows.grad_out[first + i] + column, lanes);
+        if (rows.z) {
+          Vec gate = load_lanes(rows.z[first + i] + column, lanes);
+          s *= gate * sigmoid(gate);
+        }
+        const int64_t k = v * m.forward.plane + (at + i) * kLanes;
+        store(m.s + k, s);
+        store(m.grad_delta + k, Vec{});
+        store(m.grad_x + k, Vec{});
       }
-      store(m.s + k, s);
-      store(m.grad_delta + k, Vec{});
-      store(m.grad_x + k, Vec{});
-    }
-  }
+  });
 }
 
-// Run a group of states through a chunk as recur() does, keeping a and the states: row i of `states_out` holds the
-// states before step i, in the order of the scan.
+// Run a group of states of one vector through a chunk as recur() does. Keeps, per step, a and a times the state before it;
+// adds the step's part of grad_C.
 template <int Size, bool Any>
-AUDIOMAMBA_INLINE void rerun(int n, bool backward, const float* delta, const float* x, float* y, const float* maps,
-                             int64_t states, const float* decay, float* a_out, float* states_out) {
+AUDIOMAMBA_LOOP void rerun(int n, bool backward, const float* delta, const float* x, const float* s, float* y,
+                           const float* maps, int64_t states, const float* decay, const float* entering, float* a_out,
+                           float* decayed_out, float* grad_maps, Stream ahead) {
+  constexpr int kCount = Size < kTogether ? Size : kTogether;
   Vec h[Size];
 #pragma GCC unroll 16
-  for (int s = 0; s < Size; s++) h[s] = load(states_out + s * kLanes);
+  for (int k = 0; k < Size; k++) h[k] = load(entering + k * kLanes);
   for (int i = 0; i < n; i++) {
     const int t = backward ? n - 1 - i : i;
-    const Vec d = load(delta + t * kBlock), input = load(x + t * kBlock);
+    const Vec d = load(delta + t * kLanes), input = load(x + t * kLanes), from_out = load(s + t * kLanes);
     const float *B = maps + t * 2 * states, *C = B + states;
-    float *a_row = a_out + i * Size * kLanes, *next = states_out + (i + 1) * Size * kLanes;
+    float *a_row = a_out + i * Size * kLanes, *decayed_row = decayed_out + i * Size * kLanes;
+    float* grad_C = grad_maps + (t * 2 + 1) * Size * kLanes;
     Vec even = {}, odd = {};
+    ahead.fetch();
 #pragma GCC unroll 16
-    for (int s = 0; s < Size; s++) {
-      const Vec a = exp2_product<Any>(d, load(decay + s * kLanes));
-      h[s] = a * h[s] + splat(B[s]) * input;
-      store(a_row + s * kLanes, a);
-      store(next + s * kLanes, h[s]);
-      Vec& sum = s % 2 ? odd : even;
-      sum += splat(C[s]) * h[s];
+    for (int first = 0; first < Size; first += kCount) {
+      Vec a[kCount];
+      exp2_products<kCount, Any, kBlock>(d, decay + first * kBlock, a);
+#pragma GCC unroll 16
+      for (int k = first; k < first + kCount; k++) {
+        const Vec decayed = a[k - first] * h[k];
+        store(a_row + k * kLanes, a[k - first]);
+        store(decayed_row + k * kLanes, decayed);
+        h[k] = splat(B[k]) * input + decayed;
+        Vec& sum = k % 2 ? odd : even;
+        sum += splat(C[k]) * h[k];
+        store(grad_C + k * kLanes, load(grad_C + k * kLanes) + from_out * h[k]);
+      }
     }
-    store(y + t * kBlock, load(y + t * kBlock) + (even + odd));
+    store(y + t * kLanes, load(y + t * kLanes) + (even + odd));
   }
 }
 
 // Walk back over what rerun() kept.
 template <int Size>
-AUDIOMAMBA_INLINE void adjoint(int n, bool backward, const float* delta, const float* x, const float* s,
-                               float* grad_delta, float* grad_x, const float* maps, int64_t states,
-                               const float* decay, const float* a, const float* state, float* carry_io,
-                               float* grad_A_io, float* grad_maps) {
+AUDIOMAMBA_LOOP void adjoint(int n, bool backward, const float* delta, const float* x, const float* s, float* grad_delta,
+                             float* grad_x, const float* maps, int64_t states, const float* decay, const float* a,
+                             const float* decayed, float* carry_io, float* grad_A_io, float* grad_maps) {
   Vec carry[Size], grad_A[Size];
 #pragma GCC unroll 16
   for (int k = 0; k < Size; k++) {
-    carry[k] = load(carry_io + k * kLanes);
-    grad_A[k] = load(grad_A_io + k * kLanes);
+    carry[k] = load(carry_io + k * kBlock);
+    grad_A[k] = load(grad_A_io + k * kBlock);
   }
   for (int i = n - 1; i >= 0; i--) {
     const int t = backward ? n - 1 - i : i;
-    const Vec d = load(delta + t * kBlock), input = load(x + t * kBlock), from_out = load(s + t * kBlock);
+    const Vec d = load(delta + t * kLanes), input = load(x + t * kLanes), from_out = load(s + t * kLanes);
     const float *B = maps + t * 2 * states, *C = B + states;
-    const float *a_row = a + i * Size * kLanes, *before = state + i * Size * kLanes, *after = before + Size * kLanes;
-    float *grad_B = grad_maps + t * 2 * Size * kLanes, *grad_C = grad_B + Size * kLanes;
+    const float *a_row = a + i * Size * kLanes, *decayed_row = decayed + i * Size * kLanes;
+    float* grad_B = grad_maps + t * 2 * Size * kLanes;
     Vec delta_sum[2] = {}, x_sum[2] = {};
 #pragma GCC unroll 16
     for (int k = 0; k < Size; k++) {
-      const int lane = k * kLanes;
-      const Vec g = carry[k] + splat(C[k]) * from_out;
-      store(grad_C + lane, load(grad_C + lane) + from_out * load(after + lane));
-      store(grad_B + lane, load(grad_B + lane) + g * input);
+      const Vec g = splat(C[k]) * from_out + carry[k], w = g * load(decayed_row + k * kLanes);
+      store(grad_B + k * kLanes, load(grad_B + k * kLanes) + g * input);
       x_sum[k % 2] += splat(B[k]) * g;
-      carry[k] = g * load(a_row + lane);
-      const Vec w = carry[k] * load(before + lane);
-      delta_sum[k % 2] += w * load(decay + lane);
+      delta_sum[k % 2] += w * load(decay + k * kBlock);
       grad_A[k] += w * d;
+      carry[k] = g * load(a_row + k * kLanes);
     }
-    store(grad_delta + t * kBlock, load(grad_delta + t * kBlock) + (delta_sum[0] + delta_sum[1]));
-    store(grad_x + t * kBlock, load(grad_x + t * kBlock) + (x_sum[0] + x_sum[1]));
+    store(grad_delta + t * kLanes, load(grad_delta + t * kLanes) + (delta_sum[0] + delta_sum[1]));
+    store(grad_x + t * kLanes, load(grad_x + t * kLanes) + (x_sum[0] + x_sum[1]));
   }
 #pragma GCC unroll 16
   for (int k = 0; k < Size; k++) {
-    store(carry_io + k * kLanes, carry[k]);
-    store(grad_A_io + k * kLanes, grad_A[k]);
+    store(carry_io + k * kBlock, carry[k]);
+    store(grad_A_io + k * kBlock, grad_A[k]);
   }
 }
 
-// The gradient of one scan over one chunk. `part` is the task's [token][grad_B | grad_C] in the order of the scan.
+// Bring near the states saved at the start of a chunk.
+AUDIOMAMBA_INLINE void prefetch_states(const AudiomambaScan& a, const Task& task, int path, int64_t chunk) {
+  const char* saved = reinterpret_cast<const char*>(saved_states(a, task, path, chunk));
+  const int64_t bytes = task.width * a.states * static_cast<int64_t>(sizeof(float));
+  for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(saved + byte);
+}
+
+// Sum grad_maps over its lanes and set, or add to, the task's part.
+template <int Size>
+AUDIOMAMBA_INLINE void add_over_lanes(int n, bool set, const float* grad_maps, int64_t states, float* part) {
+  constexpr int kSums = 2 * Size, kTokens = kSums < kLanes ? kLanes / kSums : 1;  // of a full vector of sums
+  for (int first = 0; first < n; first += kTokens) {
+    float sums[kTokens * kSums];
+    sums_of_lanes<kTokens * kSums>(grad_maps + first * kSums * kLanes, sums);
+    for (int i = 0; i < kTokens && first + i < n; i++) {
+      float* to = part + (first + i) * 2 * states;
+      for (int k = 0; k < kSums; k++) to[k] = set ? sums[i * kSums + k] : to[k] + sums[i * kSums + k];
+    }
+  }
+}
+
+// The gradient of one scan over one chunk of n rows, at `at` in the working memory. `part` is the task's
+// [token][grad_B | grad_C] in the order of the scan. Each vector and group of states brings near one of the streams.
 AUDIOMAMBA_INLINE void gradient_chunk(const AudiomambaScan& a, const Task& task, int path, int64_t chunk, int n,
-                                      BackwardMemory& m, int64_t at, const bool* care, float* part) {
+                                      BackwardMemory& m, int64_t at, const bool* care, float* part,
+                                      const Streams& ahead) {
   const int64_t first = chunk * a.chunk_tokens;
   const bool backward = path == 1;
   for_state_groups<kBackwardStates>(a.states, [&](auto group, int64_t s) __attribute__((always_inline)) {
@@ -181,75 +241,62 @@ AUDIOMAMBA_INLINE void gradient_chunk(const AudiomambaScan& a, const Task& task,
     const float* maps = m.forward.maps + first * 2 * a.states + s;
     memset(m.grad_maps, 0, n * 2 * kSize * kLanes * sizeof(float));
     for (int v = 0; v < task.vectors; v++) {
-      const int64_t k = at * kBlock + v * kLanes, of_states = (v * a.states + s) * kLanes;
+      const int64_t k = v * m.forward.plane + at * kLanes, of_states = s * kBlock + v * kLanes;
+      const float* saved = saved_states(a, task, path, chunk) + s * task.width + v * kLanes;
+      for (int i = 0; i < kSize; i++)
+        store(m.entering + i * kLanes, load_lanes(saved + i * task.width, task.lanes(v)));
+      const float *delta = m.forward.delta + k, *x = m.forward.x + k, *from_out = m.s + k;
       const float* decay = m.forward.decay[path] + of_states;
-      const float* saved = saved_states(a, task, path, chunk) + s * a.channels + v * kLanes;
-      for (int i = 0; i < kSize; i++) store(m.state + i * kLanes, load_lanes(saved + i * a.channels, task.lanes(v)));
-      const float *delta = m.forward.delta + k, *x = m.forward.x + k;
       float* y = m.forward.y + k;
+      const Stream near = ahead[s / kSize * kBlockVectors + v];
       if (kProductIsLimited && care[v])
-        rerun<kSize, true>(n, backward, delta, x, y, maps, a.states, decay, m.a, m.state);
+        rerun<kSize, true>(n, backward, delta, x, from_out, y, maps, a.states, decay, m.entering, m.a, m.decayed,
+                           m.grad_maps, near);
       else
-        rerun<kSize, false>(n, backward, delta, x, y, maps, a.states, decay, m.a, m.state);
-      adjoint<kSize>(n, backward, delta, x, m.s + k, m.grad_delta + k, m.grad_x + k, maps, a.states, decay, m.a,
-                     m.state, m.carry[path] + of_states, m.grad_A[path] + of_states, m.grad_maps);
+        rerun<kSize, false>(n, backward, delta, x, from_out, y, maps, a.states, decay, m.entering, m.a, m.decayed,
+                            m.grad_maps, near);
+      adjoint<kSize>(n, backward, delta, x, from_out, m.grad_delta + k, m.grad_x + k, maps, a.states, decay, m.a,
+                     m.decayed, m.carry[path] + of_states, m.grad_A[path] + of_states, m.grad_maps);
     }
-    for (int t = 0; t < n; t++) {
-      float sums[2 * kSize];
-      sums_of_lanes<2 * kSize>(m.grad_maps + t * 2 * kSize * kLanes, sums);
-      float* to = part + ((first + t) * a.states + s) * 2;
-      for (int i = 0; i < 2 * kSize; i++) to[i] = path == 0 ? sums[i] : to[i] + sums[i];
-    }
+    add_over_lanes<kSize>(n, path == 0, m.grad_maps, a.states, part + (first * a.states + s) * 2);
   });
 }
 
 // Turn what the scans left into the gradients of u, delta and z.
 template <class Element>
-AUDIOMAMBA_INLINE void finish_gradient(const AudiomambaScanGradient& g, const Task& task, int64_t first, int n,
-                                       BackwardMemory& m, int64_t at) {
+AUDIOMAMBA_INLINE void finish_gradient(const AudiomambaScanGradient& g, const GradientRows<Element>& rows,
+                                       const Task& task, int64_t first, int n, BackwardMemory& m, int64_t at) {
   const AudiomambaScan& a = g.scan;
-  const Rows<const Element> u = rows_of<const Element>(a.u, task, task.channel);
-  const Rows<const Element> delta = rows_of<const Element>(a.delta, task, task.channel);
-  const Rows<const Element> z = rows_of<const Element>(a.z, task, task.channel);
-  const Rows<const Element> grad_out = rows_of<const Element>(g.grad_out, task, task.channel);
-  const Rows<Element> grad_u = rows_of<Element>(g.grad_u, task, task.channel);
-  const Rows<Element> grad_delta = rows_of<Element>(g.grad_delta, task, task.channel);
-  const Rows<Element> grad_z = rows_of<Element>(g.grad_z, task, task.channel);
   const float scans = a.A_b ? 2.0f : 1.0f;
-  for (int i = 0; i < n; i++) {
-    const int64_t row = first + i, next = row + kPrefetchRows;
-    if (a.A_b) {  // with one scan, prepare_gradient() has just read these
-      for (const auto& rows : {u, delta, z, grad_out})
-        if (rows) prefetch_row(rows, next, task.length, task.width);
-    }
-    for (const auto& rows : {grad_u, grad_delta, grad_z})
-      if (rows) prefetch_row(rows, next, task.length, task.width);
-    for (int v = 0; v < task.vectors; v++) {
-      const int lanes = task.lanes(v), column = v * kLanes;
-      const int64_t k = (at + i) * kBlock + column, channel = task.channel + column;
-      const Vec input = load_lanes(u[row] + column, lanes), s = load(m.s + k), of_x = load(m.grad_x + k);
-      Vec of_step = load(m.grad_delta + k) * splat(kLn2) + of_x * input;
-      if (a.delta_softplus) {
-        Vec raw = load_lanes(delta[row] + column, lanes);
-        if (a.delta_bias) raw += load_lanes(a.delta_bias + channel, lanes);
-        of_step *= sigmoid(raw);
+  by_width(task, [&](auto whole) __attribute__((always_inline)) {
+    constexpr bool kWhole = decltype(whole)::value;
+    for (int i = 0; i < n; i++)
+      for (int v = 0; v < (kWhole ? kBlockVectors : task.vectors); v++) {
+        const int lanes = kWhole ? kLanes : task.lanes(v), column = v * kLanes;
+        const int64_t row = first + i, k = v * m.forward.plane + (at + i) * kLanes, channel = task.channel + column;
+        const Vec input = load_lanes(rows.u[row] + column, lanes), s = load(m.s + k), of_x = load(m.grad_x + k);
+        Vec of_step = load(m.grad_delta + k) * splat(kLn2) + of_x * input;
+        if (a.delta_softplus) {
+          Vec raw = load_lanes(rows.delta[row] + column, lanes);
+          if (a.delta_bias) raw += load_lanes(a.delta_bias + channel, lanes);
+          of_step *= sigmoid(raw);
+        }
+        m.grad_bias[v] += of_step;
+        Vec of_u = of_x * load(m.forward.delta + k);
+        if (a.D) {
+          of_u += s * splat(scans) * load_lanes(a.D + channel, lanes);
+          m.grad_D[v] += s * splat(scans) * input;
+        }
+        store_lanes(rows.grad_u[row] + column, of_u, lanes);
+        store_lanes(rows.grad_delta[row] + column, of_step, lanes);
+        if (rows.z) {
+          const Vec gate = load_lanes(rows.z[row] + column, lanes), open = sigmoid(gate);
+          const Vec slope = open * (splat(1.0f) + gate * (splat(1.0f) - open));  // d silu(z) / dz
+          store_lanes(rows.grad_z[row] + column,
+                      load_lanes(rows.grad_out[row] + column, lanes) * load(m.forward.y + k) * slope, lanes);
+        }
       }
-      m.grad_bias[v] += of_step;
-      Vec of_u = of_x * load(m.forward.delta + k);
-      if (a.D) {
-        of_u += s * splat(scans) * load_lanes(a.D + channel, lanes);
-        m.grad_D[v] += s * splat(scans) * input;
-      }
-      store_lanes(grad_u[row] + column, of_u, lanes);
-      store_lanes(grad_delta[row] + column, of_step, lanes);
-      if (z) {
-        const Vec gate = load_lanes(z[row] + column, lanes), open = sigmoid(gate);
-        const Vec slope = open * (splat(1.0f) + gate * (splat(1.0f) - open));  // d silu(z) / dz
-        store_lanes(grad_z[row] + column,
-                    load_lanes(grad_out[row] + column, lanes) * load(m.forward.y + k) * slope, lanes);
-      }
-    }
-  }
+  });
 }
 
 template <class Element>
@@ -257,7 +304,7 @@ void gradient_task(const AudiomambaScanGradient& g, const Task& task, BackwardMe
   const AudiomambaScan& a = g.scan;
   const int64_t n_chunks = (task.length + a.chunk_tokens - 1) / a.chunk_tokens;
   const int paths = a.A_b ? 2 : 1;
-  const int64_t block_floats = (int64_t)task.vectors * a.states * kLanes;
+  const int64_t block_floats = (int64_t)kBlock * a.states;
   for (Vec& limit : m.forward.limits) limit = splat(1e30f);
   for (int path = 0; path < paths; path++) {
     to_lanes((path ? a.A_b : a.A) + task.channel * a.states, task, a.states, kLog2E, m.forward.decay[path]);
@@ -269,24 +316,18 @@ void gradient_task(const AudiomambaScanGradient& g, const Task& task, BackwardMe
   if (g.grad_last_state) to_lanes(g.grad_last_state + of_channel * a.states, task, a.states, 1.0f, m.carry[0]);
   for (int v = 0; v < task.vectors; v++) m.grad_D[v] = m.grad_bias[v] = Vec{};
 
-  bool care[kBlockVectors] = {}, care_anywhere[kBlockVectors] = {};
-  auto rows_in = [&](int64_t chunk) {
-    const int64_t left = task.length - chunk * a.chunk_tokens;
-    return static_cast<int>(left < a.chunk_tokens ? left : a.chunk_tokens);
-  };
-  for (int64_t chunk = n_chunks - 1; chunk >= 0; chunk--) {
-    const int64_t first = chunk * a.chunk_tokens, at = a.A_b ? first : 0;
-    const int n = rows_in(chunk);
-    prepare_gradient<Element>(g, task, first, n, m, at, care);
-    for (int v = 0; v < task.vectors; v++) care_anywhere[v] |= care[v];
-    gradient_chunk(a, task, 0, chunk, n, m, at, care, part);
-    if (!a.A_b) finish_gradient<Element>(g, task, first, n, m, at);
-  }
-  if (a.A_b) {
-    for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
-      const int64_t first = chunk * a.chunk_tokens;
-      gradient_chunk(a, task, 1, chunk, rows_in(chunk), m, first, care_anywhere, part);
-      finish_gradient<Element>(g, task, first, rows_in(chunk), m, first);
+  const GradientRows<Element> rows(g, task);
+  bool care[kBlockVectors] = {};  // of all rows so far
+  for (int path = 0; path < paths; path++) {
+    const bool prepares = path == 0, finishes = path == paths - 1;
+    for (int64_t i = 0; i < n_chunks; i++) {
+      const int64_t chunk = path ? i : n_chunks - 1 - i, first = chunk * a.chunk_tokens, at = a.A_b ? first : 0;
+      const int n = static_cast<int>(task.length - first < a.chunk_tokens ? task.length - first : a.chunk_tokens);
+      const Streams ahead(rows, task, prepares ? first - a.chunk_tokens : first, finishes ? first : -1, n);
+      if (i + 1 < n_chunks) prefetch_states(a, task, path, path ? chunk + 1 : chunk - 1);
+      if (prepares) prepare_gradient<Element>(g, rows, task, first, n, m, at, care);
+      gradient_chunk(a, task, path, chunk, n, m, at, care, part, ahead);
+      if (finishes) finish_gradient<Element>(g, rows, task, first, n, m, at);
     }
   }
   for (int path = 0; path < paths; path++)

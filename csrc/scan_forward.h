@@ -1,4 +1,4 @@
-// The forward scan. Per chunk: prepare delta, delta * u and D * u; run the recurrence; gate and write.
+// The forward scan. Per tile: prepare delta, delta * u and D * u; run the recurrence; gate and write.
 #pragma once
 #include <initializer_list>
 
@@ -15,24 +15,28 @@ constexpr int kForwardStates = 8;
 constexpr int kForwardStates = 4;
 #endif
 
-// The working memory of a forward task. delta, x and y are [row][kBlock]: of one chunk, or of all tokens where a second
-// scan follows.
+// Rows that are prepared, scanned and finished together: they fit the first-level cache.
+constexpr int kTileRows = 16;
+
+// The working memory of a forward task. delta, x and y are [vector][row][lane], so that a loop over time walks through
+// memory: of one chunk, or of all tokens where a second scan follows.
 struct ForwardMemory {
   float *delta, *x, *y;
   float* maps;      // [token][B | C]
-  float* decay[2];  // A * log2(e) of each scan, [vector][state][lane]
+  float* decay[2];  // A * log2(e) of each scan, [state][kBlock]
   float* state[2];  // the same layout
   Vec limits[kBlockVectors];
+  int64_t plane;  // floats of a vector's rows
+
+  static int64_t rows(const AudiomambaScan& a) { return a.A_b ? a.tokens : a.chunk_tokens; }  // of a chunk in the gradient
 
   static bool reserve(const AudiomambaScan& a) {
-    const int64_t rows = a.A_b ? a.tokens : a.chunk_tokens;
-    return thread_workspace.reserve(3 * rows * kBlock + Workspace::padded(2 * a.tokens * a.states) +
+    return thread_workspace.reserve(3 * rows(a) * kBlock + Workspace::padded(2 * a.tokens * a.states) +
                                     4 * kBlock * a.states);
   }
 
-  explicit ForwardMemory(const AudiomambaScan& a) {
-    const int64_t rows = a.A_b ? a.tokens : a.chunk_tokens;
-    for (float** p : {&delta, &x, &y}) *p = thread_workspace.take(rows * kBlock);
+  explicit ForwardMemory(const AudiomambaScan& a) : plane(rows(a) * kLanes) {
+    for (float** p : {&delta, &x, &y}) *p = thread_workspace.take(rows(a) * kBlock);
     maps = thread_workspace.take(2 * a.tokens * a.states);
     for (float** p : {&decay[0], &decay[1], &state[0], &state[1]})
       *p = thread_workspace.take(kBlock * a.states);
@@ -47,102 +51,131 @@ AUDIOMAMBA_INLINE Vec step_size(const AudiomambaScan& a, const Element* delta, c
   return a.delta_softplus ? softplus(step) : step;
 }
 
-// Rows [first, first + n) of delta, x and y. Tells in `care` whether exp2_product needs care in a vector's lanes.
-// `ahead` says where the next rows will be read.
+// Call body(constant) with whether the task fills its block: then the loops over its vectors have fixed bounds.
+template <class Body>
+AUDIOMAMBA_INLINE void by_width(const Task& task, Body&& body) {
+  if (task.width == kBlock)
+    body(std::true_type{});
+  else
+    body(std::false_type{});
+}
+
+// Rows [first, first + n) of delta, x and y. Sets `care` where exp2_products needs care in a vector's lanes.
 template <class Element>
-AUDIOMAMBA_INLINE void prepare_chunk(const AudiomambaScan& a, const Task& task, int64_t first, int n,
-                                     ForwardMemory& m, int64_t at, int64_t ahead, bool* care) {
+AUDIOMAMBA_INLINE void prepare_rows(const AudiomambaScan& a, const Task& task, int64_t first, int n,
+                                    ForwardMemory& m, int64_t at, bool* care) {
   const Rows<const Element> u = rows_of<const Element>(a.u, task, task.channel);
   const Rows<const Element> delta = rows_of<const Element>(a.delta, task, task.channel);
   const float* bias = a.delta_bias ? a.delta_bias + task.channel : nullptr;
   const float scans = a.A_b ? 2.0f : 1.0f;  // each scan adds D * u
   IntVec exceeds[kBlockVectors] = {};
-  for (int i = 0; i < n; i++) {
-    prefetch_row(u, first + i + ahead, task.length, task.width);
-    prefetch_row(delta, first + i + ahead, task.length, task.width);
-    for (int v = 0; v < task.vectors; v++) {
-      const int lanes = task.lanes(v), column = v * kLanes;
-      const int64_t k = (at + i) * kBlock + column;
-      Vec step = step_size(a, delta[first + i] + column, bias ? bias + column : nullptr, lanes);
-      Vec input = load_lanes(u[first + i] + column, lanes);
-      Vec skip = a.D ? input * load_lanes(a.D + task.channel + column, lanes) * splat(scans) : Vec{};
-      exceeds[v] |= ~(absolute(step) <= m.limits[v]);
-      store(m.delta + k, step);
-      store(m.x + k, step * input);
-      store(m.y + k, skip);
-    }
-  }
+  by_width(task, [&](auto whole) __attribute__((always_inline)) {
+    constexpr bool kWhole = decltype(whole)::value;
+    for (int i = 0; i < n; i++)
+      for (int v = 0; v < (kWhole ? kBlockVectors : task.vectors); v++) {
+        const int lanes = kWhole ? kLanes : task.lanes(v), column = v * kLanes;
+        const int64_t k = v * m.plane + (at + i) * kLanes;
+        Vec step = step_size(a, delta[first + i] + column, bias ? bias + column : nullptr, lanes);
+        Vec input = load_lanes(u[first + i] + column, lanes);
+        Vec skip = a.D ? input * load_lanes(a.D + task.channel + column, lanes) * splat(scans) : Vec{};
+        if (kProductIsLimited) exceeds[v] |= ~(absolute(step) <= m.limits[v]);
+        store(m.delta + k, step);
+        store(m.x + k, step * input);
+        store(m.y + k, skip);
+      }
+  });
   if (kProductIsLimited)
-    for (int v = 0; v < task.vectors; v++) care[v] = any(exceeds[v]);
+    for (int v = 0; v < task.vectors; v++) care[v] |= any(exceeds[v]);
 }
 
 // Run a group of states of one vector over n rows, downward where `backward`; add C * state to y.
 template <int Size, bool Any>
-AUDIOMAMBA_INLINE void recur(int n, bool backward, const float* delta, const float* x, float* y,
-                             const float* maps, int64_t states, const float* decay, float* state) {
+AUDIOMAMBA_LOOP void recur(int n, bool backward, const float* delta, const float* x, float* y,
+                             const float* maps, int64_t states, const float* decay, float* state, Stream ahead) {
+  constexpr int kCount = Size < kTogether ? Size : kTogether;
   Vec h[Size];
 #pragma GCC unroll 16
-  for (int s = 0; s < Size; s++) h[s] = load(state + s * kLanes);
+  for (int s = 0; s < Size; s++) h[s] = load(state + s * kBlock);
   for (int i = 0; i < n; i++) {
     const int t = backward ? n - 1 - i : i;
-    const Vec d = load(delta + t * kBlock), input = load(x + t * kBlock);
+    const Vec d = load(delta + t * kLanes), input = load(x + t * kLanes);
     const float *B = maps + t * 2 * states, *C = B + states;
     Vec even = {}, odd = {};  // two sums: one would wait for itself
+    ahead.fetch();
 #pragma GCC unroll 16
-    for (int s = 0; s < Size; s++) {
-      h[s] = exp2_product<Any>(d, load(decay + s * kLanes)) * h[s] + splat(B[s]) * input;
-      Vec& sum = s % 2 ? odd : even;
-      sum += splat(C[s]) * h[s];
+    for (int s = 0; s < Size; s += kCount) {
+      Vec a[kCount];
+      exp2_products<kCount, Any, kBlock>(d, decay + s * kBlock, a);
+#pragma GCC unroll 16
+      for (int k = 0; k < kCount; k++) {
+        h[s + k] = a[k] * h[s + k] + splat(B[s + k]) * input;
+        Vec& sum = k % 2 ? odd : even;
+        sum += splat(C[s + k]) * h[s + k];
+      }
     }
-    store(y + t * kBlock, load(y + t * kBlock) + (even + odd));
+    store(y + t * kLanes, load(y + t * kLanes) + (even + odd));
   }
 #pragma GCC unroll 16
-  for (int s = 0; s < Size; s++) store(state + s * kLanes, h[s]);
+  for (int s = 0; s < Size; s++) store(state + s * kBlock, h[s]);
 }
 
-// One scan over one chunk, all vectors and states; saves the states that enter the chunk.
-AUDIOMAMBA_INLINE void scan_chunk(const AudiomambaScan& a, const Task& task, int path, int64_t chunk, int n,
-                                  ForwardMemory& m, int64_t at, const bool* care) {
-  const float* maps = m.maps + chunk * a.chunk_tokens * 2 * a.states;
+// One scan over n rows from `first` on, which lie at `at` in the working memory, all vectors and states. Each vector
+// brings near one of the streams.
+AUDIOMAMBA_INLINE void scan_rows(const AudiomambaScan& a, const Task& task, int path, int64_t first, int n,
+                                 ForwardMemory& m, int64_t at, const bool* care, const Stream* ahead) {
   for (int v = 0; v < task.vectors; v++) {
-    float* state = m.state[path] + v * a.states * kLanes;
-    const float* decay = m.decay[path] + v * a.states * kLanes;
-    if (a.saved) {
-      float* saved = saved_states(a, task, path, chunk) + v * kLanes;
-      for (int64_t s = 0; s < a.states; s++)
-        store_lanes(saved + s * a.channels, load(state + s * kLanes), task.lanes(v));
-    }
-    const int64_t k = at * kBlock + v * kLanes;
+    const int64_t k = v * m.plane + at * kLanes;
     for_state_groups<kForwardStates>(a.states, [&](auto group, int64_t s) __attribute__((always_inline)) {
       constexpr int kSize = decltype(group)::size;
+      const float *maps = m.maps + first * 2 * a.states + s, *decay = m.decay[path] + s * kBlock + v * kLanes;
+      float* state = m.state[path] + s * kBlock + v * kLanes;
+      const Stream stream = s == 0 ? ahead[v] : Stream();
       if (kProductIsLimited && care[v])
-        recur<kSize, true>(n, path == 1, m.delta + k, m.x + k, m.y + k, maps + s, a.states, decay + s * kLanes,
-                           state + s * kLanes);
+        recur<kSize, true>(n, path == 1, m.delta + k, m.x + k, m.y + k, maps, a.states, decay, state, stream);
       else
-        recur<kSize, false>(n, path == 1, m.delta + k, m.x + k, m.y + k, maps + s, a.states, decay + s * kLanes,
-                            state + s * kLanes);
+        recur<kSize, false>(n, path == 1, m.delta + k, m.x + k, m.y + k, maps, a.states, decay, state, stream);
     });
   }
 }
 
+// Save the states with which a scan enters a chunk.
+AUDIOMAMBA_INLINE void save_states(const AudiomambaScan& a, const Task& task, int path, int64_t chunk,
+                                   const ForwardMemory& m) {
+  if (!a.saved) return;
+  float* saved = saved_states(a, task, path, chunk);
+  for (int v = 0; v < task.vectors; v++)
+    for (int64_t s = 0; s < a.states; s++)
+      store_lanes(saved + s * task.width + v * kLanes, load(m.state[path] + s * kBlock + v * kLanes), task.lanes(v));
+}
+
 // Gate y and write it out.
 template <class Element>
-AUDIOMAMBA_INLINE void finish_chunk(const AudiomambaScan& a, const Task& task, int64_t first, int n,
-                                    const ForwardMemory& m, int64_t at) {
+AUDIOMAMBA_INLINE void finish_rows(const AudiomambaScan& a, const Task& task, int64_t first, int n,
+                                   const ForwardMemory& m, int64_t at) {
   const Rows<const Element> z = rows_of<const Element>(a.z, task, task.channel);
   const Rows<Element> out = rows_of<Element>(a.out, task, task.channel);
-  const int64_t ahead = a.A_b ? -kPrefetchRows : kPrefetchRows;  // a second scan comes from the end
-  for (int i = 0; i < n; i++) {
-    if (z) prefetch_row(z, first + i + ahead, task.length, task.width);
-    for (int v = 0; v < task.vectors; v++) {
-      const int lanes = task.lanes(v), column = v * kLanes;
-      Vec y = load(m.y + (at + i) * kBlock + column);
-      if (z) {
-        Vec gate = load_lanes(z[first + i] + column, lanes);
-        y *= gate * sigmoid(gate);
+  by_width(task, [&](auto whole) __attribute__((always_inline)) {
+    constexpr bool kWhole = decltype(whole)::value;
+    for (int i = 0; i < n; i++)
+      for (int v = 0; v < (kWhole ? kBlockVectors : task.vectors); v++) {
+        const int lanes = kWhole ? kLanes : task.lanes(v), column = v * kLanes;
+        Vec y = load(m.y + v * m.plane + (at + i) * kLanes);
+        if (z) {
+          Vec gate = load_lanes(z[first + i] + column, lanes);
+          y *= gate * sigmoid(gate);
+        }
+        store_lanes(out[first + i] + column, y, lanes);
       }
-      store_lanes(out[first + i] + column, y, lanes);
-    }
+  });
+}
+
+// Call body(first, n) for the tiles of rows [begin, end), from the last where `backward`.
+template <class Body>
+AUDIOMAMBA_INLINE void for_tiles(int64_t begin, int64_t end, bool backward, Body&& body) {
+  const int64_t tiles = (end - begin + kTileRows - 1) / kTileRows;
+  for (int64_t i = 0; i < tiles; i++) {
+    const int64_t first = begin + (backward ? tiles - 1 - i : i) * kTileRows;
+    body(first, static_cast<int>(end - first < kTileRows ? end - first : kTileRows));
   }
 }
 
@@ -150,7 +183,7 @@ template <class Element>
 void scan_task(const AudiomambaScan& a, const Task& task, ForwardMemory& m) {
   const int64_t n_chunks = (task.length + a.chunk_tokens - 1) / a.chunk_tokens;
   const int paths = a.A_b ? 2 : 1;
-  const int64_t block_floats = (int64_t)task.vectors * a.states * kLanes;
+  const int64_t block_floats = kBlock * a.states;
   for (Vec& limit : m.limits) limit = splat(1e30f);
   for (int path = 0; path < paths; path++) {
     to_lanes((path ? a.A_b : a.A) + task.channel * a.states, task, a.states, kLog2E, m.decay[path]);
@@ -160,25 +193,32 @@ void scan_task(const AudiomambaScan& a, const Task& task, ForwardMemory& m) {
   const int64_t states_at = (task.sample * a.channels + task.channel) * a.states;
   if (a.initial_state) to_lanes(a.initial_state + states_at, task, a.states, 1.0f, m.state[0]);
 
-  bool care[kBlockVectors] = {};
-  auto rows_in = [&](int64_t chunk) {
-    const int64_t left = task.length - chunk * a.chunk_tokens;
-    return static_cast<int>(left < a.chunk_tokens ? left : a.chunk_tokens);
-  };
-  bool care_anywhere[kBlockVectors] = {};
-  for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
-    const int64_t first = chunk * a.chunk_tokens, at = a.A_b ? first : 0;
-    const int n = rows_in(chunk);
-    prepare_chunk<Element>(a, task, first, n, m, at, kPrefetchRows, care);
-    for (int v = 0; v < task.vectors; v++) care_anywhere[v] |= care[v];
-    scan_chunk(a, task, 0, chunk, n, m, at, care);
-    if (!a.A_b) finish_chunk<Element>(a, task, first, n, m, at);
-  }
-  if (a.A_b) {
-    for (int64_t chunk = n_chunks - 1; chunk >= 0; chunk--) {
-      const int64_t first = chunk * a.chunk_tokens;
-      scan_chunk(a, task, 1, chunk, rows_in(chunk), m, first, care_anywhere);
-      finish_chunk<Element>(a, task, first, rows_in(chunk), m, first);
+  const Rows<const Element> u = rows_of<const Element>(a.u, task, task.channel);
+  const Rows<const Element> delta = rows_of<const Element>(a.delta, task, task.channel);
+  const Rows<const Element> z = rows_of<const Element>(a.z, task, task.channel);
+  const Rows<Element> out = rows_of<Element>(a.out, task, task.channel);
+  bool care[kBlockVectors] = {};  // of all rows so far
+  for (int path = 0; path < paths; path++) {
+    const bool prepares = path == 0, finishes = path == paths - 1;
+    for (int64_t i = 0; i < n_chunks; i++) {
+      const int64_t chunk = path ? n_chunks - 1 - i : i, begin = chunk * a.chunk_tokens;
+      const int64_t end = begin + a.chunk_tokens < task.length ? begin + a.chunk_tokens : task.length;
+      save_states(a, task, path, chunk, m);
+      for_tiles(begin, end, path == 1, [&](int64_t first, int n) __attribute__((always_inline)) {
+        const int64_t at = a.A_b ? first : 0;
+        Stream ahead[kBlockVectors];
+        if (prepares) {
+          ahead[0] = Stream(u, first + kTileRows, kTileRows, task);
+          ahead[1] = Stream(delta, first + kTileRows, kTileRows, task);
+        }
+        if (finishes) {
+          ahead[2] = Stream(z, first, n, task);
+          ahead[3] = Stream(out, first, n, task);
+        }
+        if (prepares) prepare_rows<Element>(a, task, first, n, m, at, care);
+        scan_rows(a, task, path, first, n, m, at, care, ahead);
+        if (finishes) finish_rows<Element>(a, task, first, n, m, at);
+      });
     }
   }
   if (a.last_state) from_lanes(m.state[0], task, a.states, a.last_state + states_at);
@@ -187,7 +227,7 @@ void scan_task(const AudiomambaScan& a, const Task& task, ForwardMemory& m) {
     for (int path = 0; path < paths; path++)
       for (int64_t chunk = n_chunks; chunk < chunks(a); chunk++)
         for (int64_t s = 0; s < a.states; s++)
-          memset(saved_states(a, task, path, chunk) + s * a.channels, 0, task.width * sizeof(float));
+          memset(saved_states(a, task, path, chunk) + s * task.width, 0, task.width * sizeof(float));
 }
 
 template <class Element>

@@ -9,6 +9,7 @@
 #include <utility>
 
 #define AUDIOMAMBA_INLINE __attribute__((always_inline)) static inline
+#define AUDIOMAMBA_LOOP __attribute__((noinline)) static  // a loop that needs all registers for itself
 
 namespace {
 

@@ -61,13 +61,15 @@ def main() -> None:
     decay = np.abs((exact - 1) / np.expm1(slow * np.log(2)) - 1).max()
     report("2^x on [-1/2, 1/2]", power, error, f"of 1 - 2^x, before rounding: {decay:.1e}")
 
-    # log(1 + s) = s l(s) for 1 + s between sqrt(1/2) and sqrt(2).
-    s = chebyshev_points(np.sqrt(0.5) - 1, np.sqrt(2.0) - 1)
-    s = s[np.abs(s) > 1e-9]
-    log = minimax(lambda x: np.log1p(x) / x, s, range(9))
-    grid = np.float32(np.linspace(np.sqrt(0.5) - 1, np.sqrt(2.0) - 1, 200_000)).astype(np.float64)
-    error = np.abs(grid * horner(log, grid) / np.log1p(grid) - 1).max()
-    report("log(1 + s) / s", log, error)
+    # log(1 + x) = x + x^2 l(x) for x in [0, 1].
+    x = chebyshev_points(0.0, 1.0)
+    x = x[x > 1e-5]
+    log = minimax(lambda x: (np.log1p(x) - x) / x**2, x, range(8))
+    grid = np.float32(np.concatenate([np.geomspace(1e-8, 1, 100_000), np.linspace(1e-3, 1, 100_000)]))
+    grid = grid.astype(np.float64)
+    tail = (grid * horner(log, grid)).astype(np.float32).astype(np.float64)
+    error = np.abs((tail * grid + grid).astype(np.float32) / np.log1p(grid) - 1).max()
+    report("(log(1 + x) - x) / x^2 on [0, 1]", log, error, "of log(1 + x)")
 
 
 if __name__ == "__main__":
