@@ -14,6 +14,7 @@ import torch
 
 from audiomamba import __version__, ops
 from audiomamba.ops import settings
+from audiomamba.ops.linear import prefers_onednn
 
 __all__ = ["Finding", "examine"]
 
@@ -67,6 +68,8 @@ def _machine() -> Iterator[Finding]:
     yield Finding("machine", "processor", f"{platform.machine()}, torch uses {instructions}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("machine", "threads", f"{torch.get_num_threads()} of {cores} cores")
+    library = "oneDNN" if prefers_onednn() else "PyTorch's default"
+    yield Finding("machine", "float32 linear layers", library)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none that torch can use"
     yield Finding("machine", "gpu", gpu)
 

@@ -129,7 +129,7 @@ class _AuMBlocks:
         made: Outputs = ()
         for block in self.blocks:
             mixer = block.mixer
-            delta = F.linear(self.dt, mixer.dt_proj.weight)
+            delta = ops.linear(self.dt, mixer.dt_proj.weight)
             made = (mixer.in_proj(self.hidden), mixer.x_proj(self.u), delta, mixer.out_proj(self.u))
         return made
 

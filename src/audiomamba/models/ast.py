@@ -31,6 +31,7 @@ from audiomamba.models.base import (
     new_head,
 )
 from audiomamba.models.lengths import fitted, inside, refuse_lengths
+from audiomamba.ops import Linear
 
 __all__ = ["AST", "ASTConfig"]
 
@@ -99,8 +100,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, n_heads: int) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
         """Attend.
@@ -124,8 +125,8 @@ class MLP(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, 4 * dim)
-        self.fc2 = nn.Linear(4 * dim, dim)
+        self.fc1 = Linear(dim, 4 * dim)
+        self.fc2 = Linear(4 * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each token; (batch, tokens, dim) in and out."""

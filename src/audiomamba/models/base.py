@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from audiomamba.errors import ConfigError, UnknownNameError
+from audiomamba.ops import Linear
 
 __all__ = [
     "AudioModel",
@@ -261,7 +262,7 @@ class HierarchicalModel(AudioModel):
 
 def new_head(dim: int, n_classes: int) -> nn.Linear:
     """A linear classifier, initialized as in the papers."""
-    head = nn.Linear(dim, n_classes)
+    head = Linear(dim, n_classes)
     nn.init.trunc_normal_(head.weight, std=0.02)
     nn.init.zeros_(head.bias)
     return head

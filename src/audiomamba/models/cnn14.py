@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, check_features, new_head
 from audiomamba.models.lengths import blanked, fitted, inside, mean_inside, normed_inside
+from audiomamba.ops import Linear
 
 __all__ = ["CNN14", "CNN14Config"]
 
@@ -109,7 +110,7 @@ class CNN14(AudioModel):
         pairs = zip((1, *config.widths[:-1]), config.widths, (2, 2, 2, 2, 2, 1), strict=True)
         self.blocks = nn.ModuleList(ConvBlock(*sizes) for sizes in pairs)
         self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
-        self.fc1 = nn.Linear(config.widths[-1], config.widths[-1])
+        self.fc1 = Linear(config.widths[-1], config.widths[-1])
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)

@@ -20,6 +20,7 @@ from audiomamba.errors import ConfigError
 from audiomamba.models.ast import MLP
 from audiomamba.models.base import drop_path
 from audiomamba.models.mel_image import MelImageConfig, MelImageModel
+from audiomamba.ops import Linear
 
 __all__ = ["HTSAT", "HTSATConfig", "WindowAttention"]
 
@@ -153,8 +154,8 @@ class WindowAttention(nn.Module):
         self.shift = shift
         table = torch.empty((2 * window - 1) ** 2, n_heads)
         self.relative_position_bias_table = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend; (batch, rows, columns, dim) in and out."""
@@ -244,7 +245,7 @@ class PatchMerging(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(4 * dim)
-        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+        self.reduction = Linear(4 * dim, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Halve a map; (batch, rows, columns, dim) to (batch, rows / 2, columns / 2, 2 * dim)."""

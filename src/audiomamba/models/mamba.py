@@ -13,7 +13,7 @@ direction.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,11 @@ from torch.nn import functional as F
 
 from audiomamba.models.base import check_fields
 from audiomamba.ops import (
+    Linear,
     add_rms_norm,
     bidirectional_selective_scan,
     causal_conv1d,
+    linear,
     selective_scan,
 )
 
@@ -44,6 +46,10 @@ Norm = Literal["rms", "layer"]
 # A longer sequence is read so many tokens at a time where no gradient is needed. The six expanded
 # activations of a stretch take 150 MB in AuM-B, whatever the length. Shorter ones are no faster.
 STRETCH_TOKENS = 4096
+# Numbers of delta and of z that are held at once on a CPU where no gradient is needed, 4 MB each in
+# float32; but so many channels for each thread are.
+SLICE_NUMBERS = 1 << 20
+SLICE_CHANNELS = 128
 DELTA_MIN = 0.001
 DELTA_MAX = 0.1
 DELTA_FLOOR = 1e-4
@@ -111,17 +117,17 @@ class MambaMixer(nn.Module):
         n_projected = self.dt_rank + 2 * ssm.d_state
         self.A_log = nn.Parameter(self._initial_a_log())
         self.D = nn.Parameter(torch.ones(self.d_inner))
-        self.in_proj = nn.Linear(dim, 2 * self.d_inner, bias=False)
+        self.in_proj = Linear(dim, 2 * self.d_inner, bias=False)
         self.conv1d = self._new_conv()
-        self.x_proj = nn.Linear(self.d_inner, n_projected, bias=False)
+        self.x_proj = Linear(self.d_inner, n_projected, bias=False)
         self.dt_proj = self._new_dt_proj()
-        self.out_proj = nn.Linear(self.d_inner, dim, bias=False)
+        self.out_proj = Linear(self.d_inner, dim, bias=False)
         if direction != "fo-fo":
             self.A_b_log = nn.Parameter(self._initial_a_log())
         if direction == "bi-bi":
             self.D_b = nn.Parameter(torch.ones(self.d_inner))
             self.conv1d_b = self._new_conv()
-            self.x_proj_b = nn.Linear(self.d_inner, n_projected, bias=False)
+            self.x_proj_b = Linear(self.d_inner, n_projected, bias=False)
             self.dt_proj_b = self._new_dt_proj()
 
     def _initial_a_log(self) -> Tensor:
@@ -134,7 +140,7 @@ class MambaMixer(nn.Module):
 
     def _new_dt_proj(self) -> nn.Linear:
         """A projection whose bias makes step sizes log-uniform from DELTA_MIN to DELTA_MAX."""
-        dt_proj = nn.Linear(self.dt_rank, self.d_inner)
+        dt_proj = Linear(self.dt_rank, self.d_inner)
         nn.init.uniform_(dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
         log_delta = torch.empty(self.d_inner).uniform_(math.log(DELTA_MIN), math.log(DELTA_MAX))
         delta = log_delta.exp().clamp_min(DELTA_FLOOR)
@@ -154,8 +160,42 @@ class MambaMixer(nn.Module):
         """
         if runs_plainly() and hidden.shape[1] > 2 * STRETCH_TOKENS:
             return self._in_stretches(hidden, lengths)
+        if hidden.is_cpu and runs_plainly() and self._can_be_cut():
+            return self._in_slices(hidden, lengths)
         x, z = self.in_proj(hidden).chunk(2, dim=-1)
         out: Tensor = self.out_proj(self._scan(x, z, lengths))
+        return out
+
+    def _can_be_cut(self) -> bool:
+        """Whether channels share one convolution, and in_proj is as it was made and not watched."""
+        watched = self.in_proj._forward_hooks or self.in_proj._forward_pre_hooks
+        return self.direction != "bi-bi" and type(self.in_proj) is Linear and not watched
+
+    def _in_slices(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
+        """Mix with less memory: slice by slice of the channels, the result in the input's place."""
+        way, *others = self._ways()
+        x = linear(hidden, self.in_proj.weight[: self.d_inner])
+        u, dt, b, c = self._mapped(x, way, lengths)
+        del x
+        numbers = hidden.shape[0] * hidden.shape[1]
+        most = max(SLICE_NUMBERS // numbers, SLICE_CHANNELS * torch.get_num_threads())
+        for part in _slices(self.d_inner, most):
+            gate = linear(hidden, self.in_proj.weight[self.d_inner :][part])
+            given: dict[str, Any] = {
+                "D": way.D[part],
+                "z": gate,
+                "delta_bias": way.dt_proj.bias[part],
+                "delta_softplus": True,
+                "lengths": lengths,
+                "out": u[..., part],
+            }
+            delta, decay = linear(dt, way.dt_proj.weight[part]), -torch.exp(way.A_log[part])
+            if others:
+                reverse = -torch.exp(others[0].A_log[part])
+                bidirectional_selective_scan(u[..., part], delta, decay, reverse, b, c, **given)
+            else:
+                selective_scan(u[..., part], delta, decay, b, c, reverse=way.reverse, **given)
+        out: Tensor = self.out_proj(u)
         return out
 
     def _in_stretches(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
@@ -253,6 +293,13 @@ class MambaMixer(nn.Module):
         self, x: Tensor, way: _Way, lengths: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The convolved input u, delta (without its bias, which the scan adds), B and C."""
+        u, dt, b, c = self._mapped(x, way, lengths)
+        return u, linear(dt, way.dt_proj.weight), b, c
+
+    def _mapped(
+        self, x: Tensor, way: _Way, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The convolved input u, the low-rank form of delta, B and C."""
         conv = way.conv
         u = causal_conv1d(
             x,
@@ -264,12 +311,18 @@ class MambaMixer(nn.Module):
         )
         sizes = [self.dt_rank, self.ssm.d_state, self.ssm.d_state]
         dt, b, c = way.x_proj(u).split(sizes, dim=-1)
-        return u, F.linear(dt, way.dt_proj.weight), b, c
+        return u, dt, b, c
 
 
 def runs_plainly() -> bool:
     """Whether nothing keeps what is computed on the way: no gradient and no compiler."""
     return not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+
+
+def _slices(n: int, most: int) -> list[slice]:
+    """Cut n channels into slices of one width, a multiple of 64, about `most` at most."""
+    width = math.ceil(n / math.ceil(n / most) / 64) * 64
+    return [slice(first, min(first + width, n)) for first in range(0, n, width)]
 
 
 def _within(lengths: Tensor | None, first: int, last: int) -> Tensor | None:

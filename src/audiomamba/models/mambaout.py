@@ -34,6 +34,7 @@ from audiomamba.models.lengths import (
     mean_inside,
     refuse_lengths,
 )
+from audiomamba.ops import Linear
 
 __all__ = ["GatedCNNBlock", "MambaOut", "MambaOutConfig"]
 
@@ -166,11 +167,11 @@ class GatedCNNBlock(nn.Module):
         n_gated, n_convolved = int(expand_ratio * dim), int(conv_ratio * dim)
         self.sizes = [n_gated - n_convolved, n_convolved]
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.fc1 = nn.Linear(dim, 2 * n_gated)
+        self.fc1 = Linear(dim, 2 * n_gated)
         self.conv = nn.Conv2d(
             n_convolved, n_convolved, kernel, padding=kernel // 2, groups=n_convolved
         )
-        self.fc2 = nn.Linear(n_gated, dim)
+        self.fc2 = Linear(n_gated, dim)
 
     def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
         """Mix a map.
@@ -233,7 +234,7 @@ class MambaOut(HierarchicalModel):
             for dim, depth in zip(dims, config.depths, strict=True)
         )
         self.norm = nn.LayerNorm(last, eps=NORM_EPS)
-        self.head_fc = nn.Linear(last, HEAD_RATIO * last)
+        self.head_fc = Linear(last, HEAD_RATIO * last)
         self.head_norm = nn.LayerNorm(HEAD_RATIO * last, eps=NORM_EPS)
         self.head = new_head(HEAD_RATIO * last, config.n_classes)
         self._initialize()

@@ -18,7 +18,7 @@ from audiomamba.errors import ConfigError
 from audiomamba.models.base import check_fields
 from audiomamba.models.lengths import blanked
 from audiomamba.models.mamba import DELTA_FLOOR, DELTA_MAX, DELTA_MIN
-from audiomamba.ops import cross_selective_scan
+from audiomamba.ops import Linear, cross_selective_scan, linear
 from audiomamba.ops.cross_scan import N_DIRECTIONS
 
 __all__ = ["SS2D", "Activation", "SS2DConfig", "activate", "dense_conv", "new_linear"]
@@ -112,19 +112,19 @@ class SS2D(nn.Module):
             (batch, rows, columns, dim).
         """
         # One product per half: a slice of a common one would be no dense map for the convolution.
-        u = F.linear(x, self.in_proj.weight[: self.d_inner])
+        u = linear(x, self.in_proj.weight[: self.d_inner])
         if self.config.d_conv > 1:
             u = blanked(u, columns, dim=2).permute(0, 3, 1, 2)
             u = dense_conv(self.conv2d, u).permute(0, 2, 3, 1)
         y: Tensor = self.out_norm(self._scan(activate(u, self.config.activation), columns))
         if self.config.gate:
-            z = F.linear(x, self.in_proj.weight[self.d_inner :])
+            z = linear(x, self.in_proj.weight[self.d_inner :])
             y = y * activate(z, self.config.activation)
         out: Tensor = self.out_proj(y)
         return out
 
     def _scan(self, u: Tensor, columns: Tensor | None) -> Tensor:
-        projected = F.linear(u, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (N_DIRECTIONS, -1))
+        projected = linear(u, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (N_DIRECTIONS, -1))
         dt, b, c = projected.split([self.dt_rank, self.config.d_state, self.config.d_state], dim=-1)
         return cross_selective_scan(
             u,
@@ -141,7 +141,7 @@ class SS2D(nn.Module):
 
 def new_linear(n_in: int, n_out: int, *, bias: bool = True) -> nn.Linear:
     """A linear layer, initialized as in the paper's code."""
-    layer = nn.Linear(n_in, n_out, bias=bias)
+    layer = Linear(n_in, n_out, bias=bias)
     nn.init.trunc_normal_(layer.weight, std=0.02)
     if bias:
         nn.init.zeros_(layer.bias)

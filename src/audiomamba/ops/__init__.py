@@ -13,11 +13,13 @@ from audiomamba.ops.backends import (
 )
 from audiomamba.ops.causal_conv1d import causal_conv1d
 from audiomamba.ops.cross_scan import cross_merge, cross_scan, cross_selective_scan
+from audiomamba.ops.linear import Linear, linear
 from audiomamba.ops.selective_scan import bidirectional_selective_scan, selective_scan
 from audiomamba.ops.warm import warmup
 
 __all__ = [
     "BackendStatus",
+    "Linear",
     "add_rms_norm",
     "available_backends",
     "bidirectional_selective_scan",
@@ -26,6 +28,7 @@ __all__ = [
     "cross_scan",
     "cross_selective_scan",
     "explain_backends",
+    "linear",
     "selective_scan",
     "use_backend",
     "warmup",

@@ -19,7 +19,12 @@ from torch import Tensor
 
 from audiomamba.ops.backends import BackendName, choose_backend
 from audiomamba.ops.selective_scan import cpu, reference, stretches
-from audiomamba.ops.selective_scan.inputs import ScanInputs, checked_decay, checked_inputs
+from audiomamba.ops.selective_scan.inputs import (
+    ScanInputs,
+    check_out,
+    checked_decay,
+    checked_inputs,
+)
 
 __all__ = ["bidirectional_selective_scan", "selective_scan"]
 
@@ -40,6 +45,7 @@ def selective_scan(
     initial_state: Tensor | None = None,
     return_last_state: Literal[False] = False,
     lengths: Tensor | None = None,
+    out: Tensor | None = None,
     backend: str | None = None,
 ) -> Tensor: ...
 
@@ -60,6 +66,7 @@ def selective_scan(
     initial_state: Tensor | None = None,
     return_last_state: Literal[True],
     lengths: Tensor | None = None,
+    out: Tensor | None = None,
     backend: str | None = None,
 ) -> tuple[Tensor, Tensor]: ...
 
@@ -79,6 +86,7 @@ def selective_scan(
     initial_state: Tensor | None = None,
     return_last_state: bool = False,
     lengths: Tensor | None = None,
+    out: Tensor | None = None,
     backend: str | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Scan a batch of token sequences in one direction.
@@ -103,6 +111,8 @@ def selective_scan(
         lengths: (batch,); sample b is valid on tokens [0, lengths[b]), the rest is as if absent:
             out and gradients are 0 there, and a reverse scan starts at the sample's own end. All
             tokens if None.
+        out: (batch, tokens, channels) in u's dtype, where the result is written; u and delta may
+            be given. Without gradients only.
         backend: "reference", "torch", "cpu" or "triton"; None picks.
 
     Returns:
@@ -110,16 +120,22 @@ def selective_scan(
         last_state (batch, channels, states), float32 (float64 where u is float64).
 
     Raises:
-        ConfigError: shapes do not fit together.
+        ConfigError: shapes do not fit together, or out is given where a gradient is asked for.
         BackendError: the named backend cannot run this call.
     """
     name = choose_backend("selective_scan", backend, u)
     inputs = checked_inputs(
         ScanInputs(u, delta, A, B, C, D, z, delta_bias, initial_state, lengths, delta_softplus)
     )
-    run = _implementation(name).scan
-    out, last_state = run(inputs, reverse=reverse, want_last_state=return_last_state)
-    return (out, last_state) if return_last_state else out
+    if out is not None:
+        check_out(out, inputs)
+    if name == "cpu" and out is not None:
+        y, last_state = out, cpu.scan_into(out, inputs, None, reverse, return_last_state)
+    else:
+        run = _implementation(name).scan
+        y, last_state = run(inputs, reverse=reverse, want_last_state=return_last_state)
+        y = y if out is None else out.copy_(y)
+    return (y, last_state) if return_last_state else y
 
 
 def bidirectional_selective_scan(
@@ -135,6 +151,7 @@ def bidirectional_selective_scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
     lengths: Tensor | None = None,
+    out: Tensor | None = None,
     backend: str | None = None,
 ) -> Tensor:
     """Scan in both directions and add: A forward, A_b in reverse, all else shared.
@@ -154,13 +171,14 @@ def bidirectional_selective_scan(
         delta_bias: (channels,).
         delta_softplus: apply softplus to delta + delta_bias.
         lengths: (batch,), as in selective_scan.
+        out: as in selective_scan.
         backend: "reference", "torch", "cpu" or "triton"; None picks.
 
     Returns:
         out (batch, tokens, channels) in u's dtype.
 
     Raises:
-        ConfigError: shapes do not fit together.
+        ConfigError: shapes do not fit together, or out is given where a gradient is asked for.
         BackendError: the named backend cannot run this call.
 
     Source: Erol et al. 2024, the Fo-Bi block.
@@ -169,8 +187,14 @@ def bidirectional_selective_scan(
     inputs = checked_inputs(
         ScanInputs(u, delta, A, B, C, D, z, delta_bias, None, lengths, delta_softplus)
     )
-    out: Tensor = _implementation(name).bidirectional_scan(inputs, checked_decay(A_b, inputs))
-    return out
+    A_b = checked_decay(A_b, inputs)
+    if out is not None:
+        check_out(out, inputs)
+    if name == "cpu" and out is not None:
+        cpu.scan_into(out, inputs, A_b)
+        return out
+    y: Tensor = _implementation(name).bidirectional_scan(inputs, A_b)
+    return y if out is None else out.copy_(y)
 
 
 def _implementation(name: BackendName) -> Any:

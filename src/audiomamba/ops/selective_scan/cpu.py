@@ -17,7 +17,7 @@ from torch import Tensor
 from audiomamba.ops import native
 from audiomamba.ops.selective_scan.inputs import ScanInputs, empty_gradients
 
-__all__ = ["bidirectional_scan", "scan"]
+__all__ = ["bidirectional_scan", "scan", "scan_into"]
 
 # 16 and 32 are as fast; 64 saves least. The saved states of 16 states per channel then take a
 # quarter of the memory of u in float32, per direction.
@@ -34,6 +34,27 @@ def bidirectional_scan(inputs: ScanInputs, A_b: Tensor) -> Tensor:
     """Scan in both directions, with A and with A_b, and add."""
     out, _, _ = _run(inputs, A_b, reverse=False, want_last_state=False)
     return out
+
+
+def scan_into(
+    out: Tensor,
+    inputs: ScanInputs,
+    A_b: Tensor | None,
+    reverse: bool = False,
+    want_last_state: bool = False,
+) -> Tensor:
+    """Scan without gradients and write the result to out, which may be u or delta.
+
+    The library reads a row of a block of channels before it writes that row, and no other block.
+    """
+    u, delta, A, *others, softplus = inputs
+    place = native.rows(out)
+    last_state: Tensor = _scan_into(
+        place, u, delta, A, A_b, *others, softplus, reverse, want_last_state
+    )
+    if place is not out:
+        out.copy_(place)
+    return last_state
 
 
 def _run(
@@ -124,6 +145,42 @@ def _scan(
     arguments.saved = native.address(saved) if save else None
     native.call("scan", arguments)
     return out, last_state, saved
+
+
+@torch.library.custom_op(
+    "audiomamba::selective_scan_into_v1", mutates_args=("out",), device_types="cpu"
+)
+def _scan_into(
+    out: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    A_b: Tensor | None,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    initial_state: Tensor | None,
+    lengths: Tensor | None,
+    softplus: bool,
+    reverse: bool,
+    want_last_state: bool,
+) -> Tensor:
+    tensors = _laid_out(u, delta, A, A_b, B, C, D, z, delta_bias, initial_state, lengths)
+    arguments = _arguments(tensors, softplus, reverse, CHUNK_TOKENS)
+    last_state: Tensor = _scan_into_fake(out, u, delta, A, want_last_state)
+    arguments.out = native.Tensor3.of(out)
+    arguments.last_state = native.address(last_state) if want_last_state else None
+    native.call("scan", arguments)
+    return last_state
+
+
+@_scan_into.register_fake
+def _scan_into_fake(_out: Tensor, u: Tensor, _delta: Tensor, A: Tensor, *rest: Any) -> Tensor:
+    batch, _, channels = u.shape
+    last_state: Tensor = A.new_empty((batch, channels, A.shape[1]) if rest[-1] else (0,))
+    return last_state
 
 
 @_scan.register_fake

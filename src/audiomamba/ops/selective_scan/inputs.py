@@ -11,6 +11,7 @@ from audiomamba.errors import ConfigError
 __all__ = [
     "ScanInputs",
     "StepInputs",
+    "check_out",
     "checked_decay",
     "checked_inputs",
     "empty_gradients",
@@ -104,6 +105,19 @@ def checked_decay(A_b: Tensor, inputs: ScanInputs) -> Tensor:
     """
     _check_shape("A_b", A_b, tuple(inputs.A.shape))
     return A_b.to(inputs.A.dtype)
+
+
+def check_out(out: Tensor, inputs: ScanInputs) -> None:
+    """Check where a result is to be written.
+
+    Raises:
+        ConfigError: it does not fit u, or a gradient is asked for.
+    """
+    _check_shape("out", out, tuple(inputs.u.shape))
+    if out.dtype != inputs.u.dtype:
+        raise ConfigError(f"out has dtype {out.dtype}; expected {inputs.u.dtype}, as u")
+    if torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
+        raise ConfigError("out is given where a gradient is asked for; leave it out")
 
 
 class StepInputs(NamedTuple):

@@ -1,0 +1,126 @@
+"""Linear layers, on a CPU by the faster of the two libraries that PyTorch brings.
+
+PyTorch multiplies float32 matrices with MKL, which uses AVX-512 on Intel's processors only.
+Elsewhere oneDNN, which PyTorch has for other purposes, is about twice as fast.
+"""
+
+import functools
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["Linear", "linear", "prefers_onednn"]
+
+CPUINFO = Path("/proc/cpuinfo")
+MIN_PRODUCTS = 1 << 21  # below, a call of oneDNN costs more than it saves
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Multiply with a weight and add a bias, as torch.nn.functional.linear.
+
+    Args:
+        x: (..., n_in).
+        weight: (n_out, n_in).
+        bias: (n_out,); None for zeros.
+
+    Returns:
+        (..., n_out).
+    """
+    if not _suits_onednn(x, weight, bias):
+        return F.linear(x, weight, bias)
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+        out: Tensor = _OneDNNLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return out
+    return _product(x, weight, bias)
+
+
+class Linear(nn.Linear):
+    """torch.nn.Linear, computed by linear()."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply with the weight and add the bias.
+
+        Args:
+            x: (..., n_in).
+
+        Returns:
+            (..., n_out).
+        """
+        return linear(x, self.weight, self.bias)
+
+
+@functools.cache
+def prefers_onednn() -> bool:
+    """Whether float32 products of matrices go to oneDNN on this processor."""
+    return (
+        torch.backends.mkl.is_available()
+        and torch.backends.mkldnn.is_available()
+        and "AVX512" in torch.backends.cpu.get_cpu_capability()
+        and platform.system() == "Linux"
+        and "GenuineIntel" not in CPUINFO.read_text(encoding="utf-8", errors="replace")
+    )
+
+
+def _suits_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether oneDNN is faster, and nothing but these numbers is asked for."""
+    return bool(
+        not torch.compiler.is_compiling()  # whose graphs should hold common ops only
+        and prefers_onednn()
+        and x.dim() > 1
+        and all(_is_plain(tensor) for tensor in (x, weight, bias) if tensor is not None)
+        and x.numel() * weight.shape[0] >= MIN_PRODUCTS
+        and torch.backends.mkldnn.enabled
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return (
+        type(tensor) in (Tensor, nn.Parameter) and tensor.is_cpu and tensor.dtype == torch.float32
+    )
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    x, weight = _dense(x), _dense(weight)
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return out
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """The tensor, copied if neither its rows nor, transposed, all of it lie in one piece.
+
+    With other strides oneDNN takes a way that is hundreds of times slower.
+    """
+    if tensor.stride(-1) == 1 or tensor.mT.is_contiguous():
+        return tensor
+    return tensor.contiguous()
+
+
+class _OneDNNLinear(torch.autograd.Function):
+    """The product with its gradients, which are such products too."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return _product(x, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
+        x, weight, _ = inputs
+        ctx.save_for_backward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        for_x, for_weight, for_bias = ctx.needs_input_grad
+        rows = grad.flatten(0, -2)
+        return (
+            linear(grad, weight.t()) if for_x else None,
+            linear(rows.t(), x.flatten(0, -2).t()) if for_weight else None,
+            rows.sum(0) if for_bias else None,
+        )
