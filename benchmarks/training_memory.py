@@ -10,6 +10,8 @@ versions, commit and the command.
 
     python benchmarks/training_memory.py                  # all; appends to the file of results
     python benchmarks/training_memory.py --tokens 512     # one length
+    python benchmarks/training_memory.py --minutes 7      # the cases that begin within 7 minutes;
+                                                          # the same call again goes on
     python benchmarks/training_memory.py --table          # the last line of each case as Markdown
 """
 
@@ -20,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -121,6 +124,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--out", type=Path, default=RESULTS, help="file that lines are added to")
     parser.add_argument("--table", action="store_true", help="print the results and end")
+    parser.add_argument("--minutes", type=float, help="begin no case after so many")
     parser.add_argument("--one", choices=("kept", "again"), help="measure here and print the line")
     return parser.parse_args()
 
@@ -136,20 +140,42 @@ def main() -> None:
         print(json.dumps(measure(name, tokens, given.batch, checkpointed=given.one == "again")))
         return
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    for tokens in given.tokens:
-        for name in given.models or MODELS:
-            for one in ("kept", "again"):
-                command = [sys.executable, __file__, name, "--tokens", str(tokens), "--one", one]
-                command += ["--batch", str(given.batch), "--threads", str(given.threads)]
-                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-                line = json.loads(done.stdout)
-                with given.out.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-                print(
-                    f"{name:10} {tokens:5} tokens, activations {one:5} "
-                    f"{line['peak_mib']:8.0f} MiB {line['samples_per_s']:8.3f} samples/s",
-                    flush=True,
-                )
+    began, known = time.perf_counter(), done_cases(given) if given.minutes else set()
+    for case in product(given.tokens, given.models or MODELS, ("kept", "again")):
+        if case in known:
+            continue
+        if given.minutes and time.perf_counter() - began > 60 * given.minutes:
+            print("the same call again goes on")
+            return
+        run_case(given, *case)
+
+
+def done_cases(given: argparse.Namespace) -> set[tuple[int, str, str]]:
+    """The cases that the file of results has, of this build and with these settings."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(given.threads)
+    here = {"batch": given.batch, **describe(device)}
+    lines = given.out.read_text().splitlines() if given.out.exists() else []
+    return {
+        (line["tokens"], line["model"], "again" if line["activation_checkpointing"] else "kept")
+        for line in map(json.loads, lines)
+        if all(line[name] == value for name, value in here.items())
+    }
+
+
+def run_case(given: argparse.Namespace, tokens: int, name: str, one: str) -> None:
+    """Measure one case in a process of its own, and write it down."""
+    command = [sys.executable, __file__, name, "--tokens", str(tokens), "--one", one]
+    command += ["--batch", str(given.batch), "--threads", str(given.threads)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    line = json.loads(done.stdout)
+    with given.out.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    print(
+        f"{name:10} {tokens:5} tokens, activations {one:5} "
+        f"{line['peak_mib']:8.0f} MiB {line['samples_per_s']:8.3f} samples/s",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -65,7 +65,9 @@ def main() -> None:
     x = chebyshev_points(0.0, 1.0)
     x = x[x > 1e-5]
     log = minimax(lambda x: (np.log1p(x) - x) / x**2, x, range(8))
-    grid = np.float32(np.concatenate([np.geomspace(1e-8, 1, 100_000), np.linspace(1e-3, 1, 100_000)]))
+    grid = np.float32(
+        np.concatenate([np.geomspace(1e-8, 1, 100_000), np.linspace(1e-3, 1, 100_000)])
+    )
     grid = grid.astype(np.float64)
     tail = (grid * horner(log, grid)).astype(np.float32).astype(np.float64)
     error = np.abs((tail * grid + grid).astype(np.float32) / np.log1p(grid) - 1).max()

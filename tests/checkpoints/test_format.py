@@ -37,6 +37,15 @@ def test_what_is_saved_is_loaded(checkpoint, folder):
     torch.testing.assert_close(found.model(x), checkpoint.model(x), rtol=0, atol=0)
 
 
+def test_thresholds_are_saved_with_the_model(checkpoint, tmp_path):
+    checkpoints.save(tmp_path, replace(checkpoint, thresholds=(0.25, 0.5)))
+    assert checkpoints.load(tmp_path).thresholds == (0.25, 0.5)
+    for wrong, message in (([0.5], "1 thresholds for 2 labels"), (["high", 1], "'high'")):
+        change_config(tmp_path, thresholds=wrong)
+        with pytest.raises(CheckpointError, match=message):
+            checkpoints.load(tmp_path)
+
+
 def test_familiarity_is_saved_with_the_model(checkpoint, tmp_path):
     dim = checkpoint.model.head.in_features
     embeddings = torch.randn(3 * dim, dim)

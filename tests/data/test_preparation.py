@@ -246,7 +246,7 @@ def test_a_folder_of_something_else_gets_one_line(tmp_path, corpus):
 def test_a_pickle_is_not_opened(tmp_path):
     source = lay_out("epic_sounds", tmp_path / "in")
     (source / "EPIC_Sounds_train.csv").rename(source / "EPIC_Sounds_train.pkl")
-    with pytest.raises(DataError, match=r"EPIC_Sounds_train.csv \(the pickle of that name"):
+    with pytest.raises(DataError, match=r"take the CSV of the same annotations, which"):
         prepare("epic_sounds", source, tmp_path / "out")
 
 

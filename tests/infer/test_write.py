@@ -36,6 +36,18 @@ def test_the_recording_is_named_on_its_first_line_only() -> None:
     assert text.count("dog.ogg") == 1
 
 
+def test_tags_say_whether_they_reach_their_own_threshold() -> None:
+    thresholds = {"dog": 0.9, "rooster": 0.1}
+    lines = TableWriter(["dog.ogg"], list(thresholds), thresholds).write(DOG).splitlines()
+    assert [line.split("  ")[-2 if "#" in line else -1].strip() for line in lines] == [
+        "0.99*",
+        "0.00",
+    ]
+    tags = json.loads(JsonWriter(thresholds).write(DOG))["tags"]
+    assert [tag["heard"] for tag in tags] == [True, False]
+    assert "heard" not in JsonWriter().write(DOG)
+
+
 def test_json_is_one_object_per_line() -> None:
     writer = JsonWriter()
 

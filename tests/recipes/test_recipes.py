@@ -7,7 +7,7 @@ import torch
 from audiomamba import models, recipes
 from audiomamba.data import CORPORA
 from audiomamba.errors import ConfigError, UnknownNameError
-from audiomamba.recipes import STARTS, Recipe, Schedule
+from audiomamba.recipes import STARTS, Distillation, Recipe, Schedule
 from audiomamba.recipes.esc10 import STARTER
 
 N_CLASSES = {
@@ -25,7 +25,7 @@ SCRATCH = {f"{system}-{size}" for system in ("aum", "ast") for size in ("tiny", 
 IMAGENET = {"aum-small-from-imagenet", "ast-small-from-imagenet"}
 AUDIOSET = {"aum-base-from-audioset", "ast-base-from-audioset"}
 ESC = {
-    *("ast-tiny", "aum-tiny", "aum-tiny-mean", "cnn-small", "starter", "vim-tiny"),
+    *("ast-tiny", "aum-tiny", "aum-tiny-mean", "cnn-small", "short", "starter", "vim-tiny"),
     *("audiomamba-nano", "audiomamba-tiny", "htsat-nano", "htsat-tiny", "mambaout-femto"),
 }
 VARIANTS = {
@@ -63,7 +63,7 @@ N_PARAMETERS = {
 def test_the_recipes_are_these():
     expected = [f"{corpus}/{one}" for corpus in VARIANTS for one in VARIANTS[corpus]]
     assert recipes.names() == sorted(expected)
-    assert len(expected) == 84
+    assert len(expected) == 86
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -168,6 +168,8 @@ def test_an_unknown_recipe_offers_names():
         ("clip_norm=none", {"clip_norm": None}),
         ("schedule.warmup_steps=100", {"schedule": Schedule(warmup_steps=100)}),
         ("augment.segment_s=5", {"augment": replace(STARTER.augment, segment_s=5.0)}),
+        ("distillation.teachers=7, b", {"distillation": Distillation(teachers=("7", "b"))}),
+        ("distillation.cache=kept", {"distillation": Distillation(cache="kept")}),
     ],
 )
 def test_a_change_is_read_by_the_type_of_its_field(change, changed):
@@ -224,6 +226,9 @@ def test_changes_are_judged_together():
         ("schedule.warmup_steps=-1", "warmup_steps is -1; expected 0 or more"),
         ("optimizer=sgd", "optimizer is 'sgd'; expected 'adamw' or 'adam'"),
         ("learning_rate=nan", "learning_rate is nan; expected more than 0"),
+        ("distillation.weight=1.5", "weight is 1.5; expected 0 to 1"),
+        ("distillation.temperature=0", "temperature is 0.0; expected more than 0"),
+        ("distillation.teachers=a,", "the name of a teacher is empty"),
     ],
 )
 def test_a_wrong_change_gets_one_line(change, message):

@@ -5,11 +5,18 @@ from audiomamba import models, recipes
 from audiomamba.errors import ConfigError, UnknownNameError
 from audiomamba.recipes import STARTS, sets
 
-N_CELLS = {"aum/table-ii": 9, "aum/table-v": 4, "audiomamba/table-2": 5, "vim/table-4": 4}
+N_CELLS = {
+    "aum/table-ii": 9,
+    "aum/table-v": 4,
+    "audiomamba/table-2": 5,
+    "esc10/comparison": 17,
+    "vim/table-4": 4,
+}
 SMALL = {
     "aum/table-ii": "esc10/aum-tiny",
     "aum/table-v": "esc10/aum-tiny",
     "audiomamba/table-2": "esc10/audiomamba-nano",
+    "esc10/comparison": "esc50/short",
     "vim/table-4": "esc10/vim-tiny",
 }
 
@@ -56,6 +63,47 @@ def test_table_ii_is_direction_by_place():
     assert figures["fo-fo, head"] == (0.48, 0.33)
     assert figures["fo-bi, middle"] == (13.81, 42.58)
     assert figures["bi-bi, head"] == (4.97, 34.22)
+
+
+def test_the_comparison_changes_nothing_but_the_model_and_cutmix():
+    base = recipes.to_dict(recipes.get("esc10/short"))
+    cells = sets.recipes_of("esc10/comparison")
+    for name, recipe in cells.items():
+        own = recipes.to_dict(recipe)
+        assert own["augment"].pop("cutmix") == (0.5 if "CutMix" in name else 0.0)
+        base["augment"].pop("cutmix", None)
+        free = dict.fromkeys(("name", "model", "model_changes"))
+        assert own | free == base | free
+    plain, mixed = (cells[f"hierarchical Audio Mamba{end}"] for end in ("", " + CutMix"))
+    assert (mixed.model, mixed.model_changes) == (plain.model, plain.model_changes)
+
+
+def test_the_comparison_holds_table_ii_and_table_v_and_models_of_like_size():
+    cells, models_of = sets.recipes_of("esc10/comparison"), {}
+    table_ii = sets.recipes_of("aum/table-ii", on="esc10/short", changes=["model_changes.depth=4"])
+    for name, recipe in table_ii.items():
+        assert cells[f"AuM, {name}"].model_changes == recipe.model_changes
+    figures = {name: cell.figures for name, cell in sets.get_set("esc10/comparison").cells.items()}
+    table_v = {name: cell.figures for name, cell in sets.get_set("aum/table-v").cells.items()}
+    assert figures["AuM, fo-bi, middle"] == table_v["class token"]
+    assert figures["AuM, fo-bi, mean"] == table_v["mean"]
+    assert figures["AuM, fo-bi, middle, no positions"] == table_v["no positions"]
+    assert figures["AuM, fo-bi, middle, patches of all bands"] == table_v["patches of 128x2"]
+    with torch.device("meta"):
+        for name, recipe in cells.items():
+            front_end = recipe.front_end
+            models_of[name] = models.create(
+                recipe.model,
+                **recipe.model_changes,
+                n_classes=10,
+                n_mels=front_end.n_mels,
+                n_frames=front_end.n_frames,
+            )
+    grids = {model.config.grid for name, model in models_of.items() if name.startswith("AuM")}
+    assert grids == {(4, 16), (1, 64)}  # 64 tokens, whatever the patches
+    sizes = {name: sum(w.numel() for w in model.parameters()) for name, model in models_of.items()}
+    assert all(1.0e6 < size < 1.6e6 for name, size in sizes.items() if name != "MambaOut")
+    assert sizes["HTS-AT"] == pytest.approx(sizes["hierarchical Audio Mamba"], rel=0.01)
 
 
 def test_what_a_set_compares_cannot_be_set_for_all():

@@ -1,10 +1,14 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from audiomamba import checkpoints, models
 from audiomamba.audio import FrontEnd
+from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import Augment
 from audiomamba.recipes import Recipe
 
@@ -63,3 +67,33 @@ def recipe() -> Recipe:
         ema_decay=0.7,
         evaluate_every=2,
     )
+
+
+@pytest.fixture(scope="session")
+def save_random() -> Callable[..., Path]:
+    """Write a model with random weights that is as sure of its classes as a trained one."""
+
+    def save(
+        folder: Path,
+        *,
+        labels: tuple[str, ...] = tuple(CLASSES),
+        scores: str = "softmax",
+        front_end: FrontEnd | None = None,
+        model: str = "cnn_small",
+        seed: int = 1,
+        **changes: object,
+    ) -> Path:
+        front_end = front_end or FrontEnd(n_frames=48, n_mels=32)
+        torch.manual_seed(seed)
+        sizes = {"n_mels": front_end.n_mels, "n_frames": front_end.n_frames}
+        built = models.create(model, n_classes=len(labels), **sizes, **changes).eval()
+        with torch.no_grad():
+            logits = built(torch.randn(16, front_end.n_frames, front_end.n_mels))
+            built.head.weight.mul_(2 / logits.std())
+        checkpoints.save(
+            folder,
+            Checkpoint(name="t", model=built, front_end=front_end, labels=labels, scores=scores),
+        )
+        return folder
+
+    return save

@@ -18,6 +18,7 @@ from audiomamba.data import read_manifest
 from audiomamba.errors import ConfigError, DataError, TrainingError, UnknownNameError
 from audiomamba.recipes import from_dict
 from audiomamba.train.choices import find_model, fitting_frames
+from audiomamba.train.module import TrainingModule
 
 KINDS = (("wav", 16_000), ("flac", 22_050), ("ogg", 48_000), ("mp3", 44_100), ("wav", 8_000))
 SMALL = (
@@ -81,6 +82,7 @@ def test_a_folder_with_broken_files_becomes_a_tagger_and_they_are_named(tuned, f
         tags = tagger.tag((tone(hz, 99).astype(np.float32), 16_000))
         assert tags[0].label == label
         assert tags[0].score >= tuned.thresholds[label]
+    assert tagger.thresholds == tuned.thresholds
 
 
 def test_what_is_chosen_suits_the_clips(tuned):
@@ -91,6 +93,39 @@ def test_what_is_chosen_suits_the_clips(tuned):
     assert saved.scores == "softmax"
     assert saved.front_end.mean != FrontEnd().mean  # measured, as the weights are fresh
     assert from_dict(json.loads((tuned.folder / "finetune.json").read_text())["recipe"]) == recipe
+
+
+def test_the_time_holds_on_a_machine_that_gets_slower(folder, tmp_path, monkeypatch):
+    """Steps take a hundred times as long as when they were measured."""
+    end = TrainingModule.on_train_batch_end
+
+    def slow(self, *arguments) -> None:
+        time.sleep(0.3)
+        end(self, *arguments)
+
+    monkeypatch.setattr(TrainingModule, "on_train_batch_end", slow)
+    changes = [change for change in SMALL if not change.startswith("epochs")]
+    tuned = train.finetune(
+        folder,
+        tmp_path / "run",
+        model="conv_aum_tiny",
+        minutes=0.2,
+        changes=changes,
+        n_threads=1,
+        progress=False,
+    )
+    assert tuned.seconds < 14
+    assert 1 <= tuned.n_epochs < tuned.recipe.epochs / 2
+    lines = (tuned.folder / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["learning_rate"] < 0.1 * tuned.recipe.learning_rate
+
+
+def test_several_processes_are_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="start this command without torchrun"):
+        train.finetune(folder, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_same_call_again_gives_the_same_and_another_is_refused(tuned, folder):

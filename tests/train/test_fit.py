@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import soundfile
 import torch
 
 from audiomamba import checkpoints, infer, recipes, train
-from audiomamba.data import EvaluationSet
+from audiomamba.data import EvaluationSet, open_manifest, write_manifest
 from audiomamba.errors import AudioError, ConfigError, DataError, TrainingError
 from audiomamba.recipes import override
 from audiomamba.train.run import Run
@@ -148,6 +149,7 @@ def test_another_seed_is_another_run(finished, corpus, recipe, tmp_path):
 
 KILLED = """
 import json, sys
+from dataclasses import replace
 from pathlib import Path
 from audiomamba import recipes, train
 from audiomamba.data import dataset
@@ -290,6 +292,20 @@ def test_a_broken_clip_is_named_before_training(recipe, tmp_path):
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
+def test_what_may_be_wrong_with_a_corpus_is_said_before_training(corpus, recipe, tmp_path, caplog):
+    known = open_manifest(corpus, "esc10")
+    path = tmp_path / "manifest.jsonl"
+    write_manifest(path, replace(known, labels=(*known.labels, "nothing")))
+    wild = override(recipe, ["learning_rate=1e30", "warmup_epochs=0"])
+    with pytest.raises(TrainingError, match=r"not finite|loss is"):
+        train.fit(wild, path, tmp_path / "run", fold=1, progress=False)
+    assert caplog.text.count("no clip is labeled nothing; expected at least one per class") == 1
+    caplog.clear()
+    with pytest.raises(DataError, match="has no part '7'"):
+        train.evaluate("starter", path, split="7")
+    assert "no clip is labeled nothing" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["1-A-0.wav", "2-A-0.wav"])
 def test_headers_are_looked_at_where_nothing_else_reads_the_clips(
     corpus, recipe, tmp_path, monkeypatch, name
@@ -307,8 +323,8 @@ def test_headers_are_looked_at_where_nothing_else_reads_the_clips(
 class WithoutMemory(EvaluationSet):
     """Held-out clips of which none is kept in memory; none may be decoded before the training."""
 
-    def __init__(self, clips, targets, front_end) -> None:
-        super().__init__(clips, targets, front_end, budget_bytes=0)
+    def __init__(self, clips, targets, front_end, *, pad) -> None:
+        super().__init__(clips, targets, front_end, budget_bytes=0, pad=pad)
 
     def __getitem__(self, place):
         raise AssertionError(f"clip {place} was decoded")

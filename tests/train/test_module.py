@@ -9,7 +9,8 @@ from audiomamba.data import Example
 from audiomamba.data.feature_changes import FeatureChanges, SecondClip
 from audiomamba.errors import TrainingError
 from audiomamba.recipes import override
-from audiomamba.train.module import TrainingModule, smooth, spread
+from audiomamba.train.losses import smooth, spread
+from audiomamba.train.module import TrainingModule
 
 
 def test_smoothing_moves_a_share_to_all_classes():

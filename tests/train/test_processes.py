@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,12 +76,13 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return checkpoints.load(folder / "last").model.state_dict()
 
 
-def test_two_processes_do_what_one_does_with_the_doubled_batch(recipe, uneven, tmp_path):
+@pytest.mark.parametrize("options", [(), ("--shard",)], ids=["copied", "shared out"])
+def test_two_processes_do_what_one_does_with_the_doubled_batch(recipe, uneven, tmp_path, options):
     """52 steps: 13 epochs of 15 clips in steps of 4, 4, 4 and 3, which are shared out unevenly."""
     own = override(recipe, ["corpus=own", "epochs=13", "evaluate_every=1", *SAME])
     half = override(own, ["batch_size=2"])
     one = train.fit(own, uneven, tmp_path / "one", n_threads=1, progress=False)
-    done = run_both(half, uneven, tmp_path / "two")
+    done = run_both(half, uneven, tmp_path / "two", *options)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("The model is in") == 1
     record = json.loads((tmp_path / "two" / "run.json").read_text())
@@ -91,10 +93,96 @@ def test_two_processes_do_what_one_does_with_the_doubled_batch(recipe, uneven, t
     for alone, together in zip(*lines, strict=True):
         assert alone.keys() == together.keys()
         assert together["loss"] == pytest.approx(alone["loss"], abs=1e-5)
-        assert together["log_loss"] == pytest.approx(alone["log_loss"], abs=1e-4)
+        for name in ("log_loss", "ema_log_loss"):
+            assert together[name] == pytest.approx(alone[name], abs=1e-4)
         assert together["accuracy"] == alone["accuracy"]
     assert lines[1][-1]["loss"] < lines[1][0]["loss"]
     assert one.metrics["epoch"] == 13
+    assert_alike(*(saved_state(tmp_path / name) for name in ("one", "two")))
+    assert_alike(*(weights(tmp_path / name) for name in ("one", "two")))
+
+
+def saved_state(folder: Path) -> dict[str, Any]:
+    """What a saved state says of the model and the optimizer."""
+    state = torch.load(folder / "state.ckpt", weights_only=True)
+    return {name: state[name] for name in ("state_dict", "optimizer_states", "lr_schedulers")}
+
+
+def assert_alike(one: Any, other: Any, name: str = "") -> None:
+    """Hold two trees of tensors and numbers equal up to rounding."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), name
+        for key in one:
+            assert_alike(one[key], other[key], f"{name}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), name
+        for key, (first, second) in enumerate(zip(one, other, strict=True)):
+            assert_alike(first, second, f"{name}.{key}")
+    elif isinstance(one, torch.Tensor):
+        torch.testing.assert_close(
+            one, other, atol=1e-4, rtol=1e-3, msg=lambda text: f"{name}: {text}"
+        )
+    else:
+        assert one == (pytest.approx(other) if isinstance(one, float) else other), name
+
+
+def test_a_run_of_one_process_goes_on_in_two_that_share_the_weights_out(
+    recipe, uneven, tmp_path, monkeypatch
+):
+    own = override(recipe, ["corpus=own", "epochs=4", "evaluate_every=1", *SAME])
+    train.fit(own, uneven, tmp_path / "whole", n_threads=1, progress=False)
+    add_epoch = Run.add_epoch
+
+    def add_and_fail(self: Run, line: dict[str, float]) -> None:
+        add_epoch(self, line)
+        if line["epoch"] == 3:
+            raise OSError("killed")
+
+    monkeypatch.setattr(Run, "add_epoch", add_and_fail)
+    with pytest.raises(OSError, match="killed"):
+        train.fit(own, uneven, tmp_path / "parts", n_threads=1, progress=False)
+    monkeypatch.undo()
+    half = override(own, ["batch_size=2"])
+    done = run_both(half, uneven, tmp_path / "parts", "--shard")
+    assert done.returncode == 0, done.stderr
+    for whole, parts in zip(curve(tmp_path / "whole"), curve(tmp_path / "parts"), strict=True):
+        assert parts["loss"] == pytest.approx(whole["loss"], abs=1e-5)
+    assert_alike(*(saved_state(tmp_path / name) for name in ("whole", "parts")))
+
+
+def test_there_is_nothing_to_share_out_in_one_process(recipe, uneven, tmp_path):
+    with pytest.raises(ConfigError, match="shard is set, but this process is alone"):
+        train.fit(recipe, uneven, tmp_path, shard=True, progress=False)
+
+
+def test_what_is_not_finite_is_named_where_weights_are_shared_out(recipe, uneven, tmp_path):
+    wild = override(recipe, ["corpus=own", "epochs=3", "learning_rate=1e30", "warmup_epochs=0"])
+    done = run_both(override(wild, SAME), uneven, tmp_path / "run", "--shard")
+    assert done.returncode != 0
+    said = {line for line in done.stderr.splitlines() if line.startswith("audiomamba: ")}
+    assert any("lower the learning rate or look at the clips" in line for line in said), said
+    half = override(wild, ["precision=float16"])
+    done = run_both(half, uneven, tmp_path / "half", "--shard")
+    assert "set it to 'bfloat16' or 'float32', or leave shard out" in done.stderr
+
+
+@pytest.mark.parametrize("cached", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_two_processes_learn_from_a_teacher_as_one_does(
+    recipe, uneven, save_random, tmp_path, cached
+):
+    teacher = save_random(tmp_path / "teacher")
+    changes = ["corpus=own", "epochs=2", *SAME, f"distillation.teachers={teacher}"]
+    own = override(recipe, changes)
+    settings = [[f"distillation.cache={tmp_path / name}"] if cached else [] for name in "ab"]
+    half = override(own, ["batch_size=2", *settings[1]])
+    train.fit(override(own, settings[0]), uneven, tmp_path / "one", n_threads=1, progress=False)
+    done = run_both(half, uneven, tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("does not say whether it has learned") == 1
+    lines = [curve(tmp_path / name) for name in ("one", "two")]
+    for alone, together in zip(*lines, strict=True):
+        assert together["loss"] == pytest.approx(alone["loss"], abs=1e-5)
+    assert len(list((tmp_path / "b").glob("*/*.safetensors"))) == (2 if cached else 0)
 
 
 def test_a_killed_process_ends_the_run_and_the_same_command_goes_on(recipe, uneven, tmp_path):
@@ -151,6 +239,7 @@ def test_another_number_of_processes_is_another_run(recipe, uneven, tmp_path):
 def test_several_runs_are_not_for_torchrun(recipe, corpus, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
     with pytest.raises(ConfigError, match="start this command without torchrun"):
         train.cross_validate(recipe, corpus, tmp_path, progress=False)
 

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from safetensors import safe_open
 
 from audiomamba import train
 from audiomamba.errors import ConfigError, TrainingError
@@ -65,9 +66,12 @@ def test_all_cells_are_run_once_and_stand_beside_the_papers_figures(corpus, tmp_
     assert "huggingface.co/hustvl" in third.problem
     text = (tmp_path / "set.md").read_text()
     assert text == found.to_markdown()
-    assert f"| As is | {100 * first.figure:.1f} | 12.50 | {first.seconds:.0f} |" in text
-    assert f"| fo-fo, end | {100 * second.figure:.1f} |  |" in text
-    assert "| + ImageNet | not run | 72.50 |  |" in text
+    with safe_open(tmp_path / "as-is" / "run" / "last" / "model.safetensors", "pt") as saved:
+        assert first.n_parameters == sum(saved.get_tensor(key).numel() for key in saved.keys())  # noqa: SIM118
+    size = f"{first.n_parameters / 1e6:.2f} M"
+    assert f"| As is | {size} | {100 * first.figure:.1f} | 12.50 | {first.seconds:.0f} |" in text
+    assert f"| fo-fo, end | {size} | {100 * second.figure:.1f} |  |" in text
+    assert f"| + ImageNet | {size} | not run | 72.50 |  |" in text
     assert json.loads((tmp_path / "set.json").read_text())["base"] == "esc10/aum-tiny"
     stamps = {path: path.stat().st_mtime for path in tmp_path.rglob("metrics.jsonl")}
     assert len(stamps) == 2
@@ -86,11 +90,19 @@ def test_cells_are_cross_validated_and_a_failed_one_is_named(corpus, tmp_path, m
     tame, failed = found.cells
     folds = [Run(tmp_path / "tame" / f"fold-{fold}").record() for fold in (1, 2)]
     accuracies = [record["metrics"]["ema_accuracy"] for record in folds]
+    assert tame.runs == tuple(accuracies)
     assert tame.figure == pytest.approx(sum(accuracies) / 2)
     assert tame.sd == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
     assert failed.figure is None
     assert "wild, fold" in failed.problem
     assert "mean of 2 folds" in found.to_markdown()
+
+
+def test_a_model_that_cannot_be_is_refused_before_anything_is_trained(corpus, tmp_path):
+    changes = (*CHANGES, "model_changes.patch=256,256")
+    with pytest.raises(ConfigError):
+        train.run_set("paper/table", corpus, tmp_path, changes=changes, n_threads=1, progress=False)
+    assert not list(tmp_path.rglob("run.json"))
 
 
 def test_wrong_calls_are_refused_before_anything_is_trained(corpus, tmp_path):

@@ -1,6 +1,6 @@
 """The settings that turn a waveform into a model's input; they are saved with every model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from audiomamba.errors import ConfigError
@@ -99,6 +99,17 @@ class FrontEnd:
     def clip_s(self) -> float:
         """Seconds of sound that n_frames cover."""
         return self.n_samples / self.sample_rate
+
+    def unpadded(self, n_samples: int) -> "FrontEnd":
+        """Change the settings for a clip that is not padded.
+
+        Args:
+            n_samples: samples in it, at least window_samples.
+
+        Returns:
+            The same with as many frames as the clip has, n_frames at most.
+        """
+        return replace(self, n_frames=min(self.frames_in(n_samples), self.n_frames))
 
     def frames_in(self, n_samples: int) -> int:
         """Count the frames that a waveform gives.

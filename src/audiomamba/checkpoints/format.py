@@ -47,6 +47,8 @@ class Checkpoint:
             one.
         familiarity: lowers the scores of sounds unlike those of the training; None for scores as
             they are.
+        thresholds: the score from which on each class is heard, in the order of the labels; None
+            if nobody has found out.
         license: the weights' licence, as an SPDX identifier where there is one.
         notes: facts worth keeping, such as the training data and the accuracy.
 
@@ -60,6 +62,7 @@ class Checkpoint:
     labels: tuple[str, ...]
     scores: Literal["sigmoid", "softmax"]
     familiarity: Familiarity | None = None
+    thresholds: tuple[float, ...] | None = None
     license: str = "unknown"
     notes: Mapping[str, Note] = field(default_factory=dict)
 
@@ -68,6 +71,10 @@ class Checkpoint:
         if len(self.labels) != config.n_classes:
             raise CheckpointError(
                 f"{self.name}: {len(self.labels)} labels for {config.n_classes} classes"
+            )
+        if self.thresholds is not None and len(self.thresholds) != len(self.labels):
+            raise CheckpointError(
+                f"{self.name}: {len(self.thresholds)} thresholds for {len(self.labels)} labels"
             )
         if self.front_end is None:
             return
@@ -106,6 +113,7 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
         "labels": list(checkpoint.labels),
         "scores": checkpoint.scores,
         "familiarity": familiarity and {"limit": familiarity.limit},
+        "thresholds": checkpoint.thresholds and list(checkpoint.thresholds),
         "license": checkpoint.license,
         "notes": dict(checkpoint.notes),
     }
@@ -144,8 +152,9 @@ def load(folder: str | Path) -> Checkpoint:
         front_end = config["front_end"] and _from_dict(FrontEnd, config["front_end"])
         labels, scores = tuple(map(str, config["labels"])), config["scores"]
         limit = float(config["familiarity"]["limit"]) if config.get("familiarity") else None
+        thresholds = config.get("thresholds") and tuple(map(float, config["thresholds"]))
         about = {key: config[key] for key in ("name", "license", "notes")}
-    except (KeyError, TypeError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(f"{folder / CONFIG_FILE}: {reason}") from error
     if scores not in ("sigmoid", "softmax"):
@@ -161,6 +170,7 @@ def load(folder: str | Path) -> Checkpoint:
         labels=labels,
         scores=scores,
         familiarity=familiarity,
+        thresholds=thresholds,
         **about,
     )
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audiomamba.cli.evaluate import classes, figures
-from audiomamba.cli.options import Data, Threads
+from audiomamba.cli.options import (
+    Data,
+    DistillTemperature,
+    DistillWeight,
+    Teacher,
+    TeacherCache,
+    Threads,
+    with_teachers,
+)
 from audiomamba.errors import DataError
 from audiomamba.terminal import columns, complain, counter, number
 
@@ -56,6 +64,10 @@ def finetune(
             help="Decide a setting yourself: epochs=20, learning_rate=3e-4; repeatable.",
         ),
     ] = None,
+    teacher: Teacher = None,
+    distill_weight: DistillWeight = None,
+    distill_temperature: DistillTemperature = None,
+    teacher_cache: TeacherCache = None,
     threads: Threads = None,
 ) -> None:
     """Make a tagger of your own sounds from labeled clips.
@@ -68,6 +80,7 @@ def finetune(
     """
     from audiomamba import train as training
 
+    changes = with_teachers(changes, teacher, distill_weight, distill_temperature, teacher_cache)
     with counter("reading", "recordings") as reading:
         found = training.finetune(
             data,
@@ -75,7 +88,7 @@ def finetune(
             model=model,
             probe=probe,
             minutes=minutes,
-            changes=changes or [],
+            changes=changes,
             n_threads=threads,
             progress=sys.stderr.isatty(),
             reading=reading,

@@ -5,7 +5,21 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Data", "DataIfAny", "Hop", "Model", "Threads", "Window"]
+from audiomamba.errors import ConfigError
+
+__all__ = [
+    "Data",
+    "DataIfAny",
+    "DistillTemperature",
+    "DistillWeight",
+    "Hop",
+    "Model",
+    "Teacher",
+    "TeacherCache",
+    "Threads",
+    "Window",
+    "with_teachers",
+]
 
 Model = Annotated[
     str,
@@ -39,3 +53,70 @@ Hop = Annotated[
         help="Begin a window every so many seconds; less than a window makes them overlap.",
     ),
 ]
+Teacher = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME|DIR",
+        show_default=False,
+        help="Learn from this trained model beside the labels: a shipped one, a folder or a run, "
+        "{fold} in its name standing for the part held out; repeatable.",
+    ),
+]
+DistillWeight = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, metavar="N", show_default="0.9", help="The teachers' share in the loss."
+    ),
+]
+DistillTemperature = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N", show_default="1", help="Above 1 for softer targets from the teachers."
+    ),
+]
+TeacherCache = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        show_default=False,
+        help="Let the teachers hear every clip once, as it is, and keep what they say here; "
+        "else they hear every example as the student does.",
+    ),
+]
+
+
+def with_teachers(
+    changes: list[str] | None,
+    teachers: list[str] | None,
+    weight: float | None,
+    temperature: float | None,
+    cache: Path | None,
+) -> list[str]:
+    """Turn the options that say what is learned from teachers into changes of a recipe.
+
+    Args:
+        changes: other changes, which come after these.
+        teachers: the option --teacher.
+        weight: the option --distill-weight.
+        temperature: the option --distill-temperature.
+        cache: the option --teacher-cache.
+
+    Returns:
+        All changes, as for recipes.override.
+
+    Raises:
+        ConfigError: one of the others is given without --teacher.
+    """
+    given = {
+        "weight": ("--distill-weight", weight),
+        "temperature": ("--distill-temperature", temperature),
+        "cache": ("--teacher-cache", cache),
+    }
+    settings = [f"distillation.teachers={','.join(teachers)}"] if teachers else []
+    for field, (option, value) in given.items():
+        if value is None:
+            continue
+        if not teachers:
+            raise ConfigError(f"{option} was given, but no teacher; expected --teacher NAME|DIR")
+        settings.append(f"distillation.{field}={value}")
+    return [*settings, *(changes or [])]

@@ -106,7 +106,8 @@ def tag(
 
     Every tag has a score from 0 to 1. A recording that is longer than the model's input is tagged
     window by window, and the scores are averaged. A recording that cannot be read is named on
-    stderr; the others are done.
+    stderr; the others are done. A model that `finetune` made knows from which score on each class
+    is heard: a * behind the score, "heard" in JSON.
 
     Of sound from standard input every window is shown as soon as it is heard, with its start, its
     end and its tags. Windows begin every second: after the first, a sound is told of within one.
@@ -222,10 +223,10 @@ def _writer(files: list[Path], tagger: "Tagger", *, as_json: bool, as_csv: bool)
     from audiomamba.infer import write
 
     if as_json:
-        return write.JsonWriter()
+        return write.JsonWriter(tagger.thresholds)
     if as_csv:
         return write.CsvWriter()
-    return write.TableWriter([str(file) for file in files], tagger.labels)
+    return write.TableWriter([str(file) for file in files], tagger.labels, tagger.thresholds)
 
 
 class Count:

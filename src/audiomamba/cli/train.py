@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
-from audiomamba.cli.options import DataIfAny, Threads
+from audiomamba.cli.options import (
+    DataIfAny,
+    DistillTemperature,
+    DistillWeight,
+    Teacher,
+    TeacherCache,
+    Threads,
+    with_teachers,
+)
 from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
 from audiomamba.terminal import columns, complain, number
 
@@ -22,6 +30,7 @@ EXAMPLES = (
     "`audiomamba train esc10/starter --data ESC-50 --out runs/fold-1 --fold 1`\n\n"
     "`audiomamba train own/starter --data my-clips --out runs/mine --set epochs=30`\n\n"
     "`audiomamba train esc10/aum-tiny --set-of aum/table-ii --cv --data ESC-50 --out runs/ii`\n\n"
+    "`audiomamba train esc10/cnn-small --data ESC-50 --out runs/small --teacher runs/fold-1`\n\n"
     "`torchrun --nproc-per-node 2 -m audiomamba train audioset/aum-base --data AS --out runs/as`"
 )
 
@@ -103,6 +112,14 @@ SaveEvery = Annotated[
         help="Save the state so often within an epoch, for a run that may be interrupted.",
     ),
 ]
+Shard = Annotated[
+    bool,
+    typer.Option(
+        "--shard",
+        help="Let each process that torchrun starts keep only its share of the weights: less "
+        "memory, more traffic.",
+    ),
+]
 Wandb = Annotated[
     str | None,
     typer.Option(
@@ -126,9 +143,14 @@ def train(
     set_of: SetOf = None,
     changes: Changes = None,
     weights: Weights = None,
+    teacher: Teacher = None,
+    distill_weight: DistillWeight = None,
+    distill_temperature: DistillTemperature = None,
+    teacher_cache: TeacherCache = None,
     resume: Resume = True,
     jobs: Jobs = None,
     save_every: SaveEvery = None,
+    shard: Shard = False,
     wandb: Wandb = None,
     threads: Threads = None,
     list_recipes: ListRecipes = False,
@@ -154,7 +176,8 @@ def train(
     if set_of is not None and (all_clips or not resume):
         raise ConfigError("--all and --no-resume do not go with --set-of; leave them out")
     if cv or set_of is not None:
-        _refuse({"--save-every": save_every, "--wandb": wandb})
+        _refuse({"--save-every": save_every, "--shard": shard or None, "--wandb": wandb})
+    changes = with_teachers(changes, teacher, distill_weight, distill_temperature, teacher_cache)
     if find_spec("lightning") is None:
         raise MissingDependencyError("lightning", "train", "training")
     from audiomamba import recipes
@@ -168,7 +191,7 @@ def train(
             data,
             out,
             on=recipe,
-            changes=changes or [],
+            changes=changes,
             cv=cv,
             fold=fold,
             jobs=jobs,
@@ -177,7 +200,7 @@ def train(
         typer.echo(found.to_markdown(), nl=False)
         _complain_of(found.problems)
         return
-    chosen = recipes.override(recipes.get(str(recipe)), changes or [])
+    chosen = recipes.override(recipes.get(str(recipe)), changes)
     if cv:
         folds = training.cross_validate(chosen, data, out, jobs=jobs, **common)
         typer.echo(folds.to_markdown(), nl=False)
@@ -190,6 +213,7 @@ def train(
         train_on_all=all_clips,
         resume=resume,
         save_every_s=SAVE_EVERY_S if save_every is None else save_every,
+        shard=shard,
         wandb=wandb,
         **common,
     )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset, default_collate
 
 from audiomamba import audio
@@ -218,21 +219,27 @@ def collate(examples: Sequence[Example]) -> Example:
     return batch
 
 
-def clip_features(clip: Clip, front_end: FrontEnd) -> Tensor:
+def clip_features(clip: Clip, front_end: FrontEnd, *, pad: bool = True) -> Tensor:
     """Decode one clip and compute a model's input from it, without augmentation.
 
     Args:
         clip: the clip; what is longer than the model's input is left out.
         front_end: settings of the model's input.
+        pad: whether a short clip is padded to n_frames; otherwise it is read as it is, as tagging
+            does with models of any length.
 
     Returns:
-        (n_frames, mels) float32.
+        (n_frames, mels) float32; (frames, mels) of a short clip without padding.
 
     Raises:
         AudioError: the file cannot be read.
         DataError: the piece lies outside the file.
     """
-    return audio.features(load_clip(clip, front_end.sample_rate), front_end)
+    samples = load_clip(clip, front_end.sample_rate)
+    samples = F.pad(samples, (0, max(0, front_end.window_samples - len(samples))))
+    if not pad:
+        front_end = front_end.unpadded(len(samples))
+    return audio.features(samples, front_end)
 
 
 class EvaluationSet(Dataset[tuple[Tensor, Tensor]]):
@@ -245,6 +252,7 @@ class EvaluationSet(Dataset[tuple[Tensor, Tensor]]):
         targets: (clips, classes) float32, their label vectors.
         front_end: settings of the model's input.
         budget_bytes: memory to use at most.
+        pad: as for clip_features.
     """
 
     def __init__(
@@ -253,10 +261,13 @@ class EvaluationSet(Dataset[tuple[Tensor, Tensor]]):
         targets: np.ndarray,
         front_end: FrontEnd,
         budget_bytes: int = CACHE_BYTES,
+        *,
+        pad: bool = True,
     ) -> None:
         self.clips = clips
         self.targets = targets
         self.front_end = front_end
+        self.pad = pad
         self.n_kept = budget_bytes // (4 * front_end.n_frames * front_end.n_mels)
         self._kept: dict[int, Tensor] = {}
 
@@ -266,7 +277,7 @@ class EvaluationSet(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
         features = self._kept.get(place)
         if features is None:
-            features = clip_features(self.clips[place], self.front_end)
+            features = clip_features(self.clips[place], self.front_end, pad=self.pad)
             if len(self._kept) < self.n_kept:
                 self._kept[place] = features
         return features, torch.from_numpy(self.targets[place])

@@ -34,6 +34,7 @@ __all__ = [
     "HDF5_SUFFIXES",
     "Examined",
     "check_header",
+    "digest_of",
     "examine_recording",
     "load_clip",
     "open_hdf5",
@@ -121,12 +122,41 @@ def examine_recording(path: Path, key: str, sample_rate: int | None) -> Examined
     source = _member(path, key) if key else path
     blocks = audio.stream(source)
     n_samples = sum(len(block) for block in blocks)
+    return Examined(blocks.sample_rate, n_samples / blocks.sample_rate, _hash(source))
+
+
+def digest_of(clip: Clip) -> str:
+    """Hash the recording that a clip is from, unless its manifest says the hash.
+
+    Args:
+        clip: a recording, or a piece of one.
+
+    Returns:
+        The hash, as Clip.digest.
+
+    Raises:
+        AudioError: it cannot be read.
+        DataError: the file has no such recording.
+        MissingDependencyError: the file is an HDF5 file and h5py is not installed.
+    """
+    if clip.digest is not None:
+        return clip.digest
+    if clip.key and clip.path.suffix in HDF5_SUFFIXES:
+        return _examine_row(clip.path, clip.key, clip.sample_rate).digest
+    return _hash(_member(clip.path, clip.key) if clip.key else clip.path)
+
+
+def _hash(source: "Path | _Member") -> str:
+    """BLAKE2b of 128 bits of all bytes, in hex."""
     digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") if isinstance(source, Path) else source as file:
-        file.seek(0)
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    return Examined(blocks.sample_rate, n_samples / blocks.sample_rate, digest.hexdigest())
+    try:
+        with source.open("rb") if isinstance(source, Path) else source as file:
+            file.seek(0)
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise AudioError(f"{source}: {(error.strerror or 'cannot be read').lower()}") from error
+    return digest.hexdigest()
 
 
 class _Member(io.BytesIO):

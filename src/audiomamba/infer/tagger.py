@@ -63,6 +63,8 @@ class Tagger:
 
     Args:
         checkpoint: the model with its front end and labels; the model is put in evaluation mode.
+            Attribute thresholds says from which score on a label is heard; empty if that is not
+            known.
 
     Raises:
         ConfigError: the model reads images.
@@ -76,6 +78,7 @@ class Tagger:
         self.front_end = checkpoint.front_end
         self.model = checkpoint.model.eval()
         self.familiarity = checkpoint.familiarity
+        self.thresholds = dict(zip(self.labels, checkpoint.thresholds or (), strict=False))
         self._scores = checkpoint.scores
 
     def tag(
@@ -358,11 +361,7 @@ class Tagger:
 
     def _fitted(self, n_samples: int) -> audio.FrontEnd:
         """The front end for windows of this length: without padding if the model can do without."""
-        front_end = self.front_end
-        if not self._any_length:
-            return front_end
-        n_frames = min(front_end.frames_in(n_samples), front_end.n_frames)
-        return replace(front_end, n_frames=n_frames)
+        return self.front_end.unpadded(n_samples) if self._any_length else self.front_end
 
     def blocks(self, recording: Audio) -> Iterator[Tensor]:
         """Decode, mix to one channel and resample to the model's rate, block by block.

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from audiomamba.infer.files import Tagged
@@ -30,9 +30,16 @@ class TableWriter:
     Args:
         files: all recordings to come, for the width of the first column.
         labels: all labels that may appear, for the width of their column.
+        thresholds: scores from which on labels are heard; those that are get a mark.
     """
 
-    def __init__(self, files: Sequence[str], labels: Sequence[str]) -> None:
+    def __init__(
+        self,
+        files: Sequence[str],
+        labels: Sequence[str],
+        thresholds: Mapping[str, float] | None = None,
+    ) -> None:
+        self._thresholds = thresholds or {}
         self._label = min(_WIDEST_LABEL, max(map(len, [*labels, "(none)"])))
         self._file = min(_FILE_AND_LABEL - self._label, max(map(len, [*files, "recording"])))
 
@@ -50,7 +57,10 @@ class TableWriter:
         for tag in tagged.tags:
             bar = "#" * round(tag.score * _BAR)
             label = tag.label[: self._label]
-            lines.append(f"{self._line(file, length, label, f'{tag.score:.2f}')}  {bar}".rstrip())
+            score = f"{tag.score:.2f}"
+            if self._thresholds:
+                score += "*" if tag.score >= self._thresholds[tag.label] else " "
+            lines.append(f"{self._line(file, length, label, score)}  {bar}".rstrip())
             file = length = ""
         return "\n".join(lines) + "\n"
 
@@ -59,7 +69,14 @@ class TableWriter:
 
 
 class JsonWriter:
-    """JSON lines: an object per recording with file, seconds, tags (label, score), any note."""
+    """JSON lines: an object per recording with file, seconds, tags (label, score), any note.
+
+    Args:
+        thresholds: scores from which on labels are heard; tags then say whether they are (heard).
+    """
+
+    def __init__(self, thresholds: Mapping[str, float] | None = None) -> None:
+        self._thresholds = thresholds or {}
 
     def header(self) -> str:
         """Return nothing."""
@@ -67,8 +84,16 @@ class JsonWriter:
 
     def write(self, tagged: Tagged) -> str:
         """Return one line."""
-        tags = [{"label": tag.label, "score": round(tag.score, 4)} for tag in tagged.tags]
-        row = {"file": str(tagged.file), "seconds": round(tagged.seconds, 3), "tags": tags}
+        tags: list[dict[str, str | float | bool]] = []
+        for tag in tagged.tags:
+            tags.append({"label": tag.label, "score": round(tag.score, 4)})
+            if self._thresholds:
+                tags[-1]["heard"] = tag.score >= self._thresholds[tag.label]
+        row: dict[str, object] = {
+            "file": str(tagged.file),
+            "seconds": round(tagged.seconds, 3),
+            "tags": tags,
+        }
         if tagged.note:
             row["note"] = tagged.note
         return json.dumps(row, ensure_ascii=False) + "\n"

@@ -17,6 +17,7 @@ from audiomamba.recipes import (
     vggsound,
     voxceleb1,
 )
+from audiomamba.recipes.distillation import Distillation
 from audiomamba.recipes.overrides import from_dict, override, to_dict
 from audiomamba.recipes.schedule import Schedule
 from audiomamba.recipes.schema import Recipe
@@ -25,6 +26,7 @@ from audiomamba.recipes.starts import STARTS, Start
 __all__ = [
     "RECIPES",
     "STARTS",
+    "Distillation",
     "Recipe",
     "Schedule",
     "Start",

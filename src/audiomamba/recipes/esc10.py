@@ -14,6 +14,11 @@ Two recipes are those of the hierarchical Audio Mamba's paper, which makes its a
 HTS-AT's released settings for ESC-50, where a clip of 5 s is read twice over, with the schedule of
 recipes.htsat. The paper says nothing of batch size and epochs; HTS-AT evaluates on the fold that it
 chooses its epoch by.
+
+SHORT is for comparing many models on one processor core: half the mel bands, half the frames and
+eight epochs of small batches. That mixup and changes of speed do harm in so short a time was found
+with AuM on the first fold; nothing was tuned for the other models, and the learning rate for none.
+How far the models are cut down, recipes.sets says.
 """
 
 from collections.abc import Mapping
@@ -24,7 +29,7 @@ from audiomamba.data.augment import Augment
 from audiomamba.recipes.htsat import HTSAT_TINY, hierarchical
 from audiomamba.recipes.schema import Recipe
 
-__all__ = ["AST_TINY", "AUM_TINY", "AUM_TINY_MEAN", "CNN_SMALL", "RECIPES", "STARTER"]
+__all__ = ["AST_TINY", "AUM_TINY", "AUM_TINY_MEAN", "CNN_SMALL", "RECIPES", "SHORT", "STARTER"]
 
 STARTER = Recipe(
     name="esc10/starter",
@@ -89,6 +94,25 @@ AST_TINY = replace(
     model="ast_tiny",
     model_changes={"depth": 7},
 )
+SHORT = replace(
+    AUM_TINY,
+    name="esc10/short",
+    model_changes={},
+    front_end=replace(AUM_TINY.front_end, n_mels=64, frame_shift_ms=20.0, n_frames=256),
+    augment=replace(
+        AUM_TINY.augment,
+        speed=(1.0, 1.0),
+        mixup=0.0,
+        n_mel_masks=1,
+        mel_mask_bins=8,
+        n_frame_masks=1,
+        frame_mask_frames=24,
+    ),
+    epochs=8,
+    batch_size=8,
+    warmup_epochs=1,
+    evaluate_every=8,
+)
 
 SMALL_MODELS: Mapping[str, tuple[str, Mapping[str, int | tuple[int, ...]]]] = {
     "vim-tiny": ("vim_tiny", {"n_channels": 1, "depth": 12}),
@@ -117,6 +141,7 @@ RECIPES = (
     AUM_TINY_MEAN,
     AST_TINY,
     CNN_SMALL,
+    SHORT,
     *(
         replace(AUM_TINY, name=f"esc10/{variant}", model=model, model_changes=changes)
         for variant, (model, changes) in SMALL_MODELS.items()

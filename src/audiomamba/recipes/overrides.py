@@ -145,7 +145,8 @@ def _parse(text: str, hint: Any, name: str) -> Any:
     if hint is str or get_origin(hint) is Literal:
         return _check(text, hint, name)
     if get_origin(hint) is tuple:
-        return _check([_guess(part) for part in text.split(",")], hint, name)
+        parts = [part.strip() for part in text.split(",")]
+        return _check(parts if str in get_args(hint) else list(map(_guess, parts)), hint, name)
     return _check(_guess(text), hint, name)
 
 

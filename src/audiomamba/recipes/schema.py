@@ -7,6 +7,7 @@ from typing import Literal
 from audiomamba.audio.front_end import FrontEnd
 from audiomamba.data.augment import Augment
 from audiomamba.errors import ConfigError
+from audiomamba.recipes.distillation import Distillation
 from audiomamba.recipes.schedule import Schedule
 
 __all__ = ["Recipe"]
@@ -51,6 +52,7 @@ class Recipe:
             a random clip of every class in turn, as HTS-AT does.
         loss: "bce" for independent labels, "ce" for exactly one of them.
         label_smoothing: this share of every label vector is replaced by 1 / classes everywhere.
+        distillation: what is learned from trained models beside the labels.
         epochs: passes over the training clips.
         batch_size: clips per step and process, or with accumulate per part of a step.
         accumulate: the gradients of so many batches are averaged for one step of the optimizer.
@@ -99,6 +101,7 @@ class Recipe:
     sampling: Literal["shuffled", "balanced", "by-class"] = "shuffled"
     loss: Literal["bce", "ce"] = "ce"
     label_smoothing: float = 0.0
+    distillation: Distillation = field(default_factory=Distillation)
     epochs: int
     batch_size: int = 16
     accumulate: int = 1

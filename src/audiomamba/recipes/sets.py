@@ -1,4 +1,4 @@
-"""Ablations: sets of recipes that differ in what a paper's table compares.
+"""Ablations and comparisons: sets of recipes that differ in what a table compares.
 
 A set is a base recipe and, for each cell of the table, changes to it. It can be made on another
 base, such as a recipe for a small corpus, where the paper's figures are no more than a comparison:
@@ -59,6 +59,19 @@ TABLE_II: Mapping[str, tuple[tuple[float, float], ...]] = {
     "bi-bi": ((4.97, 34.22), (9.69, 36.48), (11.11, 41.09)),
 }
 PLACES = ("head", "middle", "end")
+# The cells of esc10/comparison are cut down so that one core trains all of them on all folds in an
+# hour or two: fewer blocks, and an image no larger than 64 bands and 256 frames fill.
+AUM_SHALLOW = ("model_changes.depth=4",)
+SMALL_IMAGE = ("model_changes.image_size=128", "model_changes.drop_path=0.0")
+NANO = ("model=audiomamba_nano", "model_changes.depths=1,1,2,1", *SMALL_IMAGE)
+HTSAT_NANO = (
+    "model=htsat_tiny",
+    "model_changes.dim=32",
+    "model_changes.n_heads=2,4,8,16",
+    "model_changes.depths=2,2,2,1",
+    *SMALL_IMAGE,
+)
+FEMTO = ("model=mambaout_femto", "model_changes.depths=1,1,3,1", "model_changes.drop_path=0.0")
 TRANSFORMER = ("model_changes.n_heads=4,8,16,32",)  # those of HTS-AT; the paper gives none
 IMAGENET = (*TRANSFORMER, "init=imagenet/vmamba-tiny")
 
@@ -129,6 +142,48 @@ SETS: Mapping[str, RecipeSet] = {
                     ("bidirectional SSM", "fo-bi", (72.8, 33.2)),
                     ("bidirectional SSM + Conv1d", "bi-bi", (73.1, 34.8)),
                 )
+            },
+        ),
+        RecipeSet(
+            name="esc10/comparison",
+            about="AuM's directions, class tokens, positions, patches, and other models, all small",
+            source=f"{AUM}, Tables II and V",
+            base="esc10/short",
+            columns=("AS-20K mAP",),
+            cells={
+                f"AuM, {direction}, {place}": Cell(
+                    changes=(
+                        *AUM_SHALLOW,
+                        f"model_changes.direction={direction}",
+                        f"model_changes.class_token={place}",
+                    ),
+                    figures=figures[:1],
+                )
+                for direction, row in TABLE_II.items()
+                for place, figures in zip(PLACES, row, strict=True)
+            }
+            | {
+                "AuM, fo-bi, mean": Cell(
+                    changes=(
+                        *AUM_SHALLOW,
+                        "model_changes.class_token=none",
+                        "model_changes.pool=mean",
+                    ),
+                    figures=(11.55,),
+                ),
+                "AuM, fo-bi, middle, no positions": Cell(
+                    changes=(*AUM_SHALLOW, "model_changes.positions=none"), figures=(13.87,)
+                ),
+                "AuM, fo-bi, middle, patches of all bands": Cell(
+                    changes=(*AUM_SHALLOW, "model_changes.patch=64,4"), figures=(11.95,)
+                ),
+                "AST": Cell(changes=("model=ast_tiny", "model_changes.depth=3"), figures=(None,)),
+                "hierarchical Audio Mamba": Cell(changes=NANO, figures=(None,)),
+                "hierarchical Audio Mamba + CutMix": Cell(
+                    changes=(*NANO, "augment.cutmix=0.5"), figures=(None,)
+                ),
+                "HTS-AT": Cell(changes=HTSAT_NANO, figures=(None,)),
+                "MambaOut": Cell(changes=FEMTO, figures=(None,)),
             },
         ),
     )

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -24,6 +24,7 @@ from audiomamba.train.module import TrainingModule
 from audiomamba.train.run import Run, figure_of, replace_folder
 from audiomamba.train.scoring import predict, score
 from audiomamba.train.state import Position
+from audiomamba.train.whole import whole_model
 
 __all__ = ["Keeper", "checkpoint_of"]
 
@@ -97,26 +98,32 @@ class Keeper(CheckpointCallback):
         """Evaluate, write, save, in this order."""
         module = _training(pl_module)
         epoch, recipe = trainer.current_epoch + 1, module.recipe
+        models: dict[str, AudioModel] = {}
         line: dict[str, float] = {
             "epoch": epoch,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "loss": module.loss_sum / module.n_losses,
         }
-        if len(self.targets) and (epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs):
+        is_last = epoch == recipe.epochs or trainer.should_stop
+        if len(self.targets) and (epoch % recipe.evaluate_every == 0 or is_last):
             processes.share_buffers(module)
-            line |= self._evaluate(module)
+            models = _models(module)
+            line |= self._evaluate(module, models)
         if processes.rank() == 0:
-            self._write(module, line)
+            self._write(module, line, models)
         for logger in trainer.loggers:
             logger.log_metrics(line, step=epoch)
         self._save(trainer, Position(epochs=epoch))
 
-    def _write(self, module: TrainingModule, line: dict[str, float]) -> None:
+    def _write(
+        self, module: TrainingModule, line: dict[str, float], models: Mapping[str, AudioModel]
+    ) -> None:
         """Write an epoch's metrics, and the model if it is the best so far."""
         figure = figure_of(line, self.best_by)
         if figure is not None and figure > self.best_figure:
             self.best_figure = figure
-            self.save_model(checkpoint_of(module, self.labels, line), "best")
+            (*_, best) = models.values()
+            self.save_model(replace(checkpoint_of(module, self.labels, line), model=best), "best")
         line["seconds"] = round(time.perf_counter() - self.started, 3)
         self.run.add_epoch(line)
 
@@ -161,13 +168,12 @@ class Keeper(CheckpointCallback):
         checkpoints.save(part, checkpoint)
         replace_folder(part, self.run.folder / name)
 
-    def _evaluate(self, module: TrainingModule) -> dict[str, float]:
+    def _evaluate(
+        self, module: TrainingModule, models: Mapping[str, AudioModel]
+    ) -> dict[str, float]:
         """Metrics of the weights, and of their average if there is one."""
-        weights: dict[str, AudioModel] = {"": module.model}
-        if module.averages:
-            weights["swa_" if module.recipe.swa_epochs else "ema_"] = module.final_model
         found: dict[str, float] = {}
-        for prefix, model in weights.items():
+        for prefix, model in models.items():
             logits = self._logits(model, module.recipe.batch_size)
             scores = score(logits, self.targets, self.labels, module.recipe.loss)
             found |= {prefix + name: value for name, value in scores.items()}
@@ -184,6 +190,15 @@ class Keeper(CheckpointCallback):
             if part is not None:
                 logits[place :: len(parts)] = torch.from_numpy(part)
         return logits
+
+
+def _models(module: TrainingModule) -> dict[str, AudioModel]:
+    """The model with its weights, and with their average if there is one, by its prefix."""
+    models = {"": whole_model(module.model)}
+    if module.averages:
+        prefix = "swa_" if module.recipe.swa_epochs else "ema_"
+        models[prefix] = whole_model(module.final_model)
+    return models
 
 
 def _training(module: pl.LightningModule) -> TrainingModule:
@@ -207,6 +222,7 @@ def checkpoint_of(
         The average of the weights if the recipe keeps one, else the weights.
     """
     recipe = module.recipe
+    notes = {} if module.lessons is None else module.lessons.notes
     return Checkpoint(
         name=recipe.name,
         model=module.final_model,
@@ -214,5 +230,5 @@ def checkpoint_of(
         labels=labels,
         scores="sigmoid" if recipe.loss == "bce" else "softmax",
         license="unknown",
-        notes={"model": recipe.model, "seed": recipe.seed, **line},
+        notes={"model": recipe.model, "seed": recipe.seed, **notes, **line},
     )

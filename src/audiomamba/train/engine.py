@@ -1,6 +1,7 @@
 """One run: a recipe, a data set, a folder."""
 
 import logging
+import math
 import shutil
 import signal
 import sys
@@ -23,6 +24,7 @@ from audiomamba.data import (
     Clip,
     ClipCache,
     EvaluationSet,
+    LabelVectors,
     Manifest,
     measure,
     open_manifest,
@@ -33,6 +35,7 @@ from audiomamba.models import AudioModel
 from audiomamba.models.familiarity import Familiarity, check_enough, measure_familiarity
 from audiomamba.recipes import Recipe, from_dict, to_dict
 from audiomamba.train import processes
+from audiomamba.train.pace import Pace
 from audiomamba.train.parts import NOTHING, Parts, divide
 from audiomamba.train.run import (
     SAVE_EVERY_S,
@@ -45,11 +48,13 @@ from audiomamba.train.run import (
 )
 from audiomamba.train.start import find_start
 from audiomamba.train.state import Position, position_of
+from audiomamba.train.teachers import fingerprints
 
 __all__ = ["fit"]
 
 if TYPE_CHECKING:
     from audiomamba.train.callbacks import Keeper
+    from audiomamba.train.distillation import Lessons
 
 
 def fit(
@@ -64,6 +69,8 @@ def fit(
     n_threads: int | None = None,
     n_workers: int = 0,
     save_every_s: float = SAVE_EVERY_S,
+    budget_s: float | None = None,
+    shard: bool = False,
     wandb: str | None = None,
     progress: bool = True,
 ) -> RunResult:
@@ -74,7 +81,8 @@ def fit(
 
     Where torchrun started several processes, each call takes its share of every step's clips: the
     recipe's batch size is that of one process. The folder is on a disk that all machines share, and
-    the first process alone writes to it.
+    the first process alone writes to it. Another number of processes may go on with a run, with a
+    batch size that makes as many clips per step, and dropout will draw differently there.
 
     Args:
         recipe: what to do.
@@ -90,6 +98,12 @@ def fit(
         n_workers: processes that prepare clips; 0 to do it in this one. The result is the same.
         save_every_s: the state is saved when so many seconds have passed since it was last, and
             after every epoch; 0 or more.
+        budget_s: seconds after which the last step is done, those of earlier calls included: on a
+            machine too slow for all epochs the run goes through its schedule faster, and ends
+            within an epoch. None for all epochs.
+        shard: whether each of several processes keeps only its share of the weights, of their
+            average and of the optimizer's averages: less memory, more traffic. What is saved is
+            whole all the same, and a run may go on the other way.
         wandb: project of Weights & Biases that gets the curves too; None for none.
         progress: whether to show a progress bar.
 
@@ -101,7 +115,7 @@ def fit(
         ConfigError: a setting cannot work.
         DataError: the data set is not what it should be.
         AudioError: a clip cannot be read.
-        CheckpointError: the weights to start from are not there, or do not fit.
+        CheckpointError: the weights to start from, or a teacher, are not there or do not fit.
         TrainingError: the folder holds another run, the loss is not finite, or another process of
             this run has ended.
     """
@@ -113,19 +127,44 @@ def fit(
         raise ConfigError(f"fold is {fold} and train_on_all is set; choose one of them")
     if not save_every_s >= 0:
         raise ConfigError(f"save_every_s is {save_every_s}; expected seconds, 0 or more")
+    if budget_s is not None and not budget_s > 0:
+        raise ConfigError(f"budget_s is {budget_s}; expected seconds, more than 0")
+    if shard and processes.started_together() == 1:
+        raise ConfigError(
+            "shard is set, but this process is alone; start several with torchrun, or leave it out"
+        )
+    if shard and recipe.precision == "float16":
+        raise ConfigError(
+            "precision is 'float16', whose gradients are not scaled across shared out weights; "
+            "set it to 'bfloat16' or 'float32', or leave shard out"
+        )
+    started = time.perf_counter()
     if n_threads is not None:
         torch.set_num_threads(n_threads)
     manifest = open_manifest(data, recipe.corpus)
+    processes.warn(manifest.remarks())
     if recipe.loss == "ce" and not manifest.single_label:
         raise ConfigError("the loss is 'ce' but some clips have several labels or none; use 'bce'")
     held_out = NOTHING if train_on_all else None if fold is None else str(fold)
     parts = divide(manifest, held_out, recipe.seed)
-    inputs = _Inputs(recipe, manifest, parts, weights, n_workers, save_every_s, wandb, progress)
+    inputs = _Inputs(
+        recipe=recipe,
+        manifest=manifest,
+        parts=parts,
+        weights=weights,
+        n_workers=n_workers,
+        save_every_s=save_every_s,
+        budget_s=budget_s,
+        shard=shard,
+        wandb=wandb,
+        progress=progress,
+        started=started,
+    )
     with processes.joined():
         return _fit(Run(out), inputs, resume=resume)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Inputs:
     """What fit was given, read and divided."""
 
@@ -135,8 +174,11 @@ class _Inputs:
     weights: Path | None
     n_workers: int
     save_every_s: float
+    budget_s: float | None
+    shard: bool
     wandb: str | None
     progress: bool
+    started: float
 
 
 def _fit(run: Run, inputs: _Inputs, *, resume: bool) -> RunResult:
@@ -167,7 +209,14 @@ def _plan(recipe: Recipe, manifest: Manifest, parts: Parts) -> dict[str, Any]:
             "n_training": len(parts.training),
             "n_held_out": len(parts.held_out),
         },
+        "teachers": fingerprints(recipe, parts.name),
     }
+
+
+def _in_one_process(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan that one process would follow to the same result."""
+    n_clips = plan["n_processes"] * plan["recipe"]["batch_size"]
+    return {**plan, "n_processes": 1, "recipe": {**plan["recipe"], "batch_size": n_clips}}
 
 
 def _open_run(run: Run, plan: Mapping[str, Any], *, resume: bool) -> dict[str, Any] | None:
@@ -180,7 +229,7 @@ def _open_run(run: Run, plan: Mapping[str, Any], *, resume: bool) -> dict[str, A
     held = {"n_processes": 1} | {name: record[name] for name in plan if name in record}
     held["recipe"] = to_dict(from_dict(record["recipe"]))  # with fields that are newer than the run
     changed = differences(held, plan)
-    if changed:
+    if changed and differences(_in_one_process(held), _in_one_process(plan)):
         raise TrainingError(
             f"{run.folder} holds a run with other settings ({'; '.join(changed[:3])}); "
             "choose another folder"
@@ -205,22 +254,23 @@ def _train(
     _check_familiarity(recipe, model, len(clips))
     _check_sound(clips)
     keeper = _keeper(run, inputs, front_end)
+    targets, lessons = _targets(inputs)
     if record is None:
         record = processes.from_first(lambda: _begin(run, plan, front_end, started))
     state = run.state_path if run.state_path.exists() else None
     position = Position(epochs=0) if state is None else position_of(state)
     loader = new_loader(
-        recipe,
-        cache,
-        inputs.manifest.label_vectors(clips),
-        front_end,
-        n_workers=inputs.n_workers,
-        position=position,
+        recipe, cache, targets, front_end, n_workers=inputs.n_workers, position=position
     )
-    module = TrainingModule(model, recipe, front_end, len(loader), clips.names)
+    pace, n_steps = _pace(inputs, len(loader)), len(loader)
+    module = TrainingModule(
+        model, recipe, front_end, n_steps, clips.names, pace=pace, lessons=lessons
+    )
     keeper.go_on(module, position)
     with _quiet():
-        trainer = make_trainer(recipe, run, keeper, bar=inputs.progress, wandb=inputs.wandb)
+        trainer = make_trainer(
+            recipe, run, keeper, shard=inputs.shard, bar=inputs.progress, wandb=inputs.wandb
+        )
         with _interruptible(run, recipe.epochs):
             trainer.fit(module, loader, ckpt_path=state, weights_only=True)
 
@@ -254,7 +304,8 @@ def _keeper(run: Run, inputs: _Inputs, front_end: FrontEnd) -> "Keeper":
 
     targets = inputs.manifest.targets(inputs.parts.held_out)
     share = slice(processes.rank(), None, processes.n_processes())
-    held_out = EvaluationSet(inputs.parts.held_out[share], targets[share], front_end)
+    pad = not models.MODELS[inputs.recipe.model].any_length
+    held_out = EvaluationSet(inputs.parts.held_out[share], targets[share], front_end, pad=pad)
     for place in range(min(len(held_out), held_out.n_kept)):
         held_out[place]  # broken files are found now, not after the first epoch
     _check_sound(held_out.clips[held_out.n_kept :])
@@ -266,6 +317,27 @@ def _keeper(run: Run, inputs: _Inputs, front_end: FrontEnd) -> "Keeper":
         best_by=inputs.recipe.best_by,
         save_every_s=inputs.save_every_s,
     )
+
+
+def _targets(inputs: _Inputs) -> tuple[LabelVectors, "Lessons | None"]:
+    """Label vectors of the training clips, and what is learned from teachers beside them."""
+    from audiomamba.train.distillation import open_lessons, remarks
+
+    recipe, manifest, parts = inputs.recipe, inputs.manifest, inputs.parts
+    labels = manifest.label_vectors(parts.training)
+    processes.warn(remarks(recipe, manifest, parts))
+    lessons = open_lessons(
+        recipe, manifest, parts, n_workers=inputs.n_workers, progress=inputs.progress
+    )
+    return (labels, None) if lessons is None else (lessons.targets(labels), lessons)
+
+
+def _pace(inputs: _Inputs, n_batches: int) -> Pace | None:
+    """How fast to go, if there is a time to end by."""
+    if inputs.budget_s is None:
+        return None
+    n_steps = math.ceil(n_batches / inputs.recipe.accumulate) * inputs.recipe.epochs
+    return Pace(n_steps, inputs.budget_s, inputs.started)
 
 
 def _begin(
@@ -336,8 +408,9 @@ def _familiarity(inputs: _Inputs, checkpoint: Checkpoint) -> Familiarity | None:
     from audiomamba.train.scoring import predict
 
     targets = inputs.manifest.targets(inputs.parts.training)
-    clips = EvaluationSet(inputs.parts.training, targets, front_end)
     model = checkpoint.model
+    pad = not model.config.any_length
+    clips = EvaluationSet(inputs.parts.training, targets, front_end, pad=pad)
     embeddings = predict(model, clips, inputs.recipe.batch_size, model.embed)
     return measure_familiarity(embeddings, torch.from_numpy(targets), limit)
 

@@ -24,6 +24,7 @@ from audiomamba.infer.many import score_many
 from audiomamba.metrics import Interval, Metrics
 from audiomamba.recipes import from_dict
 from audiomamba.train.parts import divide
+from audiomamba.train.processes import warn
 from audiomamba.train.run import write_json
 
 __all__ = ["ClipResult", "Evaluation", "ScoredClips", "describe", "evaluate", "score_clips"]
@@ -159,6 +160,7 @@ def evaluate(
     if corpus is None and record is not None and record["recipe"]["corpus"] != "own":
         corpus = record["recipe"]["corpus"]
     manifest = open_manifest(data, corpus)
+    warn(manifest.remarks())
     part, clips = _choose(manifest, split, folder, record)
     unknown = [label for label in clips.label_names if label not in checkpoint.labels]
     if unknown:

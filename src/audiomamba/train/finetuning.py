@@ -10,8 +10,9 @@ What is decided, and how:
     loss          cross entropy if every clip has one label, else one binary one per class
     learning rate 1e-3, at which the small models of this package learn best from scratch with AdamW
                   and a warm-up; half of it for trained weights, which a new head must not shake
-    epochs        what fits into the time, going by steps that are measured; at most enough for a
-                  few thousand steps, and no more when the held-out figure has ceased to rise
+    epochs        what fits into the time, the schedule being gone through as fast as that takes; at
+                  most enough for a few thousand steps, and no more when the held-out figure has
+                  ceased to rise
     weights       those of the epoch that was best on the held-out clips
     thresholds    those with the highest F1 on the held-out clips
 
@@ -49,8 +50,9 @@ from audiomamba.train.evaluation import (
 )
 from audiomamba.train.parts import Parts, divide
 from audiomamba.train.probe import probe_checkpoint
+from audiomamba.train.processes import started_together
 from audiomamba.train.run import differences, write_json
-from audiomamba.train.sizing import size
+from audiomamba.train.sizing import Size, size
 
 __all__ = ["CONFUSIONS_NAME", "FinetuneResult", "finetune"]
 
@@ -129,6 +131,11 @@ def finetune(
         raise ConfigError(f"minutes is {minutes}; expected more than 0")
     if probe and changes:
         raise ConfigError(f"{changes[0]} changes a recipe, which a probe has none of; leave it out")
+    if started_together() > 1:
+        raise ConfigError(
+            f"torchrun started {started_together()} processes, but finetune is for one; start this "
+            "command without torchrun, or use train"
+        )
     if n_threads is not None:
         torch.set_num_threads(n_threads)
     start = find_model(model, trained=probe)
@@ -148,14 +155,15 @@ def finetune(
         recipe, checkpoint = None, probe_checkpoint(start, manifest, parts, reading)
         n_epochs = 0
     else:
-        recipe = _recipe(facts, start, manifest, parts, started)
-        write_json(out / FINETUNE_NAME, facts | {"recipe": to_dict(recipe)})
-        checkpoint, n_epochs = _fit(recipe, out, progress=progress)
+        sized = _size(facts, start, manifest, parts, started)
+        recipe = sized.recipe
+        facts |= {"recipe": to_dict(recipe), "budget_s": sized.budget_s}
+        write_json(out / FINETUNE_NAME, facts)
+        checkpoint, n_epochs = _fit(sized, out, progress=progress)
     held_out, thresholds = _judge(checkpoint, parts, source, out)
     named = dict(zip(checkpoint.labels, thresholds, strict=True))
-    _save(out, checkpoint, held_out, start)
-    facts |= {"recipe": None if recipe is None else to_dict(recipe), "thresholds": named}
-    write_json(out / FINETUNE_NAME, facts)
+    _save(out, replace(checkpoint, thresholds=thresholds), held_out, start)
+    write_json(out / FINETUNE_NAME, {"recipe": None} | facts | {"thresholds": named})
     return FinetuneResult(
         folder=out,
         n_training=len(parts.training),
@@ -230,26 +238,27 @@ def _check_counts(manifest: Manifest) -> None:
         )
 
 
-def _recipe(
+def _size(
     facts: dict[str, Any], start: Start, manifest: Manifest, parts: Parts, began: float
-) -> Recipe:
-    """The recipe that an earlier call chose, or a new one."""
+) -> Size:
+    """The recipe that an earlier call chose and the time it gave it, or new ones."""
     if facts.get("recipe") is not None:
-        return from_dict(facts["recipe"])
+        return Size(recipe=from_dict(facts["recipe"]), budget_s=facts.get("budget_s"))
     request = facts["request"]
     draft = choose_recipe(start, manifest, parts, request["changes"])
     left_s = 60 * request["minutes"] - (time.perf_counter() - began)
     return size(draft, manifest, parts, left_s, request["changes"])
 
 
-def _fit(recipe: Recipe, out: Path, *, progress: bool) -> tuple[Checkpoint, int]:
+def _fit(sized: Size, out: Path, *, progress: bool) -> tuple[Checkpoint, int]:
     """Train; the model of the best epoch."""
     fold = read_manifest(out / MANIFEST_NAME).folds
     fit(
-        recipe,
+        sized.recipe,
         out / MANIFEST_NAME,
         out,
         fold=int(fold[0]) if fold else None,
+        budget_s=sized.budget_s,
         progress=progress,
     )
     folder = out / "best" if (out / "best").is_dir() else out / "last"
@@ -286,6 +295,7 @@ def _save(out: Path, checkpoint: Checkpoint, held_out: Evaluation, start: Start)
     }
     if np.isfinite(figures.mean_average_precision):
         notes["held-out mean average precision"] = round(figures.mean_average_precision, 4)
+    notes |= {name: it for name, it in checkpoint.notes.items() if name.startswith("teachers")}
     named = replace(checkpoint, name=out.resolve().name, notes=notes, license="unknown")
     checkpoints.save(out, named)
     write_json(out / EVALUATION_NAME, held_out.to_dict())

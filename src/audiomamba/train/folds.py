@@ -12,6 +12,9 @@ from typing import Any
 from audiomamba.data import open_manifest
 from audiomamba.errors import ConfigError, TrainingError
 from audiomamba.recipes import Recipe, to_dict
+from audiomamba.train.distillation import remarks
+from audiomamba.train.parts import divide
+from audiomamba.train.processes import warn
 from audiomamba.train.run import Run, n_cores, write_json, write_text
 from audiomamba.train.workers import Job, Worker, work
 
@@ -127,13 +130,18 @@ def cross_validate(
     Raises:
         ConfigError: jobs is less than 1.
         DataError: the data set is not what it should be.
+        UnknownNameError: there is no such teacher.
         TrainingError: the data set has less than two folds, or a run failed.
     """
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs is {jobs}; expected at least 1")
-    folds = [int(name) for name in open_manifest(data, recipe.corpus).folds]
+    manifest = open_manifest(data, recipe.corpus)
+    folds = [int(name) for name in manifest.folds]
     if len(folds) < 2:
         raise TrainingError(f"{data} has {len(folds)} folds; expected at least 2")
+    parts = [divide(manifest, str(fold), recipe.seed) for fold in folds]
+    of_teachers = (line for one in parts for line in remarks(recipe, manifest, one))
+    warn([*manifest.remarks(), *of_teachers])
     n_jobs = min(jobs or n_cores(), len(folds))
     n_threads = n_threads or max(1, n_cores() // n_jobs)
     started = time.perf_counter()

@@ -3,14 +3,13 @@
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -24,11 +23,17 @@ from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe
 from audiomamba.train import processes
 from audiomamba.train.activations import checkpoint_blocks
+from audiomamba.train.losses import label_loss, smooth
 from audiomamba.train.not_finite import name_layer, name_layer_of_gradient, record_outputs
 from audiomamba.train.optimizer import new_optimizer
+from audiomamba.train.pace import Pace
 from audiomamba.train.schedule import learning_rate_fraction
+from audiomamba.train.whole import whole, whole_model
 
-__all__ = ["TrainingModule", "smooth", "spread"]
+__all__ = ["TrainingModule"]
+
+if TYPE_CHECKING:
+    from audiomamba.train.distillation import Lessons
 
 SMALLEST_SCALE = 1e-3  # of the loss in float16: below it gradients overflow whatever the scale
 
@@ -42,6 +47,8 @@ class TrainingModule(pl.LightningModule):
         front_end: how its input is made, statistics included.
         n_steps: batches in one epoch.
         clip_names: names of the training clips, for messages.
+        pace: how fast the run goes through its schedule; None for step by step.
+        lessons: what is learned from teachers; None for the labels alone.
     """
 
     def __init__(
@@ -51,6 +58,9 @@ class TrainingModule(pl.LightningModule):
         front_end: FrontEnd,
         n_steps: int,
         clip_names: Sequence[str],
+        *,
+        pace: Pace | None = None,
+        lessons: "Lessons | None" = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -58,6 +68,8 @@ class TrainingModule(pl.LightningModule):
         self.front_end = front_end
         self.n_steps = n_steps
         self.clip_names = clip_names
+        self.pace = pace
+        self.lessons = lessons  # its models are no part of this one
         self.loss_sum = 0.0
         self.n_losses = 0
         self._last: tuple[Example, int] | None = None
@@ -84,6 +96,10 @@ class TrainingModule(pl.LightningModule):
             return self.model
         return cast(AudioModel, self.average.module)
 
+    def on_train_start(self) -> None:
+        """End a run at once that was at its end when it was interrupted."""
+        self._stop_if_over()
+
     def on_train_epoch_start(self) -> None:
         """Forget the losses of the epoch before."""
         self.loss_sum, self.n_losses = 0.0, 0
@@ -104,8 +120,8 @@ class TrainingModule(pl.LightningModule):
         """
         self._last = batch, batch_idx
         self._seed(batch_idx)
-        features, target = self._inputs(batch)
-        loss = self._loss(features, target)
+        features, target, taught = self._inputs(batch)
+        loss = self._loss(features, target, taught)
         value, n_clips = loss.item(), len(batch.clip)
         loss_sum, n_together = processes.total((value * n_clips, n_clips))
         if not math.isfinite(loss_sum):
@@ -122,25 +138,37 @@ class TrainingModule(pl.LightningModule):
         place = (self.recipe.seed, self.current_epoch, batch_idx, processes.rank())
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
 
-    def _inputs(self, batch: Example) -> tuple[Tensor, Tensor]:
-        """The model's input, augmented, and what it is to say."""
+    def _inputs(self, batch: Example) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The model's input, augmented, what it is to say, and what its teachers say."""
+        taught = None
+        if self.lessons is not None:
+            batch, taught = self.lessons.give(batch)
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            return self._features(batch), smooth(batch.target, self.recipe.label_smoothing)
+            target = smooth(batch.target, self.recipe.label_smoothing)
+            return self._features(batch), target, taught
 
-    def _loss(self, features: Tensor, target: Tensor) -> Tensor:
+    def _loss(
+        self,
+        features: Tensor,
+        target: Tensor,
+        taught: Tensor | None,
+        model: AudioModel | None = None,
+    ) -> Tensor:
         """The mean loss of some clips."""
-        logits = self.model(features).float()
-        if self.recipe.loss == "bce":
-            return F.binary_cross_entropy_with_logits(logits, target)
-        return F.cross_entropy(logits, spread(target))
+        logits = (model or self.model)(features).float()
+        loss = label_loss(logits, target, self.recipe.loss)
+        if self.lessons is None or taught is None:
+            return loss
+        return self.lessons.blend(loss, logits, taught)
 
     def _divergence(self, value: float, features: Tensor, batch_idx: int) -> TrainingError:
         """The error for a loss that is not finite, here or in another process."""
         where = f"in epoch {self.current_epoch + 1}, step {batch_idx + 1}"
+        model = whole_model(self.model)
         if math.isfinite(value):
             return TrainingError(f"the loss of another process is not finite {where}")
         self._seed(batch_idx)
-        reason = name_layer(self.model, features)
+        reason = name_layer(model, features)
         bad = ~features.flatten(1).isfinite().all(dim=1)
         return TrainingError(
             f"the loss is {value} {where}: {reason}; lower the learning rate or look at the clips: "
@@ -188,7 +216,7 @@ class TrainingModule(pl.LightningModule):
         del optimizer, gradient_clip_val, gradient_clip_algorithm
         limit = self.recipe.clip_norm or torch.finfo(torch.float32).max
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        if not math.isfinite(norm.item()) and not self._will_skip_step():
+        if not math.isfinite(whole(norm).item()) and not self._will_skip_step():
             raise TrainingError(
                 f"the gradient of {self._worst_gradient()} is not finite in epoch "
                 f"{self.current_epoch + 1}; lower the learning rate or look at the clips: "
@@ -201,8 +229,9 @@ class TrainingModule(pl.LightningModule):
         if self._last is not None:
             batch, batch_idx = self._last
             self._seed(batch_idx)
-            with torch.enable_grad(), context(), record_outputs(self.model) as outputs:
-                loss = self._loss(*self._inputs(batch))
+            model = whole_model(self.model)
+            with torch.enable_grad(), context(), record_outputs(model) as outputs:
+                loss = self._loss(*self._inputs(batch), model)
             layer = name_layer_of_gradient(loss, list(outputs))
             if layer is not None:
                 return f"the output of {layer}"
@@ -210,7 +239,7 @@ class TrainingModule(pl.LightningModule):
         bad = (
             name
             for name, weight in weights
-            if weight.grad is not None and not weight.grad.isfinite().all()
+            if weight.grad is not None and not whole(weight.grad).isfinite().all()
         )
         return next(bad, "all weights together")
 
@@ -239,41 +268,38 @@ class TrainingModule(pl.LightningModule):
         """Return the optimizer and its schedule, stepped after every step of the optimizer."""
         optimizer = new_optimizer(self.model, self.recipe)
         n_steps = math.ceil(self.n_steps / self.recipe.accumulate)
-        schedule = LambdaLR(optimizer, learning_rate_fraction(self.recipe, n_steps))
+        fraction, pace = learning_rate_fraction(self.recipe, n_steps), self.pace
+        if pace is None:
+            schedule = LambdaLR(optimizer, fraction)
+        else:
+            schedule = LambdaLR(optimizer, lambda _step: fraction(int(pace.position)))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: Any | None) -> None:
+        """Go on in the schedule, and end the run where it ends."""
+        if self.pace is not None:
+            self.pace.advance()
+            self._stop_if_over()
+        super().lr_scheduler_step(scheduler, metric)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add to a state how far the schedule is."""
+        if self.pace is not None:
+            checkpoint["pace"] = self.pace.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on in the schedule from there."""
+        if self.pace is not None and "pace" in checkpoint:
+            self.pace.go_on(checkpoint["pace"])
+
+    def _stop_if_over(self) -> None:
+        """End the run at the end of its schedule."""
+        if self.pace is not None and self.pace.is_over:
+            self.trainer.should_stop = True
+
     def _moved(self, batch_idx: int) -> bool:
         """Whether the optimizer made a step after a batch."""
         return (batch_idx + 1) % self.recipe.accumulate == 0 or batch_idx + 1 == self.n_steps
-
-
-def smooth(target: Tensor, share: float) -> Tensor:
-    """Replace a share of label vectors by the same value for every class.
-
-    Args:
-        target: (batch, classes).
-        share: 0 for nothing.
-
-    Returns:
-        (batch, classes).
-    """
-    return target * (1 - share) + share / target.shape[-1]
-
-
-def spread(target: Tensor) -> Tensor:
-    """Share out what a label vector lacks to a sum of 1 among all classes.
-
-    A clip that is none of the classes, whose vector is all 0, thus asks for even scores.
-
-    Args:
-        target: (batch, classes), sums of at most 1.
-
-    Returns:
-        (batch, classes), sums of 1.
-
-    Source: Hendrycks, Mazeika, Dietterich, "Deep Anomaly Detection with Outlier Exposure" (2019).
-    """
-    return target + (1 - target.sum(dim=-1, keepdim=True)) / target.shape[-1]

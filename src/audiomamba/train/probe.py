@@ -66,6 +66,7 @@ def probe_checkpoint(
         labels=manifest.labels,
         scores="softmax" if manifest.single_label else "sigmoid",
         familiarity=None,
+        thresholds=None,
     )
 
 

@@ -4,8 +4,9 @@ Each takes its share of every step's clips, and gradients are averaged, so that 
 one process with N times the batch size does. A process that was not started by torchrun is alone.
 """
 
+import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -23,9 +24,11 @@ __all__ = [
     "share_buffers",
     "started_together",
     "total",
+    "warn",
 ]
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 LOST = ("gloo", "nccl", "connection", "timed out")  # in messages of broken connections
 
 
@@ -135,6 +138,17 @@ def share_buffers(module: nn.Module) -> None:
     if n_processes() > 1:
         for buffer in module.buffers():
             distributed.broadcast(buffer, 0)
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Log remarks, each once, in the first process.
+
+    Args:
+        lines: the remarks, one line each.
+    """
+    if rank() == 0:
+        for line in dict.fromkeys(lines):
+            _log.warning("%s", line)
 
 
 def _is_lost(error: RuntimeError) -> bool:

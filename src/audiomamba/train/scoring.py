@@ -1,12 +1,13 @@
 """Figures of a model in training on the clips that were held out."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from audiomamba import metrics
@@ -20,9 +21,11 @@ def predict(
     model: AudioModel,
     clips: EvaluationSet,
     batch_size: int,
-    call: Callable[[Tensor], Tensor] | None = None,
+    call: Callable[[Tensor, Tensor | None], Tensor] | None = None,
 ) -> Tensor:
     """Run a model over the first window of clips, in evaluation mode.
+
+    Short clips that are not padded get what they get alone.
 
     Args:
         model: the model; its mode is put back afterwards.
@@ -39,11 +42,21 @@ def predict(
     model.eval()
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         parts = [
-            call(features.to(device)).float().cpu()
-            for features, _ in DataLoader(clips, batch_size, generator=torch.Generator())
+            call(features.to(device), lengths).float().cpu()
+            for features, lengths in DataLoader(
+                clips, batch_size, collate_fn=_together, generator=torch.Generator()
+            )
         ]
     model.train(was_training)
     return torch.cat(parts)
+
+
+def _together(clips: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor | None]:
+    """Features of clips as one batch, and the frames of each where they differ."""
+    features = [own for own, _target in clips]
+    lengths = torch.tensor([len(own) for own in features])
+    is_even = bool((lengths == lengths[0]).all())
+    return pad_sequence(features, batch_first=True), None if is_even else lengths
 
 
 def score(

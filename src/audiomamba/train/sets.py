@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from audiomamba import models
 from audiomamba.data import Manifest, open_manifest
 from audiomamba.errors import CheckpointError, ConfigError, TrainingError
 from audiomamba.recipes import Recipe, to_dict
@@ -29,7 +30,9 @@ class CellResult:
 
     Args:
         name: of the cell.
+        n_parameters: how many numbers its model has; None where it could not be made.
         figure: measured, 0 to 1; None if the cell was not run to its end.
+        runs: the figure of every run that figure is the mean of, in the order of the folds.
         sd: standard deviation over the folds; None without folds.
         seconds: spent on the epochs.
         paper: the paper's figures, in percent, one for each column of the set.
@@ -37,7 +40,9 @@ class CellResult:
     """
 
     name: str
+    n_parameters: int | None
     figure: float | None
+    runs: tuple[float, ...]
     sd: float | None
     seconds: float | None
     paper: tuple[float | None, ...]
@@ -49,7 +54,9 @@ class CellResult:
         if self.sd is not None:
             measured += f" ± {100 * self.sd:.1f}"
         figures = ("" if figure is None else f"{figure:.2f}" for figure in self.paper)
-        return self.name, measured, *figures, "" if self.seconds is None else f"{self.seconds:.0f}"
+        seconds = "" if self.seconds is None else f"{self.seconds:.0f}"
+        size = "" if self.n_parameters is None else f"{self.n_parameters / 1e6:.2f} M"
+        return self.name, size, measured, *figures, seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +102,7 @@ class SetResult:
         """Return the same as a table."""
         how = f"mean of {self.n_folds} folds" if self.n_folds else "held-out part"
         paper = (f"paper: {column}" for column in self.columns)
-        header = ("", f"{FIGURE_NAMES[self.figure]}, {how}", *paper, "seconds")
+        header = ("", "parameters", f"{FIGURE_NAMES[self.figure]}, {how}", *paper, "seconds")
         rows = (header, ("---",) * len(header), *(cell.row() for cell in self.cells))
         table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
         changed = f" with {', '.join(self.changes)}" if self.changes else ""
@@ -159,6 +166,11 @@ def run_set(
     manifest = open_manifest(data, base.corpus)
     folds = _folds(manifest) if cv else (fold,)
     problems = _problems(cells, weights)
+    sizes = {
+        cell.name: _n_parameters(cell.recipe, len(manifest.labels))
+        for cell in cells
+        if cell.name not in problems
+    }
     pairs = [(cell, fold) for cell in cells if cell.name not in problems for fold in folds]
     n_jobs = min(jobs or (1 if torch.cuda.is_available() else n_cores()), max(1, len(pairs)))
     share = n_threads or max(1, n_cores() // n_jobs)
@@ -178,7 +190,12 @@ def run_set(
         columns=chosen.columns,
         n_folds=len(folds) if cv else None,
         cells=tuple(
-            cell.result(folds, chosen.cells[cell.name].figures, problems.get(cell.name))
+            cell.result(
+                folds,
+                n_parameters=sizes.get(cell.name),
+                paper=chosen.cells[cell.name].figures,
+                problem=problems.get(cell.name),
+            )
             for cell in cells
         ),
         command=" ".join(sys.argv),
@@ -212,6 +229,8 @@ class _Cell:
     def result(
         self,
         folds: Sequence[int | None],
+        *,
+        n_parameters: int | None,
         paper: tuple[float | None, ...],
         problem: str | None,
     ) -> CellResult:
@@ -225,12 +244,27 @@ class _Cell:
             seconds += record["seconds"]
         return CellResult(
             name=self.name,
+            n_parameters=n_parameters,
             figure=statistics.mean(figures) if figures else None,
+            runs=tuple(figures),
             sd=statistics.stdev(figures) if len(figures) > 1 else None,
             seconds=seconds if figures else None,
             paper=paper,
             problem=problem,
         )
+
+
+def _n_parameters(recipe: Recipe, n_classes: int) -> int:
+    """The size of a recipe's model, which is not made."""
+    with torch.device("meta"):
+        model = models.create(
+            recipe.model,
+            **recipe.model_changes,
+            n_classes=n_classes,
+            n_mels=recipe.front_end.n_mels,
+            n_frames=recipe.front_end.n_frames,
+        )
+    return sum(weight.numel() for weight in model.parameters())
 
 
 def _problems(cells: Iterable[_Cell], weights: Path | None) -> dict[str, str]:

@@ -1,75 +1,116 @@
-"""How long a run may be: a few steps are measured, then the number of epochs is chosen."""
+"""How long a run may be, going by a few steps that are measured.
+
+What is measured before a run need not hold during it. So a run gets the time by which it ends, and
+goes through its schedule as fast as that takes; what is measured only decides how the weights are
+averaged and how often the held-out clips are looked at.
+"""
 
 import math
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
 
 from audiomamba import models, recipes
-from audiomamba.data import ClipCache, Example, Manifest, TrainingSet, collate
+from audiomamba.audio import FrontEnd
+from audiomamba.data import (
+    ClipCache,
+    EvaluationSet,
+    Example,
+    LabelVectors,
+    Manifest,
+    TrainingSet,
+    collate,
+)
+from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe
+from audiomamba.train.distillation import Lessons, open_lessons
 from audiomamba.train.parts import Parts
+from audiomamba.train.scoring import predict
 
-__all__ = ["size"]
+__all__ = ["Size", "size"]
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
 N_WARM, N_TIMED = 1, 3
-SPARE = 0.8  # share of the time that is planned for; the rest is for what steps do not show
-FORWARD_SHARE = 0.4  # of a step's time: reading a clip without learning from it
+LEAST_S = 1.0  # for training, if reading the clips has taken all the time
 MOST_STEPS, MOST_STEPS_TRAINED = 3000, 2000
 LEAST_EPOCHS, MOST_EPOCHS = 3, 100
-N_EVALUATIONS = 20
+LEAST_EVALUATIONS, MOST_EVALUATIONS = 5, 20
+EVALUATED_SHARE = 0.1  # of the time: what looking at the held-out clips may take on the way
 PATIENCE = 8  # evaluations without a better one
+SLOWER = 2  # times: how much slower the machine may be in the end than it is in the beginning
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 LONGEST_AVERAGE, AVERAGED_SHARE = 100, 0.05  # steps, and share of all steps, that weights stand for
 
 
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How long a run may be.
+
+    Args:
+        recipe: what to do; its epochs are the most that it takes.
+        budget_s: seconds that fit may take; None for as long as the epochs take.
+    """
+
+    recipe: Recipe
+    budget_s: float | None
+
+
 def size(
     draft: Recipe, manifest: Manifest, parts: Parts, left_s: float, changes: Sequence[str]
-) -> Recipe:
-    """Choose how many epochs a run has, how weights are averaged, and the faster precision.
+) -> Size:
+    """Choose how long a run may be, how weights are averaged, and the faster precision.
 
     Args:
         draft: the recipe, of any length.
         manifest: the clips.
         parts: the same, divided.
-        left_s: seconds that the run may take.
-        changes: settings that were asked for, as for recipes.override; they are kept.
+        left_s: seconds until the model has to be ready.
+        changes: settings that were asked for, as for recipes.override; they are kept. Epochs that
+            were asked for are all done, however long they take.
 
     Returns:
-        The recipe.
+        The recipe, and when it has to be done.
 
     Raises:
         AudioError: a clip cannot be read.
         ConfigError: the model cannot take such clips.
     """
+    began = time.perf_counter()
     asked = {change.partition("=")[0].strip() for change in changes}
     kinds = (draft.precision,) if "precision" in asked else PRECISIONS
-    step_s = {kind: _step_seconds(draft, manifest, parts, kind) for kind in kinds}
-    precision = min(step_s, key=lambda kind: step_s[kind])
+    costs = {kind: _measure(draft, manifest, parts, kind) for kind in kinds}
+    precision = min(costs, key=lambda kind: costs[kind].step_s)
+    cost = costs[precision]
     n_steps = math.ceil(len(parts.training) / draft.batch_size)
-    epoch_s = n_steps * step_s[precision]
-    look_s = FORWARD_SHARE * step_s[precision] * len(parts.held_out) / draft.batch_size
+    look_s = cost.look_s * len(parts.held_out)
+    read_s = cost.read_s * (len(parts.training) + len(parts.held_out))
+    last_s = 2 * look_s + (cost.look_s + cost.read_s) * len(parts.held_out)  # after the last step
+    budget_s = max(LEAST_S, left_s - SLOWER * last_s - (time.perf_counter() - began))
     most_steps = MOST_STEPS if draft.init is None else MOST_STEPS_TRAINED
     most = min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(most_steps / n_steps)))
-    affordable = int((SPARE * left_s - N_EVALUATIONS * look_s) / epoch_s)
-    epochs = draft.epochs if "epochs" in asked else max(1, min(most, affordable))
+    n_looks = int(EVALUATED_SHARE * budget_s / (2 * look_s))  # of the weights and their average
+    n_looks = min(max(n_looks, LEAST_EVALUATIONS), MOST_EVALUATIONS)
+    affordable = int((budget_s - read_s - n_looks * 2 * look_s) / (n_steps * cost.step_s))
+    epochs = draft.epochs if "epochs" in asked else most
+    n_likely = draft.epochs if "epochs" in asked else max(1, min(most, affordable))
     sized = replace(
         draft,
         precision=precision,
         epochs=epochs,
-        ema_decay=_decay(epochs * n_steps),
+        ema_decay=_decay(n_likely * n_steps),
         warmup_epochs=max(1, epochs // 10) if epochs > 1 else 0,
-        evaluate_every=max(1, epochs // N_EVALUATIONS),
+        evaluate_every=max(1, n_likely // n_looks),
         patience=PATIENCE,
     )
-    return recipes.override(sized, changes)
+    return Size(
+        recipe=recipes.override(sized, changes), budget_s=None if "epochs" in asked else budget_s
+    )
 
 
 def _decay(n_steps: int) -> float:
@@ -77,10 +118,17 @@ def _decay(n_steps: int) -> float:
     return 1 - 1 / max(2.0, min(LONGEST_AVERAGE, AVERAGED_SHARE * n_steps))
 
 
-def _step_seconds(recipe: Recipe, manifest: Manifest, parts: Parts, precision: str) -> float:
-    """Seconds of one step, making the batch included."""
-    from audiomamba.train.module import TrainingModule
+@dataclass(frozen=True, kw_only=True)
+class _Cost:
+    """Seconds of one training step; of reading a clip; and of scoring a clip that is read."""
 
+    step_s: float
+    read_s: float
+    look_s: float
+
+
+def _measure(recipe: Recipe, manifest: Manifest, parts: Parts, precision: Precision) -> _Cost:
+    """Do a few steps, and read and score a few clips."""
     front_end = replace(recipe.front_end, mean=recipe.front_end.mean or 0.0)
     front_end = replace(front_end, std=front_end.std or 1.0)
     torch.manual_seed(recipe.seed)
@@ -90,23 +138,53 @@ def _step_seconds(recipe: Recipe, manifest: Manifest, parts: Parts, precision: s
         n_classes=len(manifest.labels),
         n_mels=front_end.n_mels,
         n_frames=front_end.n_frames,
-    )
-    n_clips = min(recipe.batch_size, len(parts.training))
-    clips = parts.training[:n_clips]
-    targets = manifest.label_vectors(clips)
+    ).to("cuda" if torch.cuda.is_available() else "cpu")
+    clips = parts.training[: recipe.batch_size]
     cache = ClipCache(clips, front_end.sample_rate)
+    began = time.perf_counter()
+    for place in range(len(clips)):
+        cache.waveform(place)
+    read_s = (time.perf_counter() - began) / len(clips)
+    pad = not model.config.any_length
+    looked_at = EvaluationSet(clips, manifest.targets(clips), front_end, pad=pad)
+    predict(model, looked_at, recipe.batch_size)  # which keeps what is read
+    began = time.perf_counter()
+    predict(model, looked_at, recipe.batch_size)
+    look_s = (time.perf_counter() - began) / len(clips)
+    changed = replace(recipe, precision=precision)
+    lessons = open_lessons(changed, manifest, replace(parts, training=clips))
+    targets = manifest.label_vectors(clips)
+    step_s = _step_seconds(changed, model, cache, front_end, targets, lessons=lessons)
+    return _Cost(step_s=step_s, read_s=read_s, look_s=look_s)
+
+
+def _step_seconds(
+    recipe: Recipe,
+    model: AudioModel,
+    cache: ClipCache,
+    front_end: FrontEnd,
+    targets: LabelVectors,
+    *,
+    lessons: Lessons | None,
+) -> float:
+    """Seconds of one step, making the batch included."""
+    from audiomamba.train.module import TrainingModule
+
+    targets = targets if lessons is None else lessons.targets(targets)
     training = TrainingSet(
         cache, targets, recipe.training_front_end(front_end), recipe.augment, recipe.seed
     )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = TrainingModule(model, recipe, front_end, 1, [clip.name for clip in clips]).to(device)
+    device = next(model.parameters()).device
+    n_clips = len(training)
+    module = TrainingModule(model, recipe, front_end, 1, [""] * n_clips, lessons=lessons)
+    module.to(device)
     optimizer = torch.optim.AdamW(model.parameters())
-    dtype = getattr(torch, precision)
+    autocast = recipe.precision != "float32"
     taken: list[float] = []
     for turn in range(N_WARM + N_TIMED):
         began = time.perf_counter()
         batch: Example = collate([training[turn, place] for place in range(n_clips)])
-        with torch.autocast(device.type, dtype, enabled=precision != "float32"):
+        with torch.autocast(device.type, getattr(torch, recipe.precision), enabled=autocast):
             loss = module.training_step(move_data_to_device(batch, device), 0)
         loss.backward()
         optimizer.step()

@@ -40,7 +40,13 @@ class ProgressBar(TQDMProgressBar):
 
 
 def make_trainer(
-    recipe: Recipe, run: Run, keeper: Callback, *, bar: bool, wandb: str | None = None
+    recipe: Recipe,
+    run: Run,
+    keeper: Callback,
+    *,
+    shard: bool = False,
+    bar: bool,
+    wandb: str | None = None,
 ) -> pl.Trainer:
     """Make a trainer for one device per process, a GPU if there is one.
 
@@ -50,6 +56,7 @@ def make_trainer(
         recipe: what to do.
         run: the run's folder.
         keeper: evaluates, logs and saves.
+        shard: whether each process keeps only its share of the weights.
         bar: whether to show a progress bar.
         wandb: project of Weights & Biases; None to leave it out.
 
@@ -58,7 +65,13 @@ def make_trainer(
     """
     n_processes = processes.n_processes()
     n_here = int(os.environ["LOCAL_WORLD_SIZE"]) if n_processes > 1 else 1
-    strategy: Strategy | str = DDPStrategy() if n_processes > 1 else "auto"
+    strategy: Strategy | str = "auto"
+    if n_processes > 1:
+        strategy = DDPStrategy()
+    if shard:
+        from audiomamba.train.sharding import ShardingStrategy
+
+        strategy = ShardingStrategy()
     loggers: list[Logger] = []
     if find_spec("tensorboard") is not None:
         loggers.append(TensorBoardLogger(run.folder, name="", version="tensorboard"))

@@ -53,7 +53,10 @@ def _table(tree: Tree, name: str) -> Path:
     path = tree.find(f"{name}.csv")
     if path is not None:
         return path
-    instead = " (the pickle of that name is not opened: it can run code)"
+    instead = (
+        f" (there is a {name}.pkl, but to open a pickle can run code; "
+        "take the CSV of the same annotations, which is published beside it)"
+    )
     hint = instead if tree.find(f"{name}.pkl") else ""
     raise DataError(f"{tree.folder}: does not hold EPIC-SOUNDS; expected {name}.csv{hint}")
 
