@@ -78,7 +78,7 @@ def measure(name: str, tokens: int, batch: int, *, checkpointed: bool) -> dict[s
         "n_steps": len(seconds),
         "dtype": "float32",
         **describe(device),
-        "command": "python " + " ".join(sys.argv),
+        "command": " ".join(["python benchmarks/training_memory.py", *sys.argv[1:]]),
     }
 
 
