@@ -16,9 +16,10 @@ recipes.htsat. The paper says nothing of batch size and epochs; HTS-AT evaluates
 chooses its epoch by.
 
 SHORT is for comparing many models on one processor core: half the mel bands, half the frames and
-eight epochs of small batches. That mixup and changes of speed do harm in so short a time was found
-with AuM on the first fold; nothing was tuned for the other models, and the learning rate for none.
-How far the models are cut down, recipes.sets says.
+eight epochs of small batches; no mixup, which does harm in so short a time, and no changes of
+speed, which take time themselves. Both were tried with AuM on the first fold; nothing was tuned for
+the other models, and the learning rate for none. How far the models are cut down, recipes.sets
+says.
 """
 
 from collections.abc import Mapping
