@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from audiomamba.errors import MissingDependencyError
 
-__all__ = ["draw_curves"]
+__all__ = ["draw_curves", "has_averages"]
 
 PANELS: Mapping[str, Mapping[str, str]] = {
     "loss": {"loss": "training, augmented", "log_loss": "held out"},
@@ -15,6 +15,18 @@ PANELS: Mapping[str, Mapping[str, str]] = {
 AVERAGES = ("ema_", "swa_")
 COLORS = ("#c8553d", "#22303c")
 SIZE_INCHES = (9.0, 3.0)
+
+
+def has_averages(epoch: Mapping[str, float]) -> bool:
+    """Whether a line of metrics has figures of averaged weights beside the others.
+
+    Args:
+        epoch: the line.
+
+    Returns:
+        Whether it has.
+    """
+    return any(name.startswith(AVERAGES) for name in epoch)
 
 
 def draw_curves(epochs: Sequence[Mapping[str, float]]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from audiomamba.errors import ConfigError, MissingDependencyError
-from audiomamba.report.curves import draw_curves
+from audiomamba.report.curves import draw_curves, has_averages
 from audiomamba.report.records import Record, find_records
 
 __all__ = ["write_report"]
@@ -86,6 +86,7 @@ def _section(record: Record) -> dict[str, Any]:
         "overview": [record.figure(name) for name in OVERVIEW],
         "settings": [(name, recipe[name]) for name in SETTINGS if recipe.get(name) is not None],
         "curves": draw_curves(record.epochs) if record.epochs else None,
+        "averages": bool(record.epochs) and has_averages(record.epochs[-1]),
         "evaluated": record.evaluation is not None,
         "split": evaluation.get("split"),
         "n_clips": found.get("n_clips"),
