@@ -4,6 +4,7 @@ Each takes its share of every step's clips, and gradients are averaged, so that 
 one process with N times the batch size does. A process that was not started by torchrun is alone.
 """
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -76,6 +77,7 @@ def joined() -> Iterator[None]:
         ) from error
     finally:
         if distributed.is_initialized():
+            gc.collect()  # or what refers to the group keeps its threads, which abort at exit
             distributed.destroy_process_group()
 
 
