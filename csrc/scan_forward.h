@@ -28,7 +28,8 @@ struct ForwardMemory {
   Vec limits[kBlockVectors];
   int64_t plane;  // floats of a vector's rows
 
-  static int64_t rows(const AudiomambaScan& a) { return a.A_b ? a.tokens : a.chunk_tokens; }  // of a chunk in the gradient
+  // The gradient prepares a chunk at once; a scan in one direction uses the first kTileRows of it.
+  static int64_t rows(const AudiomambaScan& a) { return a.A_b ? a.tokens : a.chunk_tokens; }
 
   static bool reserve(const AudiomambaScan& a) {
     return thread_workspace.reserve(3 * rows(a) * kBlock + Workspace::padded(2 * a.tokens * a.states) +
@@ -90,8 +91,8 @@ AUDIOMAMBA_INLINE void prepare_rows(const AudiomambaScan& a, const Task& task, i
 
 // Run a group of states of one vector over n rows, downward where `backward`; add C * state to y.
 template <int Size, bool Any>
-AUDIOMAMBA_LOOP void recur(int n, bool backward, const float* delta, const float* x, float* y,
-                             const float* maps, int64_t states, const float* decay, float* state, Stream ahead) {
+AUDIOMAMBA_LOOP void recur(int n, bool backward, const float* delta, const float* x, float* y, const float* maps,
+                           int64_t states, const float* decay, float* state, Stream ahead) {
   constexpr int kCount = Size < kTogether ? Size : kTogether;
   Vec h[Size];
 #pragma GCC unroll 16

@@ -72,7 +72,8 @@ constexpr bool kProductIsLimited = true;
 #endif
 constexpr float kProductLimit = 125.0f;
 
-// 2^(d * a) of Count vectors a, which lie `Stride` floats apart. Unless `Any`, |d * a| is below kProductLimit or the instruction set has no limit.
+// 2^(d * a) of Count vectors a, which lie `Stride` floats apart. Unless `Any`, |d * a| is below kProductLimit or the
+// instruction set has no limit.
 template <int Count, bool Any, int Stride>
 AUDIOMAMBA_INLINE void exp2_products(Vec d, const float* a, Vec* p) {
   Vec x[Count];

@@ -46,8 +46,8 @@ Norm = Literal["rms", "layer"]
 # A longer sequence is read so many tokens at a time where no gradient is needed. The six expanded
 # activations of a stretch take 150 MB in AuM-B, whatever the length. Shorter ones are no faster.
 STRETCH_TOKENS = 4096
-# Numbers of delta and of z that are held at once on a CPU where no gradient is needed, 4 MB each in
-# float32; but so many channels for each thread are.
+# Numbers of delta, and as many of z, that are held at once on a CPU where no gradient is needed: 4
+# MB of each in float32. It is more where each thread would otherwise have fewer channels than this.
 SLICE_NUMBERS = 1 << 20
 SLICE_CHANNELS = 128
 DELTA_MIN = 0.001

@@ -5,7 +5,6 @@ Elsewhere oneDNN, which PyTorch has for other purposes, is about twice as fast.
 """
 
 import functools
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +59,17 @@ def prefers_onednn() -> bool:
         torch.backends.mkl.is_available()
         and torch.backends.mkldnn.is_available()
         and "AVX512" in torch.backends.cpu.get_cpu_capability()
-        and platform.system() == "Linux"
-        and "GenuineIntel" not in CPUINFO.read_text(encoding="utf-8", errors="replace")
+        and _has_other_vendor()
     )
+
+
+def _has_other_vendor() -> bool:
+    """Whether the processor is known not to be Intel's."""
+    try:
+        about = CPUINFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux, or hidden
+        return False
+    return "GenuineIntel" not in about
 
 
 def _suits_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
@@ -74,6 +81,7 @@ def _suits_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         and all(_is_plain(tensor) for tensor in (x, weight, bias) if tensor is not None)
         and x.numel() * weight.shape[0] >= MIN_PRODUCTS
         and torch.backends.mkldnn.enabled
+        and not torch._C._are_functorch_transforms_active()
         and not torch.is_autocast_enabled("cpu")
     )
 
@@ -102,8 +110,6 @@ def _dense(tensor: Tensor) -> Tensor:
 
 class _OneDNNLinear(torch.autograd.Function):
     """The product with its gradients, which are such products too."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -2,7 +2,6 @@
 
 import json
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from audiomamba.recipes import Recipe, to_dict
 from audiomamba.train.distillation import remarks
 from audiomamba.train.parts import divide
 from audiomamba.train.processes import warn
-from audiomamba.train.run import Run, n_cores, write_json, write_text
+from audiomamba.train.run import Run, command_line, n_cores, write_json, write_text
 from audiomamba.train.workers import Job, Worker, work
 
 __all__ = ["CrossValidation", "Fold", "cross_validate"]
@@ -186,7 +185,7 @@ def _summary(
         wall_seconds=wall_s,
         n_jobs=jobs[0],
         n_threads=jobs[1],
-        command=" ".join(sys.argv),
+        command=command_line(),
     )
 
 

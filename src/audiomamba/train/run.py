@@ -3,8 +3,10 @@
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,6 +19,7 @@ __all__ = [
     "SAVE_EVERY_S",
     "Run",
     "RunResult",
+    "command_line",
     "figure_of",
     "replace_folder",
     "versions",
@@ -215,6 +218,17 @@ def commit() -> str | None:
     if not tracked or not head:
         return None
     return head + ("+" if _git(package, "status", "--porcelain", "--", ".") else "")
+
+
+def command_line() -> str:
+    """Return how the program was called, without where it is installed.
+
+    Returns:
+        Program and arguments, quoted as a shell wants them.
+    """
+    program = Path(sys.argv[0])
+    called = ["python", "-m", program.parent.name] if program.stem == "__main__" else [program.name]
+    return shlex.join([*called, *sys.argv[1:]])
 
 
 def n_cores() -> int:

@@ -2,7 +2,6 @@
 
 import re
 import statistics
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from audiomamba.data import Manifest, open_manifest
 from audiomamba.errors import CheckpointError, ConfigError, TrainingError
 from audiomamba.recipes import Recipe, to_dict
 from audiomamba.recipes.sets import get_set, recipes_of
-from audiomamba.train.run import Run, figure_of, n_cores, write_json, write_text
+from audiomamba.train.run import Run, command_line, figure_of, n_cores, write_json, write_text
 from audiomamba.train.start import find_start
 from audiomamba.train.workers import Job, Worker, work
 
@@ -198,7 +197,7 @@ def run_set(
             )
             for cell in cells
         ),
-        command=" ".join(sys.argv),
+        command=command_line(),
     )
     write_json(out / "set.json", result.to_dict())
     write_text(out / "set.md", result.to_markdown())
