@@ -42,10 +42,11 @@ struct AudiomambaScan {
 };
 
 struct AudiomambaScanGradient {
-  AudiomambaScan scan;  // as in the forward call; out and last_state are not used
-  AudiomambaTensor3 grad_out;
+  AudiomambaScan scan;  // as in the forward call; out, if not null, is written again; last_state is not used
+  AudiomambaTensor3 grad_out;         // may be scan.out
   const float* grad_last_state;  // (batch, channels, states) or null
-  AudiomambaTensor3 grad_u, grad_delta;
+  AudiomambaTensor3 grad_u;
+  AudiomambaTensor3 grad_delta;       // may be scan.delta
   AudiomambaTensor3 grad_z;           // data null where z is
   float* grad_B;                      // (batch, tokens, groups, states), float32
   float* grad_C;                      // (batch, tokens, groups, states), float32

@@ -83,7 +83,7 @@ struct Parts {
 template <class Element>
 struct GradientRows {
   Rows<const Element> u, delta, z, grad_out;
-  Rows<Element> grad_u, grad_delta, grad_z;
+  Rows<Element> grad_u, grad_delta, grad_z, out;
 
   GradientRows(const AudiomambaScanGradient& g, const Task& task)
       : u(rows_of<const Element>(g.scan.u, task, task.channel)),
@@ -92,22 +92,23 @@ struct GradientRows {
         grad_out(rows_of<const Element>(g.grad_out, task, task.channel)),
         grad_u(rows_of<Element>(g.grad_u, task, task.channel)),
         grad_delta(rows_of<Element>(g.grad_delta, task, task.channel)),
-        grad_z(rows_of<Element>(g.grad_z, task, task.channel)) {}
+        grad_z(rows_of<Element>(g.grad_z, task, task.channel)),
+        out(rows_of<Element>(g.scan.out, task, task.channel)) {}
 };
 
 // What a chunk of the gradient brings near, one stream with each vector and group of states: the rows that will be read
 // from `in` on, and those that will be written from `out` on, where that is not negative.
 struct Streams {
-  Stream streams[7];
+  Stream streams[8];
 
   template <class Element>
   Streams(const GradientRows<Element>& rows, const Task& task, int64_t in, int64_t out, int64_t n)
       : streams{Stream(rows.u, in, n, task),          Stream(rows.delta, in, n, task),
                 Stream(rows.grad_out, in, n, task),   Stream(rows.z, in, n, task),
                 Stream(rows.grad_u, out, n, task),    Stream(rows.grad_delta, out, n, task),
-                Stream(rows.grad_z, out, n, task)} {}
+                Stream(rows.grad_z, out, n, task),   Stream(rows.out, out, n, task)} {}
 
-  Stream operator[](int64_t i) const { return i < 7 ? streams[i] : Stream(); }
+  Stream operator[](int64_t i) const { return i < 8 ? streams[i] : Stream(); }
 };
 
 // Rows [first, first + n) of delta, x, y and s, and zeros for the gradients of delta and x.
@@ -262,7 +263,7 @@ AUDIOMAMBA_INLINE void gradient_chunk(const AudiomambaScan& a, const Task& task,
   });
 }
 
-// Turn what the scans left into the gradients of u, delta and z.
+// Turn what the scans left into the gradients of u, delta and z, and the result if it is asked for again.
 template <class Element>
 AUDIOMAMBA_INLINE void finish_gradient(const AudiomambaScanGradient& g, const GradientRows<Element>& rows,
                                        const Task& task, int64_t first, int n, BackwardMemory& m, int64_t at) {
@@ -289,12 +290,14 @@ AUDIOMAMBA_INLINE void finish_gradient(const AudiomambaScanGradient& g, const Gr
         }
         store_lanes(rows.grad_u[row] + column, of_u, lanes);
         store_lanes(rows.grad_delta[row] + column, of_step, lanes);
+        Vec y = load(m.forward.y + k);
         if (rows.z) {
           const Vec gate = load_lanes(rows.z[row] + column, lanes), open = sigmoid(gate);
           const Vec slope = open * (splat(1.0f) + gate * (splat(1.0f) - open));  // d silu(z) / dz
-          store_lanes(rows.grad_z[row] + column,
-                      load_lanes(rows.grad_out[row] + column, lanes) * load(m.forward.y + k) * slope, lanes);
+          store_lanes(rows.grad_z[row] + column, load_lanes(rows.grad_out[row] + column, lanes) * y * slope, lanes);
+          y *= gate * open;
         }
+        if (rows.out) store_lanes(rows.out[row] + column, y, lanes);
       }
   });
 }
@@ -340,6 +343,7 @@ void gradient_task(const AudiomambaScanGradient& g, const Task& task, BackwardMe
   clear_padding<Element>(g.grad_u, task, a.tokens);
   clear_padding<Element>(g.grad_delta, task, a.tokens);
   clear_padding<Element>(g.grad_z, task, a.tokens);
+  clear_padding<Element>(a.out, task, a.tokens);
 }
 
 // Add the parts of grad_B and grad_C of one row of one sample and group over its blocks, in order.

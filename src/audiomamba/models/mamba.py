@@ -28,6 +28,13 @@ from audiomamba.ops import (
     linear,
     selective_scan,
 )
+from audiomamba.ops.mamba_inner import (
+    InnerWeights,
+    can_recompute,
+    channel_slices,
+    mamba_inner,
+    project_normed,
+)
 
 __all__ = [
     "Direction",
@@ -46,10 +53,6 @@ Norm = Literal["rms", "layer"]
 # A longer sequence is read so many tokens at a time where no gradient is needed. The six expanded
 # activations of a stretch take 150 MB in AuM-B, whatever the length. Shorter ones are no faster.
 STRETCH_TOKENS = 4096
-# Numbers of delta, and as many of z, that are held at once on a CPU where no gradient is needed: 4
-# MB of each in float32. It is more where each thread would otherwise have fewer channels than this.
-SLICE_NUMBERS = 1 << 20
-SLICE_CHANNELS = 128
 DELTA_MIN = 0.001
 DELTA_MAX = 0.1
 DELTA_FLOOR = 1e-4
@@ -91,6 +94,27 @@ class _Way(NamedTuple):
     D: Tensor
     reverse_conv: bool
     reverse: bool
+
+    def inner_weights(self) -> InnerWeights:
+        """The weights of this direction alone, without those of the last projection."""
+        return InnerWeights(
+            conv=self.conv.weight[:, 0].float(),
+            conv_bias=None if self.conv.bias is None else self.conv.bias.float(),
+            x_proj=self.x_proj.weight,
+            dt_proj=self.dt_proj.weight,
+            dt_bias=self.dt_proj.bias.float(),
+            A=-torch.exp(self.A_log).float(),
+            A_b=None,
+            D=self.D.float(),
+            out_proj=None,
+        )
+
+
+class Normed(NamedTuple):
+    """What an RMS norm was taken of, (batch, tokens, dim), and the norm's weight, (dim,)."""
+
+    total: Tensor
+    weight: Tensor
 
 
 class MambaMixer(nn.Module):
@@ -148,12 +172,15 @@ class MambaMixer(nn.Module):
             dt_proj.bias.copy_(delta + torch.log(-torch.expm1(-delta)))
         return dt_proj
 
-    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def forward(
+        self, hidden: Tensor, lengths: Tensor | None = None, *, normed: Normed | None = None
+    ) -> Tensor:
         """Mix the tokens.
 
         Args:
             hidden: (batch, tokens, dim).
             lengths: (batch,) tokens of each clip, its own ones first; None for all.
+            normed: what hidden is the norm of; then it may be computed again, and is not kept.
 
         Returns:
             (batch, tokens, dim), 0 behind a clip's own tokens.
@@ -162,14 +189,41 @@ class MambaMixer(nn.Module):
             return self._in_stretches(hidden, lengths)
         if hidden.is_cpu and runs_plainly() and self._can_be_cut():
             return self._in_slices(hidden, lengths)
+        if can_recompute(hidden, self.d_inner) and self._is_as_made():
+            return self._recomputed(hidden, normed, lengths)
         x, z = self.in_proj(hidden).chunk(2, dim=-1)
         out: Tensor = self.out_proj(self._scan(x, z, lengths))
         return out
 
     def _can_be_cut(self) -> bool:
         """Whether channels share one convolution, and in_proj is as it was made and not watched."""
-        watched = self.in_proj._forward_hooks or self.in_proj._forward_pre_hooks
-        return self.direction != "bi-bi" and type(self.in_proj) is Linear and not watched
+        return self.direction != "bi-bi" and _is_plain(self.in_proj)
+
+    def _is_as_made(self) -> bool:
+        """Whether all linear layers are as they were made and not watched."""
+        pairs = [(self.in_proj, self.out_proj), *((it.x_proj, it.dt_proj) for it in self._ways())]
+        return all(_is_plain(layer) for pair in pairs for layer in pair)
+
+    def _recomputed(self, hidden: Tensor, normed: Normed | None, lengths: Tensor | None) -> Tensor:
+        """Mix with less kept for the gradient."""
+        if normed is None:
+            xz = self.in_proj(hidden)
+        else:
+            xz = project_normed(hidden, *normed, self.in_proj.weight, eps=NORM_EPS)
+        lengths = None if lengths is None else lengths.long()
+        first, *others = self._ways()
+        weights = first.inner_weights()
+        if self.direction != "bi-bi":
+            A_b = -torch.exp(others[0].A_log).float() if others else None
+            weights = weights._replace(A_b=A_b, out_proj=self.out_proj.weight)
+            return mamba_inner(
+                xz, weights, lengths, reverse_conv=first.reverse_conv, reverse=first.reverse
+            )
+        back = others[0].inner_weights()
+        y = mamba_inner(xz, weights, lengths)
+        y = y + mamba_inner(xz, back, lengths, reverse_conv=True, reverse=True)
+        out: Tensor = self.out_proj(y * 0.5 if self.ssm.halve_sum else y)
+        return out
 
     def _in_slices(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
         """Mix with less memory: slice by slice of the channels, the result in the input's place."""
@@ -177,9 +231,7 @@ class MambaMixer(nn.Module):
         x = linear(hidden, self.in_proj.weight[: self.d_inner])
         u, dt, b, c = self._mapped(x, way, lengths)
         del x
-        numbers = hidden.shape[0] * hidden.shape[1]
-        most = max(SLICE_NUMBERS // numbers, SLICE_CHANNELS * torch.get_num_threads())
-        for part in _slices(self.d_inner, most):
+        for part in channel_slices(u):
             gate = linear(hidden, self.in_proj.weight[self.d_inner :][part])
             given: dict[str, Any] = {
                 "D": way.D[part],
@@ -319,10 +371,10 @@ def runs_plainly() -> bool:
     return not (torch.is_grad_enabled() or torch.compiler.is_compiling())
 
 
-def _slices(n: int, most: int) -> list[slice]:
-    """Cut n channels into slices of one width, a multiple of 64, about `most` at most."""
-    width = math.ceil(n / math.ceil(n / most) / 64) * 64
-    return [slice(first, min(first + width, n)) for first in range(0, n, width)]
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether a layer does nothing but multiply, and nobody watches."""
+    watched = layer._forward_hooks or layer._forward_pre_hooks
+    return type(layer) is Linear and not watched
 
 
 def _within(lengths: Tensor | None, first: int, last: int) -> Tensor | None:
@@ -377,7 +429,8 @@ class MambaBlock(nn.Module):
         normed, residual = add_and_norm(
             hidden, residual, self.norm, self.drop_path if self.training else 0.0
         )
-        return self.mixer(normed, lengths), residual
+        of = Normed(residual, self.norm.weight) if isinstance(self.norm, nn.RMSNorm) else None
+        return self.mixer(normed, lengths, normed=of), residual
 
 
 def new_norm(kind: Norm, dim: int) -> nn.RMSNorm | nn.LayerNorm:

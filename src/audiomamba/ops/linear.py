@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Linear", "linear", "prefers_onednn"]
+__all__ = ["Linear", "linear", "prefers_onednn", "weight_gradient"]
 
 CPUINFO = Path("/proc/cpuinfo")
 MIN_PRODUCTS = 1 << 21  # below, a call of oneDNN costs more than it saves
+MANY_ROWS, FEW_COLUMNS = 1024, 64  # from, and up to, which a convolution's gradient is faster
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -35,6 +36,22 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         out: Tensor = _OneDNNLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return out
     return _product(x, weight, bias)
+
+
+def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
+    """The gradient of the weight in linear(x, weight).
+
+    Args:
+        grad: (..., n_out), the gradient of the result.
+        x: (..., n_in).
+
+    Returns:
+        (n_out, n_in).
+    """
+    grad, x = grad.flatten(0, -2), x.flatten(0, -2)
+    if _suits_onednn(x, grad.t(), None) and (len(x) >= MANY_ROWS or x.shape[1] <= FEW_COLUMNS):
+        return _gradient_of_convolution(grad, x)
+    return linear(grad.t(), x.t())
 
 
 class Linear(nn.Linear):
@@ -98,6 +115,22 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return out
 
 
+def _gradient_of_convolution(grad: Tensor, x: Tensor) -> Tensor:
+    """The product of grad transposed and x, neither of which is laid out anew as for a product.
+
+    A linear layer on rows is a convolution of width 1 along them, and oneDNN's gradient of one
+    reads both with their rows in one piece.
+    """
+    (n_rows, n_out), n_in = grad.shape, x.shape[1]
+    images = (tensor.reshape(1, 1, n_rows, -1).permute(0, 3, 1, 2) for tensor in (grad, x))
+    weight = x.new_empty(n_out, n_in, 1, 1)
+    _, gradient, _ = torch.ops.aten.convolution_backward(
+        *images, weight, None, (1, 1), (0, 0), (1, 1), False, (0, 0), 1, (False, True, False)
+    )
+    product: Tensor = gradient.view(n_out, n_in)
+    return product
+
+
 def _dense(tensor: Tensor) -> Tensor:
     """The tensor, copied if neither its rows nor, transposed, all of it lie in one piece.
 
@@ -105,7 +138,7 @@ def _dense(tensor: Tensor) -> Tensor:
     """
     if tensor.stride(-1) == 1 or tensor.mT.is_contiguous():
         return tensor
-    return tensor.contiguous()
+    return tensor.mT.contiguous().mT if tensor.stride(-2) == 1 else tensor.contiguous()
 
 
 class _OneDNNLinear(torch.autograd.Function):
@@ -124,9 +157,8 @@ class _OneDNNLinear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         for_x, for_weight, for_bias = ctx.needs_input_grad
-        rows = grad.flatten(0, -2)
         return (
             linear(grad, weight.t()) if for_x else None,
-            linear(rows.t(), x.flatten(0, -2).t()) if for_weight else None,
-            rows.sum(0) if for_bias else None,
+            weight_gradient(grad, x) if for_weight else None,
+            grad.flatten(0, -2).sum(0) if for_bias else None,
         )

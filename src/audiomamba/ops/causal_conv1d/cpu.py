@@ -8,7 +8,7 @@ from torch import Tensor
 from audiomamba.ops import native
 from audiomamba.ops.causal_conv1d.autograd import empty_gradients, link
 
-__all__ = ["conv"]
+__all__ = ["conv", "conv_gradients"]
 
 
 def conv(
@@ -23,6 +23,38 @@ def conv(
     """Convolve; x (batch, tokens, channels), weight (channels, width) and bias float32."""
     out: Tensor = _conv(x, weight, bias, lengths, activation, reverse)
     return out
+
+
+def conv_gradients(
+    grad_out: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    activation: bool,
+    reverse: bool,
+    lengths: Tensor | None,
+    grad_x: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Go back through a convolution; not seen by autograd.
+
+    Args:
+        grad_out: (batch, tokens, channels).
+        x: what conv() was given, and so the rest.
+        weight: the same.
+        bias: the same.
+        activation: the same.
+        reverse: the same.
+        lengths: the same.
+        grad_x: (batch, tokens, channels), where the gradient of x is written.
+
+    Returns:
+        The gradients of the weight and of the bias (empty without one).
+    """
+    _, of_weight, of_bias = empty_gradients(grad_out, x, weight, bias)
+    grads = (grad_x, of_weight, of_bias)
+    _go_back(grads, grad_out, x, weight, bias, lengths, activation, reverse)
+    return of_weight, of_bias
 
 
 class _Conv(ctypes.Structure):
@@ -108,9 +140,25 @@ def _conv_backward(
     silu: bool,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    grads = empty_gradients(grad_out, x, weight, bias)
+    _go_back(grads, grad_out, x, weight, bias, lengths, silu, reverse)
+    return grads
+
+
+def _go_back(
+    grads: tuple[Tensor, Tensor, Tensor],
+    grad_out: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    lengths: Tensor | None,
+    silu: bool,
+    reverse: bool,
+) -> None:
+    """Fill in the gradients of x, of the weight and of the bias."""
     arguments, alive = _arguments(x, weight, bias, lengths, silu, reverse)
     grad_out = native.rows(grad_out)
-    grad_x, grad_weight, grad_bias = empty_gradients(grad_out, x, weight, bias)
+    grad_x, grad_weight, grad_bias = grads
     gradient = _ConvGradient(
         conv=arguments,
         grad_out=native.Tensor3.of(grad_out),
@@ -120,7 +168,6 @@ def _conv_backward(
     )
     native.call("conv_gradient", gradient)
     del alive
-    return grad_x, grad_weight, grad_bias
 
 
 link(_conv, _conv_backward)

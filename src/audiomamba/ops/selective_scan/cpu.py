@@ -9,7 +9,7 @@ their results depend on is an argument, and the version in the name changes with
 """
 
 import ctypes
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +17,15 @@ from torch import Tensor
 from audiomamba.ops import native
 from audiomamba.ops.selective_scan.inputs import ScanInputs, empty_gradients
 
-__all__ = ["bidirectional_scan", "scan", "scan_into"]
+__all__ = [
+    "Gradients",
+    "bidirectional_scan",
+    "keep_scan",
+    "saved_states",
+    "scan",
+    "scan_gradients",
+    "scan_into",
+]
 
 # 16 and 32 are as fast; 64 saves least. The saved states of 16 states per channel then take a
 # quarter of the memory of u in float32, per direction.
@@ -55,6 +63,85 @@ def scan_into(
     if place is not out:
         out.copy_(place)
     return last_state
+
+
+def keep_scan(inputs: ScanInputs, A_b: Tensor | None, saved: Tensor, *, reverse: bool) -> None:
+    """Scan, not seen by autograd.
+
+    Args:
+        inputs: the inputs; the result replaces u.
+        A_b: (channels, states) of a second direction, or None.
+        saved: room for what scan_gradients() goes on from, as saved_states() makes it.
+        reverse: as in selective_scan.
+    """
+    tensors = _laid_out(*_tensors(inputs, A_b))
+    arguments = _arguments(tensors, inputs.delta_softplus, reverse, CHUNK_TOKENS)
+    arguments.out = native.Tensor3.of(inputs.u)
+    arguments.saved = native.address(saved)
+    native.call("scan", arguments)
+
+
+def saved_states(u: Tensor, A: Tensor, A_b: Tensor | None) -> Tensor:
+    """Make room for the states that a scan keeps: so many for each of its channels, in a row."""
+    saved: Tensor = _scan_fake(u, u, A, A_b, False, True, CHUNK_TOKENS)[2]
+    return saved
+
+
+class Gradients(NamedTuple):
+    """The gradients of a scan, as in `ScanInputs`; empty where there is no such input."""
+
+    u: Tensor
+    delta: Tensor
+    A: Tensor
+    A_b: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor
+    z: Tensor
+    delta_bias: Tensor
+    initial_state: Tensor
+
+
+def scan_gradients(
+    grad_out: Tensor,
+    saved: Tensor,
+    inputs: ScanInputs,
+    A_b: Tensor | None,
+    *,
+    reverse: bool,
+    grad_u: Tensor,
+    grad_z: Tensor,
+    out: Tensor | None,
+) -> Gradients:
+    """Go back through a scan that keep_scan() ran; not seen by autograd.
+
+    Args:
+        grad_out: (batch, tokens, channels).
+        saved: what keep_scan() kept.
+        inputs: what it was given; the gradient of delta replaces delta.
+        A_b: the same.
+        reverse: the same.
+        grad_u: (batch, tokens, channels), where the gradient of u is written.
+        grad_z: the same for z.
+        out: where the scan's result is written once more, which may be grad_out; None for nowhere.
+
+    Returns:
+        The gradients.
+    """
+    tensors = _laid_out(*_tensors(inputs, A_b))
+    grads = Gradients(*empty_gradients(*tensors[:10]))
+    grads = grads._replace(u=grad_u, delta=tensors[1], z=grad_z)
+    arguments = _arguments(tensors, inputs.delta_softplus, reverse, CHUNK_TOKENS)
+    arguments.saved = native.address(saved)
+    arguments.out = native.Tensor3.of(out)
+    _go_back(arguments, tensors, grad_out, None, grads)
+    return grads
+
+
+def _tensors(inputs: ScanInputs, A_b: Tensor | None) -> tuple[Any, ...]:
+    """The tensors in the order of the operators' arguments."""
+    u, delta, A, *others, _ = inputs
+    return (u, delta, A, A_b, *others)
 
 
 def _run(
@@ -226,27 +313,8 @@ def _scan_backward(
         _, _, saved = _scan(*tensors, softplus, reverse, False, True, chunk_tokens)
     arguments = _arguments(tensors, softplus, reverse, chunk_tokens)
     arguments.saved = native.address(saved)
-    grad_out = native.rows(grad_out)
-    if grad_last_state is not None:
-        grad_last_state = grad_last_state.contiguous()
     grads = empty_gradients(*tensors[:10])
-    of_u, of_delta, of_A, of_A_b, of_B, of_C, of_D, of_z, of_bias, of_state = grads
-    gradient = _ScanGradient(
-        scan=arguments,
-        grad_out=native.Tensor3.of(grad_out),
-        grad_last_state=native.address(grad_last_state),
-        grad_u=native.Tensor3.of(of_u),
-        grad_delta=native.Tensor3.of(of_delta),
-        grad_z=native.Tensor3.of(None if z is None else of_z),
-        grad_B=native.address(of_B),
-        grad_C=native.address(of_C),
-        grad_A=native.address(of_A),
-        grad_A_b=None if A_b is None else native.address(of_A_b),
-        grad_D=None if D is None else native.address(of_D),
-        grad_delta_bias=None if delta_bias is None else native.address(of_bias),
-        grad_initial_state=None if initial_state is None else native.address(of_state),
-    )
-    native.call("scan_gradient", gradient)
+    _go_back(arguments, tensors, grad_out, grad_last_state, Gradients(*grads))
     return grads
 
 
@@ -255,6 +323,36 @@ def _scan_backward_fake(
     _grad_out: Tensor, _grad_last_state: Tensor | None, _saved: Tensor, *inputs: Any
 ) -> list[Tensor]:
     return empty_gradients(*inputs[:10])
+
+
+def _go_back(
+    arguments: _Scan,
+    tensors: tuple[Any, ...],
+    grad_out: Tensor,
+    grad_last_state: Tensor | None,
+    grads: Gradients,
+) -> None:
+    """Fill in the gradients of the scan that the arguments describe."""
+    _, _, _, A_b, _, _, D, z, delta_bias, initial_state, _ = tensors
+    grad_out = native.rows(grad_out)
+    if grad_last_state is not None:
+        grad_last_state = grad_last_state.contiguous()
+    gradient = _ScanGradient(
+        scan=arguments,
+        grad_out=native.Tensor3.of(grad_out),
+        grad_last_state=native.address(grad_last_state),
+        grad_u=native.Tensor3.of(grads.u),
+        grad_delta=native.Tensor3.of(grads.delta),
+        grad_z=native.Tensor3.of(None if z is None else grads.z),
+        grad_B=native.address(grads.B),
+        grad_C=native.address(grads.C),
+        grad_A=native.address(grads.A),
+        grad_A_b=None if A_b is None else native.address(grads.A_b),
+        grad_D=None if D is None else native.address(grads.D),
+        grad_delta_bias=None if delta_bias is None else native.address(grads.delta_bias),
+        grad_initial_state=None if initial_state is None else native.address(grads.initial_state),
+    )
+    native.call("scan_gradient", gradient)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

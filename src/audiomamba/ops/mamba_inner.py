@@ -1,0 +1,333 @@
+"""What a Mamba mixer does in training on a CPU, keeping little of it for the gradient.
+
+Taken op by op, a block keeps for its gradient, in units of (batch, tokens, channels of the mixer):
+the normed input (1/2), the input and the gate (2), the convolved input (1), the step sizes (1),
+the states at some tokens (1/4 for each direction and 16 states) and the result (1). Here it keeps
+the input, the gate and the states. The norm, the convolution and the step sizes are cheap to
+compute again, and the result falls out of the scan's gradient. What is computed again is held for
+some channels at a time.
+
+Source: Gu and Dao 2023, section 3.3.2, recomputation.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.amp import custom_bwd, custom_fwd
+from torch.autograd.function import once_differentiable
+
+from audiomamba.ops.add_rms_norm import add_rms_norm
+from audiomamba.ops.backends import choose_backend
+from audiomamba.ops.causal_conv1d import cpu as conv_cpu
+from audiomamba.ops.linear import linear, weight_gradient
+from audiomamba.ops.selective_scan import cpu as scan_cpu
+from audiomamba.ops.selective_scan.inputs import ScanInputs
+
+__all__ = ["InnerWeights", "can_recompute", "channel_slices", "mamba_inner", "project_normed"]
+
+# Numbers of a tensor that a slice of channels has: 4 MB in float32. It is more where each thread
+# would otherwise have fewer channels than this.
+SLICE_NUMBERS = 1 << 20
+SLICE_CHANNELS = 128
+
+
+class InnerWeights(NamedTuple):
+    """The weights of a mixer behind its first projection, or of one branch of it.
+
+    Args:
+        conv: (channels, width), float32.
+        conv_bias: (channels,), float32; None for zeros.
+        x_proj: (rank + 2 states, channels).
+        dt_proj: (channels, rank).
+        dt_bias: (channels,), float32.
+        A: (channels, states), negative, float32.
+        A_b: (channels, states), the same of the reverse direction; None for one direction.
+        D: (channels,), float32.
+        out_proj: (dim, channels); None where the caller projects.
+    """
+
+    conv: Tensor
+    conv_bias: Tensor | None
+    x_proj: Tensor
+    dt_proj: Tensor
+    dt_bias: Tensor
+    A: Tensor
+    A_b: Tensor | None
+    D: Tensor
+    out_proj: Tensor | None
+
+    def cut(self, part: slice) -> "InnerWeights":
+        """Those of some channels."""
+        across = ("x_proj", "out_proj")  # whose channels lie along the second axis
+        cuts: dict[str, Any] = self._asdict()
+        for name, weight in cuts.items():
+            if weight is not None:
+                cuts[name] = weight[:, part] if name in across else weight[part]
+        return InnerWeights(**cuts)
+
+
+def can_recompute(x: Tensor, channels: int) -> bool:
+    """Whether mamba_inner() can run, on x (batch, tokens, any), and saves more than a little.
+
+    It needs the compiled kernels, a gradient asked for, and nothing traced.
+    """
+    return bool(
+        torch.is_grad_enabled()
+        and x.requires_grad
+        and x.shape[0] * x.shape[1] * channels > SLICE_NUMBERS
+        and x.is_cpu
+        and type(x) is Tensor
+        and not torch.compiler.is_compiling()
+        and choose_backend("mamba_inner", None, x) == "cpu"
+    )
+
+
+def channel_slices(x: Tensor) -> list[slice]:
+    """Cut (batch, tokens, channels) into slices of one width, a multiple of 64, small in memory."""
+    batch, tokens, channels = x.shape
+    most = max(SLICE_NUMBERS // (batch * tokens), SLICE_CHANNELS * torch.get_num_threads())
+    width = math.ceil(channels / math.ceil(channels / most) / 64) * 64
+    return [slice(first, min(first + width, channels)) for first in range(0, channels, width)]
+
+
+def project_normed(
+    normed: Tensor, total: Tensor, norm_weight: Tensor, weight: Tensor, *, eps: float
+) -> Tensor:
+    """Multiply what add_rms_norm() gave with a weight; the gradient computes the norm again.
+
+    Differentiable once, in normed and weight.
+
+    Args:
+        normed: (batch, tokens, dim), the normed sum.
+        total: (batch, tokens, dim), the sum.
+        norm_weight: (dim,), of the norm.
+        weight: (n_out, dim).
+        eps: of the norm.
+
+    Returns:
+        (batch, tokens, n_out).
+    """
+    out: Tensor = _NormedProduct.apply(  # type: ignore[no-untyped-call]
+        normed, total.detach(), norm_weight.detach(), weight, eps
+    )
+    return out
+
+
+def mamba_inner(
+    xz: Tensor,
+    weights: InnerWeights,
+    lengths: Tensor | None,
+    *,
+    reverse_conv: bool = False,
+    reverse: bool = False,
+) -> Tensor:
+    """Convolve, project, scan, gate and project.
+
+    Differentiable once, in xz and the weights.
+
+    Args:
+        xz: (batch, tokens, 2 channels), the input and the gate.
+        weights: the weights.
+        lengths: (batch,) tokens of each clip, int64; None for all.
+        reverse_conv: the convolution looks ahead instead of back.
+        reverse: the scan starts at the last token; not with two directions.
+
+    Returns:
+        (batch, tokens, dim); (batch, tokens, channels) without a last projection.
+    """
+    out: Tensor = _MambaInner.apply(  # type: ignore[no-untyped-call]
+        xz, lengths, reverse_conv, reverse, *weights
+    )
+    return out
+
+
+class _NormedProduct(torch.autograd.Function):
+    @staticmethod
+    @custom_fwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    def forward(
+        ctx: Any, normed: Tensor, total: Tensor, norm_weight: Tensor, weight: Tensor, eps: float
+    ) -> Tensor:
+        ctx.save_for_backward(total, norm_weight, weight)
+        ctx.eps, ctx.dtype = eps, normed.dtype
+        return linear(normed, weight)
+
+    @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        total, norm_weight, weight = ctx.saved_tensors
+        of_weight = None
+        if ctx.needs_input_grad[3]:
+            normed, _ = add_rms_norm(total, None, norm_weight, eps=ctx.eps)
+            of_weight = weight_gradient(grad, normed.to(ctx.dtype)).to(weight.dtype)
+        return linear(grad, weight.t()).to(ctx.dtype), None, None, of_weight, None
+
+
+class _MambaInner(torch.autograd.Function):
+    @staticmethod
+    @custom_fwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    def forward(
+        ctx: Any,
+        xz: Tensor,
+        lengths: Tensor | None,
+        reverse_conv: bool,
+        reverse: bool,
+        *given: Tensor | None,
+    ) -> Tensor:
+        weights = InnerWeights(*given)  # type: ignore[arg-type]
+        branch = _Branch(weights, lengths, reverse_conv, reverse)
+        x, z = xz.chunk(2, dim=-1)
+        u = branch.convolved(x)
+        mapped = linear(u, weights.x_proj).to(u.dtype)
+        saved = scan_cpu.saved_states(u, weights.A, weights.A_b)
+        for part in channel_slices(x):
+            one = branch.cut(part)
+            inputs = one.scan_inputs(u[..., part], mapped, z[..., part])
+            scan_cpu.keep_scan(inputs, one.weights.A_b, _of(saved, x, part), reverse=reverse)
+        ctx.save_for_backward(xz, mapped, saved, lengths, *given)
+        ctx.flags = (reverse_conv, reverse)
+        return u if weights.out_proj is None else linear(u, weights.out_proj)
+
+    @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        xz, mapped, saved, lengths, *given = ctx.saved_tensors
+        weights = InnerWeights(*given)
+        branch = _Branch(weights, lengths, *ctx.flags)
+        wanted = zip(given, ctx.needs_input_grad[4:], strict=True)
+        grads = InnerWeights(*(torch.empty_like(one) if asked else None for one, asked in wanted))  # type: ignore[arg-type]
+        grad_xz = torch.empty_like(xz)
+        (x, z), (grad_x, grad_z) = xz.chunk(2, dim=-1), grad_xz.chunk(2, dim=-1)
+        slices = channel_slices(x)
+        of_mapped = torch.zeros_like(mapped, dtype=torch.float32)
+        for part in slices:  # grad_x holds the gradient of u at first
+            of_out = grad[..., part] if weights.out_proj is None else grad
+            of_mapped += branch.cut(part).through_scan(
+                of_out,
+                (x[..., part], z[..., part], mapped, _of(saved, x, part)),
+                (grad_x[..., part], grad_z[..., part], grads.cut(part)),
+            )
+        of_mapped = of_mapped.to(xz.dtype)
+        for part in slices:
+            branch.cut(part).through_conv(
+                of_mapped, x[..., part], grad_x[..., part], grads.cut(part)
+            )
+        return grad_xz, None, None, None, *grads
+
+
+class _Branch(NamedTuple):
+    """A branch of a mixer, or some channels of it."""
+
+    weights: InnerWeights
+    lengths: Tensor | None
+    reverse_conv: bool
+    reverse: bool
+
+    def cut(self, part: slice) -> "_Branch":
+        return self._replace(weights=self.weights.cut(part))
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """The input of the scan, u."""
+        return conv_cpu.conv(
+            x,
+            self.weights.conv,
+            self.weights.conv_bias,
+            activation=True,
+            reverse=self.reverse_conv,
+            lengths=self.lengths,
+        )
+
+    def scan_inputs(self, u: Tensor, mapped: Tensor, z: Tensor) -> ScanInputs:
+        """All inputs of the scan; `mapped` holds the low-rank form of delta, B and C."""
+        rank, states = self.weights.dt_proj.shape[1], self.weights.A.shape[1]
+        dt, b, c = mapped.split([rank, states, states], dim=-1)
+        return ScanInputs(
+            u=u,
+            delta=linear(dt, self.weights.dt_proj).to(u.dtype),
+            A=self.weights.A,
+            B=b.unsqueeze(2),
+            C=c.unsqueeze(2),
+            D=self.weights.D,
+            z=z,
+            delta_bias=self.weights.dt_bias,
+            initial_state=None,
+            lengths=self.lengths,
+            delta_softplus=True,
+        )
+
+    def through_scan(
+        self,
+        grad: Tensor,
+        kept: tuple[Tensor, Tensor, Tensor, Tensor],
+        to: tuple[Tensor, Tensor, InnerWeights],
+    ) -> Tensor:
+        """Go back through the last projection, the scan and delta's.
+
+        Args:
+            grad: the gradient of the branch's result.
+            kept: x, z, `mapped`, and the saved states.
+            to: where the gradients of u, z and the weights are written.
+
+        Returns:
+            The gradient of `mapped`.
+        """
+        x, z, mapped, saved = kept
+        grad_u, grad_z, grads = to
+        out_proj = self.weights.out_proj
+        y = None if out_proj is None else linear(grad, out_proj.t()).to(x.dtype)
+        inputs = self.scan_inputs(self.convolved(x), mapped, z)
+        found = scan_cpu.scan_gradients(
+            grad if y is None else y,
+            saved,
+            inputs,
+            self.weights.A_b,
+            reverse=self.reverse,
+            grad_u=grad_u,
+            grad_z=grad_z,
+            out=y,
+        )
+        if grads.out_proj is not None and y is not None:
+            grads.out_proj.copy_(weight_gradient(grad, y))
+        if grads.dt_proj is not None:
+            dt = mapped[..., : grads.dt_proj.shape[1]]
+            grads.dt_proj.copy_(weight_gradient(found.delta, dt))
+        for to_weight, gradient in (
+            (grads.dt_bias, found.delta_bias),
+            (grads.A, found.A),
+            (grads.A_b, found.A_b),
+            (grads.D, found.D),
+        ):
+            if to_weight is not None:
+                to_weight.copy_(gradient)
+        of_dt = linear(found.delta, self.weights.dt_proj.t())
+        return torch.cat([of_dt.float(), found.B[:, :, 0], found.C[:, :, 0]], dim=-1)
+
+    def through_conv(
+        self, of_mapped: Tensor, x: Tensor, grad_x: Tensor, grads: InnerWeights
+    ) -> None:
+        """Go back through the maps and the convolution; grad_x holds the gradient of u before."""
+        if grads.x_proj is not None:
+            grads.x_proj.copy_(weight_gradient(of_mapped, self.convolved(x)))
+        of_u = linear(of_mapped, self.weights.x_proj.t()).to(x.dtype).add_(grad_x)
+        found = conv_cpu.conv_gradients(
+            of_u,
+            x,
+            self.weights.conv,
+            self.weights.conv_bias,
+            activation=True,
+            reverse=self.reverse_conv,
+            lengths=self.lengths,
+            grad_x=grad_x,
+        )
+        for to_weight, gradient in zip((grads.conv, grads.conv_bias), found, strict=True):
+            if to_weight is not None:
+                to_weight.copy_(gradient)
+
+
+def _of(saved: Tensor, x: Tensor, part: slice) -> Tensor:
+    """The room of some channels in what saved_states() made for all."""
+    each = saved.numel() // x.shape[-1]
+    return saved[each * part.start : each * part.stop]
