@@ -246,12 +246,12 @@ GROUPS: dict[str, tuple[Case, ...]] = {
         PartsCase(model="ast_base", sides=AST_PARTS, tokens=2049, dtype="bfloat16"),
     ),
     "training": (
-        TrainingCase(sides=SMALL, tokens=513),
+        *(TrainingCase(sides=SMALL, tokens=tokens) for tokens in (513, 1025, 2049, 4097)),
         *(
             TrainingCase(sides=SMALL, tokens=tokens, dtype="bfloat16")
             for tokens in (513, 1025, 2049, 4097)
         ),
-        *(TrainingCase(sides=BASE, tokens=tokens) for tokens in (513, 1025)),
+        *(TrainingCase(sides=BASE, tokens=tokens) for tokens in (513, 1025, 2049)),
         *(
             TrainingCase(sides=BASE, tokens=tokens, dtype="bfloat16")
             for tokens in (513, 1025, 2049, 4097)
