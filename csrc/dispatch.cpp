@@ -76,7 +76,7 @@ int audiomamba_threads() {
 #endif
 }
 
-EXPORT int audiomamba_interface_version() { return 3; }
+EXPORT int audiomamba_interface_version() { return 4; }
 EXPORT int audiomamba_n_instruction_sets() { return kSetCount; }
 EXPORT const char* audiomamba_instruction_set_name(int index) { return kSets[index].name; }
 EXPORT int audiomamba_instruction_set_runs(int index) { return kSets[index].runs() ? 1 : 0; }

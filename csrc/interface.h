@@ -27,6 +27,7 @@ struct AudiomambaScan {
   int64_t chunk_tokens;    // a state is saved every so many tokens
   int64_t delta_softplus;  // 0 or 1
   int64_t reverse;         // 0 or 1; 0 where A_b is given
+  int64_t accumulate;      // 0 or 1: add to what out holds; in the gradient, to what grad_u holds
   AudiomambaTensor3 u, delta;
   AudiomambaTensor3 z;  // data or null
   AudiomambaTensor4 B, C;
@@ -36,6 +37,7 @@ struct AudiomambaScan {
   const float* delta_bias;     // (channels) or null
   const float* initial_state;  // (batch, channels, states) or null
   const int64_t* lengths;      // (batch) or null
+  const int32_t* order;        // (tokens), the token of each step; or null for 0, 1, 2 ...; null where lengths are given
   AudiomambaTensor3 out;
   float* last_state;  // (batch, channels, states) or null; null where A_b is given
   float* saved;       // 1 or 2 scans x batch x ceil(tokens / chunk_tokens) x states x channels, as it pleases; or null

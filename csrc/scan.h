@@ -3,8 +3,9 @@
 // A task is one sample and one block of up to kBlock channels that share B and C; tasks are independent and OpenMP
 // hands them out. Within a task the channels lie across the lanes of kBlockVectors vectors. Time runs in chunks of
 // `chunk_tokens`, before which states are saved. Rows of u, delta, z, B and C are addressed through Rows, in the order of
-// the scan: a reverse scan walks with a negative stride and is otherwise the same code. The second scan of a
-// bidirectional call walks the same rows backward over what the first left in the working memory.
+// the scan: a reverse scan walks with a negative stride, another order by a table of tokens, and both are otherwise the
+// same code. The second scan of a bidirectional call walks the same rows backward over what the first left in the
+// working memory.
 //
 // The states of a block are [state][kBlock]; the loop over time keeps a group of states in registers.
 #pragma once
@@ -20,12 +21,18 @@ namespace {
 constexpr int kBlockVectors = 4;  // 2 to 8 are within 8 % of each other, 1 is a quarter slower
 constexpr int kBlock = kBlockVectors * kLanes;
 
+// The rows of one sample in the order of the scan: equidistant, or where `order` says, walked in steps of 1 or -1.
 template <class Element>
 struct Rows {
-  Element* first;
-  int64_t stride;
+  Element* first = nullptr;
+  int64_t stride = 0;
+  const int32_t* order = nullptr;
+  int64_t step = 0;
 
-  Element* operator[](int64_t row) const { return first + row * stride; }
+  Element* operator[](int64_t row) const {
+    if (__builtin_expect(order != nullptr, 0)) row = order[row * step];
+    return first + row * stride;
+  }
   explicit operator bool() const { return first != nullptr; }
 };
 
@@ -37,6 +44,7 @@ struct Task {
   int vectors;
   int64_t length;   // valid tokens of the sample
   bool reverse;
+  const int32_t* order = nullptr;
 
   int lanes(int vector) const { return width - vector * kLanes; }  // may exceed kLanes
 };
@@ -55,7 +63,7 @@ struct Stream {
   Stream(Rows<Element> rows, int64_t first, int64_t n, const Task& task) {
     if (!rows || first < 0 || first + n > task.length) return;
     row = reinterpret_cast<const char*>(rows[first]);
-    stride = rows.stride * static_cast<int64_t>(sizeof(Element));
+    if (n > 1) stride = reinterpret_cast<const char*>(rows[first + 1]) - row;  // of most, whatever the order
     n_lines = (task.width * static_cast<int>(sizeof(Element)) + 63) / 64;
     writes = !std::is_const<Element>::value;
   }
@@ -97,6 +105,7 @@ AUDIOMAMBA_INLINE Task locate(const AudiomambaScan& a, int64_t index) {
   task.vectors = (task.width + kLanes - 1) / kLanes;
   task.length = clamped_length(a.lengths, task.sample, a.tokens);
   task.reverse = a.reverse != 0;
+  task.order = a.order;
   return task;
 }
 
@@ -104,10 +113,13 @@ AUDIOMAMBA_INLINE Task locate(const AudiomambaScan& a, int64_t index) {
 template <class Element>
 AUDIOMAMBA_INLINE Rows<Element> rows_of(const AudiomambaTensor3& tensor, const Task& task,
                                         int64_t column) {
-  if (!tensor.data) return {nullptr, 0};
+  if (!tensor.data) return {};
   Element* start = static_cast<Element*>(tensor.data) + task.sample * tensor.batch_stride + column;
+  const int64_t last = task.length - 1;
+  if (task.order && task.reverse) return {start, tensor.token_stride, task.order + last, -1};
+  if (task.order) return {start, tensor.token_stride, task.order, 1};
   if (!task.reverse) return {start, tensor.token_stride};
-  return {start + (task.length - 1) * tensor.token_stride, -tensor.token_stride};
+  return {start + last * tensor.token_stride, -tensor.token_stride};
 }
 
 template <class Element>

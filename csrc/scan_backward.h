@@ -96,6 +96,23 @@ struct GradientRows {
         out(rows_of<Element>(g.scan.out, task, task.channel)) {}
 };
 
+// One of these rows in each; null where there is none.
+template <class Element>
+struct RowPointers {
+  const Element *u, *delta, *z, *grad_out;
+  Element *grad_u, *grad_delta, *grad_z, *out;
+
+  RowPointers(const GradientRows<Element>& rows, int64_t row)
+      : u(rows.u[row]),
+        delta(rows.delta[row]),
+        z(rows.z ? rows.z[row] : nullptr),
+        grad_out(rows.grad_out[row]),
+        grad_u(rows.grad_u[row]),
+        grad_delta(rows.grad_delta[row]),
+        grad_z(rows.z ? rows.grad_z[row] : nullptr),
+        out(rows.out ? rows.out[row] : nullptr) {}
+};
+
 // What a chunk of the gradient brings near, one stream with each vector and group of states: the rows that will be read
 // from `in` on, and those that will be written from `out` on, where that is not negative.
 struct Streams {
@@ -119,12 +136,13 @@ AUDIOMAMBA_INLINE void prepare_gradient(const AudiomambaScanGradient& g, const G
   prepare_rows<Element>(g.scan, task, first, n, m.forward, at, care);
   by_width(task, [&](auto whole) __attribute__((always_inline)) {
     constexpr bool kWhole = decltype(whole)::value;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+      const Element *grad_out = rows.grad_out[first + i], *z = rows.z ? rows.z[first + i] : nullptr;
       for (int v = 0; v < (kWhole ? kBlockVectors : task.vectors); v++) {
         const int lanes = kWhole ? kLanes : task.lanes(v), column = v * kLanes;
-        Vec s = load_lanes(rows.grad_out[first + i] + column, lanes);
-        if (rows.z) {
-          Vec gate = load_lanes(rows.z[first + i] + column, lanes);
+        Vec s = load_lanes(grad_out + column, lanes);
+        if (z) {
+          Vec gate = load_lanes(z + column, lanes);
           s *= gate * sigmoid(gate);
         }
         const int64_t k = v * m.forward.plane + (at + i) * kLanes;
@@ -132,6 +150,7 @@ AUDIOMAMBA_INLINE void prepare_gradient(const AudiomambaScanGradient& g, const G
         store(m.grad_delta + k, Vec{});
         store(m.grad_x + k, Vec{});
       }
+    }
   });
 }
 
@@ -271,14 +290,15 @@ AUDIOMAMBA_INLINE void finish_gradient(const AudiomambaScanGradient& g, const Gr
   const float scans = a.A_b ? 2.0f : 1.0f;
   by_width(task, [&](auto whole) __attribute__((always_inline)) {
     constexpr bool kWhole = decltype(whole)::value;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+      const RowPointers<Element> row(rows, first + i);
       for (int v = 0; v < (kWhole ? kBlockVectors : task.vectors); v++) {
         const int lanes = kWhole ? kLanes : task.lanes(v), column = v * kLanes;
-        const int64_t row = first + i, k = v * m.forward.plane + (at + i) * kLanes, channel = task.channel + column;
-        const Vec input = load_lanes(rows.u[row] + column, lanes), s = load(m.s + k), of_x = load(m.grad_x + k);
+        const int64_t k = v * m.forward.plane + (at + i) * kLanes, channel = task.channel + column;
+        const Vec input = load_lanes(row.u + column, lanes), s = load(m.s + k), of_x = load(m.grad_x + k);
         Vec of_step = load(m.grad_delta + k) * splat(kLn2) + of_x * input;
         if (a.delta_softplus) {
-          Vec raw = load_lanes(rows.delta[row] + column, lanes);
+          Vec raw = load_lanes(row.delta + column, lanes);
           if (a.delta_bias) raw += load_lanes(a.delta_bias + channel, lanes);
           of_step *= sigmoid(raw);
         }
@@ -288,17 +308,19 @@ AUDIOMAMBA_INLINE void finish_gradient(const AudiomambaScanGradient& g, const Gr
           of_u += s * splat(scans) * load_lanes(a.D + channel, lanes);
           m.grad_D[v] += s * splat(scans) * input;
         }
-        store_lanes(rows.grad_u[row] + column, of_u, lanes);
-        store_lanes(rows.grad_delta[row] + column, of_step, lanes);
+        if (a.accumulate) of_u += load_lanes(row.grad_u + column, lanes);
+        store_lanes(row.grad_u + column, of_u, lanes);
+        store_lanes(row.grad_delta + column, of_step, lanes);
         Vec y = load(m.forward.y + k);
-        if (rows.z) {
-          const Vec gate = load_lanes(rows.z[row] + column, lanes), open = sigmoid(gate);
+        if (row.z) {
+          const Vec gate = load_lanes(row.z + column, lanes), open = sigmoid(gate);
           const Vec slope = open * (splat(1.0f) + gate * (splat(1.0f) - open));  // d silu(z) / dz
-          store_lanes(rows.grad_z[row] + column, load_lanes(rows.grad_out[row] + column, lanes) * y * slope, lanes);
+          store_lanes(row.grad_z + column, load_lanes(row.grad_out + column, lanes) * y * slope, lanes);
           y *= gate * open;
         }
-        if (rows.out) store_lanes(rows.out[row] + column, y, lanes);
+        if (row.out) store_lanes(row.out + column, y, lanes);
       }
+    }
   });
 }
 
@@ -346,17 +368,17 @@ void gradient_task(const AudiomambaScanGradient& g, const Task& task, BackwardMe
   clear_padding<Element>(a.out, task, a.tokens);
 }
 
-// Add the parts of grad_B and grad_C of one row of one sample and group over its blocks, in order.
+// Add the parts of grad_B and grad_C of one row, in the order of the scan, of one sample and group over its blocks.
 AUDIOMAMBA_INLINE void add_maps(const AudiomambaScanGradient& g, const float* parts, int64_t sample, int64_t group,
-                                int64_t t) {
+                                int64_t row) {
   const AudiomambaScan& a = g.scan;
+  const int64_t length = clamped_length(a.lengths, sample, a.tokens);
+  const int64_t step = a.reverse && row < length ? length - 1 - row : row, t = a.order ? a.order[step] : step;
   const int64_t at = ((sample * a.tokens + t) * a.groups + group) * a.states;
   float *grad_B = g.grad_B + at, *grad_C = g.grad_C + at;
   memset(grad_B, 0, a.states * sizeof(float));
   memset(grad_C, 0, a.states * sizeof(float));
-  const int64_t length = clamped_length(a.lengths, sample, a.tokens);
-  if (t >= length) return;
-  const int64_t row = a.reverse ? length - 1 - t : t;
+  if (row >= length) return;
   for (int64_t block = 0; block < blocks_per_group(a); block++) {
     const float* from = parts + block * Parts::maps_floats(a) + row * 2 * a.states;
     for_state_groups<kBackwardStates>(a.states, [&](auto states, int64_t s) __attribute__((always_inline)) {
@@ -403,9 +425,9 @@ int scan_backward(const AudiomambaScanGradient& g) {
 #pragma omp for collapse(3) schedule(static)
       for (int64_t sample = 0; sample < samples; sample++)
         for (int64_t group = 0; group < a.groups; group++)
-          for (int64_t t = 0; t < a.tokens; t++) {
+          for (int64_t row = 0; row < a.tokens; row++) {
             const int64_t first_task = sample * sample_tasks + group * blocks_per_group(a);
-            add_maps(g, parts.maps + first_task * Parts::maps_floats(a), start + sample, group, t);
+            add_maps(g, parts.maps + first_task * Parts::maps_floats(a), start + sample, group, row);
           }
     }
     constexpr int64_t kChannels = 64;  // per piece of work

@@ -72,18 +72,20 @@ AUDIOMAMBA_INLINE void prepare_rows(const AudiomambaScan& a, const Task& task, i
   IntVec exceeds[kBlockVectors] = {};
   by_width(task, [&](auto whole) __attribute__((always_inline)) {
     constexpr bool kWhole = decltype(whole)::value;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+      const Element *u_row = u[first + i], *delta_row = delta[first + i];
       for (int v = 0; v < (kWhole ? kBlockVectors : task.vectors); v++) {
         const int lanes = kWhole ? kLanes : task.lanes(v), column = v * kLanes;
         const int64_t k = v * m.plane + (at + i) * kLanes;
-        Vec step = step_size(a, delta[first + i] + column, bias ? bias + column : nullptr, lanes);
-        Vec input = load_lanes(u[first + i] + column, lanes);
+        Vec step = step_size(a, delta_row + column, bias ? bias + column : nullptr, lanes);
+        Vec input = load_lanes(u_row + column, lanes);
         Vec skip = a.D ? input * load_lanes(a.D + task.channel + column, lanes) * splat(scans) : Vec{};
         if (kProductIsLimited) exceeds[v] |= ~(absolute(step) <= m.limits[v]);
         store(m.delta + k, step);
         store(m.x + k, step * input);
         store(m.y + k, skip);
       }
+    }
   });
   if (kProductIsLimited)
     for (int v = 0; v < task.vectors; v++) care[v] |= any(exceeds[v]);
@@ -157,16 +159,20 @@ AUDIOMAMBA_INLINE void finish_rows(const AudiomambaScan& a, const Task& task, in
   const Rows<Element> out = rows_of<Element>(a.out, task, task.channel);
   by_width(task, [&](auto whole) __attribute__((always_inline)) {
     constexpr bool kWhole = decltype(whole)::value;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+      const Element* z_row = z ? z[first + i] : nullptr;
+      Element* out_row = out[first + i];
       for (int v = 0; v < (kWhole ? kBlockVectors : task.vectors); v++) {
         const int lanes = kWhole ? kLanes : task.lanes(v), column = v * kLanes;
         Vec y = load(m.y + v * m.plane + (at + i) * kLanes);
         if (z) {
-          Vec gate = load_lanes(z[first + i] + column, lanes);
+          Vec gate = load_lanes(z_row + column, lanes);
           y *= gate * sigmoid(gate);
         }
-        store_lanes(out[first + i] + column, y, lanes);
+        if (a.accumulate) y += load_lanes(out_row + column, lanes);
+        store_lanes(out_row + column, y, lanes);
       }
+    }
   });
 }
 

@@ -15,6 +15,7 @@ from audiomamba.ops import (
 )
 from audiomamba.ops.add_rms_norm import cpu as norm_cpu
 from audiomamba.ops.causal_conv1d import cpu as conv_cpu
+from audiomamba.ops.cross_scan import cpu as cross_cpu
 from audiomamba.ops.selective_scan import cpu as scan_cpu
 
 DIM, INNER, STATES = 16, 24, 4
@@ -141,6 +142,17 @@ def test_scan_passes_opcheck(save: bool, changes: dict[str, Tensor | None]) -> N
     both = "A_b" in changes
     flags = (True, not both, not both, save, 64)
     torch.library.opcheck(scan_cpu._scan, (*scan_arguments(**changes), *flags))
+
+
+@pytest.mark.parametrize("save", [False, True])
+def test_cross_scan_passes_opcheck(save: bool) -> None:
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, requires_grad=True)
+
+    u, *delta = (normal(2, 6, 5) for _ in range(5))
+    maps, weights = [normal(2, 6, 4, 3) for _ in range(2)], [normal(20) for _ in range(2)]
+    decay = (-torch.rand(20, 3)).requires_grad_()
+    torch.library.opcheck(cross_cpu._scan, (u, delta, decay, *maps, *weights, 2, save, 64))
 
 
 def test_conv_and_norm_pass_opcheck() -> None:

@@ -74,6 +74,48 @@ def test_backends_agree_in_outputs_and_gradients(compare, backend):
     compare(cross_selective_scan, arguments(rows=5, columns=7), {}, backend)
 
 
+def wide_arguments(rows, columns, channels=70):
+    """More than a chunk of tokens and than a block of channels."""
+    generator = torch.Generator().manual_seed(3)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator)
+
+    return {
+        "u": normal(2, rows, columns, channels),
+        "dt": normal(2, rows, columns, 4, RANK),
+        "A": -normal(4 * channels, STATES).exp(),
+        "B": normal(2, rows, columns, 4, STATES),
+        "C": normal(2, rows, columns, 4, STATES),
+        "dt_weight": normal(4, channels, RANK),
+        "D": normal(4 * channels),
+        "delta_bias": normal(4 * channels),
+    }
+
+
+@pytest.mark.parametrize("size", [(9, 17), (17, 9), (1, 150), (150, 1)])
+@pytest.mark.usefixtures("instruction_set")
+def test_the_library_walks_over_large_maps(compare, size):
+    compare(cross_selective_scan, wide_arguments(*size), {}, "cpu")
+
+
+def test_bfloat16_maps(compare):
+    given = wide_arguments(9, 17)
+    given |= {name: given[name].bfloat16() for name in ("u", "dt", "B", "C", "dt_weight")}
+    compare(cross_selective_scan, given, {}, "cpu", outputs=2e-2, gradients=3e-2)
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    given = {name: value.requires_grad_() for name, value in wide_arguments(9, 17).items()}
+    found = []
+    for n_threads in (1, 2, 3):
+        torch.set_num_threads(n_threads)
+        out = cross_selective_scan(**given, backend="cpu")
+        found.append([out, *torch.autograd.grad(out.square().sum(), list(given.values())[2:])])
+    for other in found[1:]:
+        assert all(map(torch.equal, found[0], other))
+
+
 def test_directions_must_be_four():
     given = arguments()
     with pytest.raises(

@@ -22,8 +22,8 @@ from audiomamba.ops.add_rms_norm import add_rms_norm
 from audiomamba.ops.backends import choose_backend
 from audiomamba.ops.causal_conv1d import cpu as conv_cpu
 from audiomamba.ops.linear import linear, weight_gradient
-from audiomamba.ops.selective_scan import cpu as scan_cpu
 from audiomamba.ops.selective_scan.inputs import ScanInputs
+from audiomamba.ops.selective_scan.library import Gradients, Path, go_back, room_for_states, run
 
 __all__ = ["InnerWeights", "can_recompute", "channel_slices", "mamba_inner", "project_normed"]
 
@@ -181,11 +181,11 @@ class _MambaInner(torch.autograd.Function):
         x, z = xz.chunk(2, dim=-1)
         u = branch.convolved(x)
         mapped = linear(u, weights.x_proj).to(u.dtype)
-        saved = scan_cpu.saved_states(u, weights.A, weights.A_b)
-        for part in channel_slices(x):
-            one = branch.cut(part)
-            inputs = one.scan_inputs(u[..., part], mapped, z[..., part])
-            scan_cpu.keep_scan(inputs, one.weights.A_b, _of(saved, x, part), reverse=reverse)
+        saved = room_for_states(u, weights.A, branch.path)
+        for part in channel_slices(x):  # the result replaces u
+            one, place = branch.cut(part), u[..., part]
+            inputs = one.scan_inputs(place, mapped, z[..., part])
+            run(inputs, one.path, place, saved=_of(saved, x, part))
         ctx.save_for_backward(xz, mapped, saved, lengths, *given)
         ctx.flags = (reverse_conv, reverse)
         return u if weights.out_proj is None else linear(u, weights.out_proj)
@@ -228,6 +228,11 @@ class _Branch(NamedTuple):
 
     def cut(self, part: slice) -> "_Branch":
         return self._replace(weights=self.weights.cut(part))
+
+    @property
+    def path(self) -> Path:
+        """How the scan walks."""
+        return Path(self.reverse, self.weights.A_b)
 
     def convolved(self, x: Tensor) -> Tensor:
         """The input of the scan, u."""
@@ -279,29 +284,24 @@ class _Branch(NamedTuple):
         out_proj = self.weights.out_proj
         y = None if out_proj is None else linear(grad, out_proj.t()).to(x.dtype)
         inputs = self.scan_inputs(self.convolved(x), mapped, z)
-        found = scan_cpu.scan_gradients(
-            grad if y is None else y,
-            saved,
-            inputs,
-            self.weights.A_b,
-            reverse=self.reverse,
-            grad_u=grad_u,
-            grad_z=grad_z,
-            out=y,
+        found = Gradients(
+            u=grad_u,
+            delta=inputs.delta,
+            A=_room(grads.A, self.weights.A),
+            A_b=_room(grads.A_b, self.weights.A_b),
+            B=mapped.new_empty(inputs.B.shape, dtype=torch.float32),
+            C=mapped.new_empty(inputs.C.shape, dtype=torch.float32),
+            D=_room(grads.D, self.weights.D),
+            z=grad_z,
+            delta_bias=_room(grads.dt_bias, self.weights.dt_bias),
+            initial_state=mapped.new_empty(0),
         )
+        go_back(grad if y is None else y, saved, inputs, self.path, found, out=y)
         if grads.out_proj is not None and y is not None:
             grads.out_proj.copy_(weight_gradient(grad, y))
         if grads.dt_proj is not None:
             dt = mapped[..., : grads.dt_proj.shape[1]]
             grads.dt_proj.copy_(weight_gradient(found.delta, dt))
-        for to_weight, gradient in (
-            (grads.dt_bias, found.delta_bias),
-            (grads.A, found.A),
-            (grads.A_b, found.A_b),
-            (grads.D, found.D),
-        ):
-            if to_weight is not None:
-                to_weight.copy_(gradient)
         of_dt = linear(found.delta, self.weights.dt_proj.t())
         return torch.cat([of_dt.float(), found.B[:, :, 0], found.C[:, :, 0]], dim=-1)
 
@@ -331,3 +331,10 @@ def _of(saved: Tensor, x: Tensor, part: slice) -> Tensor:
     """The room of some channels in what saved_states() made for all."""
     each = saved.numel() // x.shape[-1]
     return saved[each * part.start : each * part.stop]
+
+
+def _room(wanted: Tensor | None, weight: Tensor | None) -> Tensor:
+    """Where the gradient of a weight is written, wanted or not."""
+    if wanted is not None:
+        return wanted
+    return torch.empty(0) if weight is None else torch.empty_like(weight)

@@ -32,7 +32,7 @@ __all__ = [
 LIBRARY = (
     "audiomamba.ops._kernels"  # not a Python module, but found as one, editable installs included
 )
-INTERFACE_VERSION = 3
+INTERFACE_VERSION = 4
 OUT_OF_MEMORY = 1
 ELEMENTS = {torch.float32: 0, torch.bfloat16: 1}
 

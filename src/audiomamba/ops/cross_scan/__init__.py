@@ -15,15 +15,15 @@ Source: Liu et al., "VMamba: Visual State Space Model" (2024), section 4.2.
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
 from audiomamba.ops.backends import choose_backend
+from audiomamba.ops.cross_scan.cpu import N_DIRECTIONS, four_scans
+from audiomamba.ops.linear import linear
 from audiomamba.ops.selective_scan import selective_scan
 
 __all__ = ["N_DIRECTIONS", "cross_merge", "cross_scan", "cross_selective_scan"]
 
-N_DIRECTIONS = 4
 NO_STEP = -1e4  # its softplus is 0, with which a step leaves the state as it is
 
 
@@ -107,13 +107,13 @@ def cross_selective_scan(
     if columns is not None:
         behind = torch.arange(u.shape[2], device=u.device) >= columns[:, None, None]
         behind = behind.expand(-1, u.shape[1], -1).unsqueeze(-1)
-    # Four scans without copies are fastest where a call costs little; else one grouped scan.
     name = choose_backend("selective_scan", backend, u)
-    run = _four_scans if name == "cpu" else _grouped_scan
-    return run(u, dt, A, B, C, dt_weight, D, delta_bias, behind, name)
+    if name == "cpu":
+        return _walked_scans(u, dt, A, B, C, dt_weight, D, delta_bias, behind)
+    return _grouped_scan(u, dt, A, B, C, dt_weight, D, delta_bias, behind, name)
 
 
-def _four_scans(
+def _walked_scans(
     u: Tensor,
     dt: Tensor,
     A: Tensor,
@@ -123,33 +123,22 @@ def _four_scans(
     D: Tensor,
     delta_bias: Tensor,
     behind: Tensor | None,
-    backend: str,
 ) -> Tensor:
-    """Scan each direction by itself, in its own sense: nothing is reversed in memory."""
-    rows, columns = u.shape[1:3]
-    orders = [[order(x) for x in (u, dt, B, C)] for order in (_by_row, _by_column)]
-    weights = list(zip(dt_weight, A.chunk(4), D.chunk(4), delta_bias.chunk(4), strict=True))
-    out = []
-    for k in range(N_DIRECTIONS):
-        u_k, dt_k, B_k, C_k = orders[k % 2]
-        weight_k, A_k, D_k, bias_k = weights[k]
-        delta = F.linear(dt_k[:, :, k], weight_k)
-        if behind is not None:
-            delta = delta.masked_fill((_by_row, _by_column)[k % 2](behind), NO_STEP)
-        y = selective_scan(
-            u_k,
-            delta,
-            A_k,
-            B_k[:, :, k],
-            C_k[:, :, k],
-            D=D_k,
-            delta_bias=bias_k,
-            delta_softplus=True,
-            reverse=k >= 2,
-            backend=backend,
-        )
-        out.append(y)
-    return _placed(out[0] + out[2], out[1] + out[3], rows, columns)
+    """Walk over the map four times where it lies."""
+    delta = [linear(dt[..., k, :], weight) for k, weight in enumerate(dt_weight)]
+    if behind is not None:
+        delta = [step.masked_fill(behind, NO_STEP) for step in delta]
+    y = four_scans(
+        u.flatten(1, 2),
+        [step.flatten(1, 2).to(u.dtype) for step in delta],
+        A.float(),
+        B.flatten(1, 2).to(u.dtype),
+        C.flatten(1, 2).to(u.dtype),
+        D.float(),
+        delta_bias.float(),
+        columns=u.shape[2],
+    )
+    return y.view(u.shape)
 
 
 def _grouped_scan(

@@ -1,0 +1,228 @@
+"""Calls of the compiled scan, forward and backward, which autograd does not see."""
+
+import ctypes
+from typing import NamedTuple
+
+from torch import Tensor
+
+from audiomamba.ops import native
+from audiomamba.ops.selective_scan.inputs import ScanInputs, empty_gradients
+
+__all__ = ["CHUNK_TOKENS", "Gradients", "Path", "go_back", "room_for_states", "run"]
+
+# A state is saved before every so many tokens, in the order of the scan. 16 and 32 are as fast; 64
+# saves least: with 16 states per channel, a quarter of the memory of u in float32, per direction.
+CHUNK_TOKENS = 64
+
+
+class Path(NamedTuple):
+    """How a scan walks over its tokens.
+
+    Args:
+        reverse: from the last to the first.
+        A_b: (channels, states), the decay of a second scan against the first; None for none.
+        order: (tokens,) int32, contiguous, the token of each step; None for one after the other.
+            Not with lengths.
+        chunk_tokens: a state is saved before every so many tokens.
+    """
+
+    reverse: bool = False
+    A_b: Tensor | None = None
+    order: Tensor | None = None
+    chunk_tokens: int = CHUNK_TOKENS
+
+
+class Gradients(NamedTuple):
+    """Room for the gradients of a scan, as in `ScanInputs`; empty where there is no such input.
+
+    Those of B and C are float32 and contiguous whatever the dtype.
+    """
+
+    u: Tensor
+    delta: Tensor
+    A: Tensor
+    A_b: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor
+    z: Tensor
+    delta_bias: Tensor
+    initial_state: Tensor
+
+    @classmethod
+    def of(cls, inputs: ScanInputs, A_b: Tensor | None = None) -> "Gradients":
+        """Make room."""
+        u, delta, A, B, C, *others, _, _ = inputs
+        return cls(*empty_gradients(u, delta, A, A_b, B, C, *others))
+
+
+def room_for_states(u: Tensor, A: Tensor, path: Path) -> Tensor:
+    """Make room for the states that a scan saves: as many for each of its channels, in a row."""
+    batch, tokens, channels = u.shape
+    chunks = (tokens + path.chunk_tokens - 1) // path.chunk_tokens
+    scans = 1 if path.A_b is None else 2
+    return A.new_empty(scans * batch * chunks * A.shape[1] * channels)
+
+
+def run(
+    inputs: ScanInputs,
+    path: Path,
+    out: Tensor,
+    *,
+    accumulate: bool = False,
+    last_state: Tensor | None = None,
+    saved: Tensor | None = None,
+) -> None:
+    """Scan.
+
+    Args:
+        inputs: the inputs.
+        path: the way over the tokens.
+        out: (batch, tokens, channels), rows contiguous, where the result is written; may be u or
+            delta. The library reads a row of a block of channels before it writes that row.
+        accumulate: add to what is in out.
+        last_state: (batch, channels, states), where the last state is written.
+        saved: room_for_states(), where states are saved.
+    """
+    arguments, _alive = _described(inputs, path)
+    arguments.accumulate = accumulate
+    arguments.out = native.Tensor3.of(out)
+    arguments.last_state = native.address(last_state)
+    arguments.saved = native.address(saved)
+    native.call("scan", arguments)
+
+
+def go_back(
+    grad_out: Tensor,
+    saved: Tensor,
+    inputs: ScanInputs,
+    path: Path,
+    grads: Gradients,
+    *,
+    accumulate: bool = False,
+    grad_last_state: Tensor | None = None,
+    out: Tensor | None = None,
+) -> None:
+    """Go back through a scan.
+
+    Args:
+        grad_out: (batch, tokens, channels).
+        saved: the states that run() saved.
+        inputs: what it was given.
+        path: the same.
+        grads: where the gradients are written; that of delta may replace delta.
+        accumulate: add to what is in the gradient of u.
+        grad_last_state: (batch, channels, states); None for zeros.
+        out: (batch, tokens, channels), where the result is written once more, which may be
+            grad_out; None for nowhere.
+    """
+    arguments, _alive = _described(inputs, path)
+    arguments.accumulate = accumulate
+    arguments.saved = native.address(saved)
+    arguments.out = native.Tensor3.of(out)
+    grad_out = native.rows(grad_out)
+    if grad_last_state is not None:
+        grad_last_state = grad_last_state.contiguous()
+
+    def address(gradient: Tensor, of: Tensor | None) -> int | None:
+        return None if of is None else native.address(gradient)
+
+    gradient = _ScanGradient(
+        scan=arguments,
+        grad_out=native.Tensor3.of(grad_out),
+        grad_last_state=native.address(grad_last_state),
+        grad_u=native.Tensor3.of(grads.u),
+        grad_delta=native.Tensor3.of(grads.delta),
+        grad_z=native.Tensor3.of(None if inputs.z is None else grads.z),
+        grad_B=native.address(grads.B),
+        grad_C=native.address(grads.C),
+        grad_A=native.address(grads.A),
+        grad_A_b=address(grads.A_b, path.A_b),
+        grad_D=address(grads.D, inputs.D),
+        grad_delta_bias=address(grads.delta_bias, inputs.delta_bias),
+        grad_initial_state=address(grads.initial_state, inputs.initial_state),
+    )
+    native.call("scan_gradient", gradient)
+
+
+class _Scan(ctypes.Structure):
+    """AudiomambaScan of csrc/interface.h."""
+
+    _fields_ = (
+        ("element", ctypes.c_int64),
+        ("batch", ctypes.c_int64),
+        ("tokens", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("groups", ctypes.c_int64),
+        ("states", ctypes.c_int64),
+        ("chunk_tokens", ctypes.c_int64),
+        ("delta_softplus", ctypes.c_int64),
+        ("reverse", ctypes.c_int64),
+        ("accumulate", ctypes.c_int64),
+        ("u", native.Tensor3),
+        ("delta", native.Tensor3),
+        ("z", native.Tensor3),
+        ("B", native.Tensor4),
+        ("C", native.Tensor4),
+        ("A", ctypes.c_void_p),
+        ("A_b", ctypes.c_void_p),
+        ("D", ctypes.c_void_p),
+        ("delta_bias", ctypes.c_void_p),
+        ("initial_state", ctypes.c_void_p),
+        ("lengths", ctypes.c_void_p),
+        ("order", ctypes.c_void_p),
+        ("out", native.Tensor3),
+        ("last_state", ctypes.c_void_p),
+        ("saved", ctypes.c_void_p),
+    )
+
+
+class _ScanGradient(ctypes.Structure):
+    """AudiomambaScanGradient of csrc/interface.h."""
+
+    _fields_ = (
+        ("scan", _Scan),
+        ("grad_out", native.Tensor3),
+        ("grad_last_state", ctypes.c_void_p),
+        ("grad_u", native.Tensor3),
+        ("grad_delta", native.Tensor3),
+        ("grad_z", native.Tensor3),
+        ("grad_B", ctypes.c_void_p),
+        ("grad_C", ctypes.c_void_p),
+        ("grad_A", ctypes.c_void_p),
+        ("grad_A_b", ctypes.c_void_p),
+        ("grad_D", ctypes.c_void_p),
+        ("grad_delta_bias", ctypes.c_void_p),
+        ("grad_initial_state", ctypes.c_void_p),
+    )
+
+
+def _described(inputs: ScanInputs, path: Path) -> tuple[_Scan, list[Tensor | None]]:
+    """Describe the inputs to the library; gives also the tensors that must outlive its call."""
+    u, delta, A, B, C, D, z, delta_bias, initial_state, lengths, softplus = inputs
+    u, delta, B, C = (native.rows(x) for x in (u, delta, B, C))
+    z = None if z is None else native.rows(z)
+    plain = [
+        None if x is None else x.contiguous()
+        for x in (A, path.A_b, D, delta_bias, initial_state, lengths, path.order)
+    ]
+    names = ("A", "A_b", "D", "delta_bias", "initial_state", "lengths", "order")
+    addresses = {name: native.address(x) for name, x in zip(names, plain, strict=True)}
+    arguments = _Scan(
+        element=native.ELEMENTS[u.dtype],
+        batch=u.shape[0],
+        tokens=u.shape[1],
+        channels=u.shape[2],
+        groups=B.shape[2],
+        states=B.shape[3],
+        chunk_tokens=path.chunk_tokens,
+        delta_softplus=softplus,
+        reverse=path.reverse,
+        u=native.Tensor3.of(u),
+        delta=native.Tensor3.of(delta),
+        z=native.Tensor3.of(z),
+        B=native.Tensor4.of(B),
+        C=native.Tensor4.of(C),
+        **addresses,
+    )
+    return arguments, [u, delta, z, B, C, *plain]
