@@ -79,8 +79,8 @@ struct Stream {
   }
 };
 
-AUDIOMAMBA_INLINE int64_t blocks_per_group(const AudiomambaScan& a) {
-  return (a.channels / a.groups + kBlock - 1) / kBlock;
+AUDIOMAMBA_INLINE int64_t blocks_per_group(const AudiomambaScan& a, int64_t block = kBlock) {
+  return (a.channels / a.groups + block - 1) / block;
 }
 
 AUDIOMAMBA_INLINE int64_t chunks(const AudiomambaScan& a) {
@@ -93,15 +93,15 @@ AUDIOMAMBA_INLINE int64_t clamped_length(const int64_t* lengths, int64_t sample,
   return length < 0 ? 0 : length > tokens ? tokens : length;
 }
 
-AUDIOMAMBA_INLINE Task locate(const AudiomambaScan& a, int64_t index) {
-  const int64_t blocks = blocks_per_group(a), per_group = a.channels / a.groups;
+AUDIOMAMBA_INLINE Task locate(const AudiomambaScan& a, int64_t index, int64_t block = kBlock) {
+  const int64_t blocks = blocks_per_group(a, block), per_group = a.channels / a.groups;
   Task task;
   task.block = index % blocks;
   task.group = index / blocks % a.groups;
   task.sample = index / blocks / a.groups;
-  const int64_t left = per_group - task.block * kBlock;
-  task.channel = task.group * per_group + task.block * kBlock;
-  task.width = left < kBlock ? static_cast<int>(left) : kBlock;
+  const int64_t left = per_group - task.block * block;
+  task.channel = task.group * per_group + task.block * block;
+  task.width = static_cast<int>(left < block ? left : block);
   task.vectors = (task.width + kLanes - 1) / kLanes;
   task.length = clamped_length(a.lengths, task.sample, a.tokens);
   task.reverse = a.reverse != 0;
