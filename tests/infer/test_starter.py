@@ -1,5 +1,7 @@
 """The model that ships, on the recordings that ship."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from safetensors import safe_open
 import audiomamba
 from audiomamba import checkpoints
 from audiomamba.infer import Tagger
+from audiomamba.ops import native
 
 RECORDINGS = Path(__file__).parents[2] / "demo" / "recordings"
 KINDS = {
@@ -41,6 +44,17 @@ def test_it_is_small_and_kept_in_half_precision() -> None:
 
 def test_it_knows_ten_kinds_of_sound(starter: Tagger) -> None:
     assert set(starter.labels) == KINDS
+
+
+def test_the_first_clip_does_not_wait_for_pytorchs_compiler() -> None:
+    if native.problem() is not None:
+        pytest.skip("needs the compiled library")
+    script = (
+        "import sys, audiomamba\n"
+        f"assert audiomamba.load('starter').tag({str(RECORDINGS / 'dog.ogg')!r})\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_it_is_right_about_most_recordings_of_its_kinds(starter: Tagger) -> None:

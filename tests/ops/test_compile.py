@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from audiomamba.ops import (
     add_rms_norm,
@@ -161,3 +162,33 @@ def test_conv_and_norm_pass_opcheck() -> None:
     torch.library.opcheck(conv_cpu._conv, (x, weight, None, None, True, False))
     gain = torch.randn(6, requires_grad=True)
     torch.library.opcheck(norm_cpu._add_norm, (x, None, gain, 1e-5))
+
+
+class _Names(TorchDispatchMode):
+    """Notes the operators that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.names.add(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+def test_who_watches_sees_the_operators(block: Block) -> None:
+    hidden = torch.randn(2, 9, DIM)
+    with torch.no_grad():
+        expected = block(hidden)
+        with _Names() as watcher:
+            torch.testing.assert_close(block(hidden), expected)
+    ops = ("add_rms_norm", "causal_conv1d", "selective_scan")
+    assert {f"audiomamba::{op}_v1" for op in ops} <= watcher.names
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_trace_holds_the_operators(block: Block) -> None:
+    with torch.no_grad():
+        traced = torch.jit.trace(block, torch.randn(2, 9, DIM), check_trace=False)
+        hidden = torch.randn(2, 9, DIM)
+        torch.testing.assert_close(traced(hidden), block(hidden))

@@ -43,6 +43,8 @@ __all__ = [
     "Norm",
     "SSMConfig",
     "add_and_norm",
+    "draw_step_sizes",
+    "log_of_states",
     "new_norm",
     "runs_plainly",
 ]
@@ -155,8 +157,7 @@ class MambaMixer(nn.Module):
             self.dt_proj_b = self._new_dt_proj()
 
     def _initial_a_log(self) -> Tensor:
-        states = torch.arange(1, self.ssm.d_state + 1, dtype=torch.float32)
-        return states.log().repeat(self.d_inner, 1)
+        return log_of_states(torch.empty(self.d_inner, self.ssm.d_state))
 
     def _new_conv(self) -> nn.Conv1d:
         """The weights of the causal convolution; the op itself is ops.causal_conv1d."""
@@ -166,10 +167,7 @@ class MambaMixer(nn.Module):
         """A projection whose bias makes step sizes log-uniform from DELTA_MIN to DELTA_MAX."""
         dt_proj = Linear(self.dt_rank, self.d_inner)
         nn.init.uniform_(dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
-        log_delta = torch.empty(self.d_inner).uniform_(math.log(DELTA_MIN), math.log(DELTA_MAX))
-        delta = log_delta.exp().clamp_min(DELTA_FLOOR)
-        with torch.no_grad():
-            dt_proj.bias.copy_(delta + torch.log(-torch.expm1(-delta)))
+        draw_step_sizes(dt_proj.bias)
         return dt_proj
 
     def forward(
@@ -228,11 +226,16 @@ class MambaMixer(nn.Module):
     def _in_slices(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
         """Mix with less memory: slice by slice of the channels, the result in the input's place."""
         way, *others = self._ways()
-        x = linear(hidden, self.in_proj.weight[: self.d_inner])
+        slices = channel_slices(hidden, self.d_inner)
+        for_x, for_z = self.in_proj.weight.chunk(2)
+        if len(slices) == 1:  # one product is faster than two
+            x, z = linear(hidden, self.in_proj.weight).chunk(2, dim=-1)
+        else:
+            x, z = linear(hidden, for_x), None
         u, dt, b, c = self._mapped(x, way, lengths)
         del x
-        for part in channel_slices(u):
-            gate = linear(hidden, self.in_proj.weight[self.d_inner :][part])
+        for part in slices:
+            gate = linear(hidden, for_z[part]) if z is None else z
             given: dict[str, Any] = {
                 "D": way.D[part],
                 "z": gate,
@@ -364,6 +367,26 @@ class MambaMixer(nn.Module):
         sizes = [self.dt_rank, self.ssm.d_state, self.ssm.d_state]
         dt, b, c = way.x_proj(u).split(sizes, dim=-1)
         return u, dt, b, c
+
+
+# Both compute on the CPU whatever the device, as on the meta device, where models are made to be
+# loaded, PyTorch would import its compiler for it, which takes a second.
+
+
+def log_of_states(A_log: Tensor) -> Tensor:
+    """Fill (..., states) with the logarithms of 1 to the number of states, the initial decays."""
+    states = torch.arange(1, A_log.shape[-1] + 1, dtype=torch.float32, device="cpu")
+    with torch.no_grad():
+        return A_log.copy_(states.log())
+
+
+def draw_step_sizes(bias: Tensor) -> None:
+    """Draw biases, of any shape, whose softplus is log-uniform from DELTA_MIN to DELTA_MAX."""
+    log_delta = torch.empty(bias.shape, device="cpu")
+    log_delta.uniform_(math.log(DELTA_MIN), math.log(DELTA_MAX))
+    delta = log_delta.exp().clamp_min(DELTA_FLOOR)
+    with torch.no_grad():
+        bias.copy_(delta + torch.log(-torch.expm1(-delta)))
 
 
 def runs_plainly() -> bool:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import check_fields
 from audiomamba.models.lengths import blanked
-from audiomamba.models.mamba import DELTA_FLOOR, DELTA_MAX, DELTA_MIN
+from audiomamba.models.mamba import draw_step_sizes, log_of_states
 from audiomamba.ops import Linear, cross_selective_scan, linear
 from audiomamba.ops.cross_scan import N_DIRECTIONS
 
@@ -95,11 +95,8 @@ class SS2D(nn.Module):
         """Make step sizes log-uniform from DELTA_MIN to DELTA_MAX, and decays 1 to d_state."""
         nn.init.uniform_(self.x_proj_weight, -(self.d_inner**-0.5), self.d_inner**-0.5)
         nn.init.uniform_(self.dt_projs_weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
-        with torch.no_grad():
-            nn.init.uniform_(self.dt_projs_bias, math.log(DELTA_MIN), math.log(DELTA_MAX))
-            delta = self.dt_projs_bias.exp().clamp_min(DELTA_FLOOR)
-            self.dt_projs_bias.copy_(delta + torch.log(-torch.expm1(-delta)))
-            self.A_logs.copy_(torch.arange(1, self.config.d_state + 1).log().expand_as(self.A_logs))
+        draw_step_sizes(self.dt_projs_bias)
+        log_of_states(self.A_logs)
 
     def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
         """Mix the positions of a map.

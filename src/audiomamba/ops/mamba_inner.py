@@ -84,10 +84,10 @@ def can_recompute(x: Tensor, channels: int) -> bool:
     )
 
 
-def channel_slices(x: Tensor) -> list[slice]:
-    """Cut (batch, tokens, channels) into slices of one width, a multiple of 64, small in memory."""
-    batch, tokens, channels = x.shape
-    most = max(SLICE_NUMBERS // (batch * tokens), SLICE_CHANNELS * torch.get_num_threads())
+def channel_slices(x: Tensor, channels: int) -> list[slice]:
+    """Cut the channels beside x (batch, tokens, any) into slices of one width, a multiple of 64."""
+    n_tokens = x.shape[0] * x.shape[1]
+    most = max(SLICE_NUMBERS // n_tokens, SLICE_CHANNELS * torch.get_num_threads())
     width = math.ceil(channels / math.ceil(channels / most) / 64) * 64
     return [slice(first, min(first + width, channels)) for first in range(0, channels, width)]
 
@@ -182,7 +182,7 @@ class _MambaInner(torch.autograd.Function):
         u = branch.convolved(x)
         mapped = linear(u, weights.x_proj).to(u.dtype)
         saved = room_for_states(u, weights.A, branch.path)
-        for part in channel_slices(x):  # the result replaces u
+        for part in channel_slices(x, x.shape[2]):  # the result replaces u
             one, place = branch.cut(part), u[..., part]
             inputs = one.scan_inputs(place, mapped, z[..., part])
             run(inputs, one.path, place, saved=_of(saved, x, part))
@@ -201,7 +201,7 @@ class _MambaInner(torch.autograd.Function):
         grads = InnerWeights(*(torch.empty_like(one) if asked else None for one, asked in wanted))  # type: ignore[arg-type]
         grad_xz = torch.empty_like(xz)
         (x, z), (grad_x, grad_z) = xz.chunk(2, dim=-1), grad_xz.chunk(2, dim=-1)
-        slices = channel_slices(x)
+        slices = channel_slices(x, x.shape[2])
         of_mapped = torch.zeros_like(mapped, dtype=torch.float32)
         for part in slices:  # grad_x holds the gradient of u at first
             of_out = grad[..., part] if weights.out_proj is None else grad

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.util import find_spec
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from audiomamba.errors import BackendError, UnknownNameError
 
@@ -26,6 +26,7 @@ __all__ = [
     "library",
     "problem",
     "rows",
+    "seen_by_none",
     "use_instruction_set",
 ]
 
@@ -76,6 +77,26 @@ def rows(tensor: Tensor) -> Tensor:
 def address(tensor: Tensor | None) -> int | None:
     """Return where a contiguous tensor's data begins."""
     return None if tensor is None else tensor.data_ptr()
+
+
+def seen_by_none(*tensors: Tensor | None) -> bool:
+    """Whether nothing records, traces or replaces what is done with these tensors.
+
+    A kernel may then be called without PyTorch's operator around it, the first of which imports the
+    whole compiler: a second for the first clip.
+    """
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._is_tracing()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._are_functorch_transforms_active()
+        or any(_is_seen(tensor) for tensor in tensors if tensor is not None)
+    )
+
+
+def _is_seen(tensor: Tensor) -> bool:
+    recorded = tensor.requires_grad and torch.is_grad_enabled()
+    return recorded or type(tensor) not in (Tensor, nn.Parameter) or not tensor.is_cpu
 
 
 def problem() -> str | None:

@@ -15,7 +15,8 @@ def add_norm(
     x: Tensor, residual: Tensor | None, weight: Tensor, *, eps: float
 ) -> tuple[Tensor, Tensor]:
     """Add and normalize; residual and weight are float32."""
-    normed, total, _ = _add_norm(x, residual, weight, eps)
+    direct = native.seen_by_none(x, residual, weight)
+    normed, total, _ = (_add_and_normalize if direct else _add_norm)(x, residual, weight, eps)
     return normed, total
 
 
@@ -57,8 +58,7 @@ class _NormGradient(ctypes.Structure):
     )
 
 
-@torch.library.custom_op("audiomamba::add_rms_norm_v1", mutates_args=(), device_types="cpu")
-def _add_norm(
+def _add_and_normalize(
     x: Tensor, residual: Tensor | None, weight: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     x, weight = x.contiguous(), weight.contiguous()
@@ -78,6 +78,11 @@ def _add_norm(
     )
     native.call("norm", arguments)
     return normed, total, scale
+
+
+_add_norm = torch.library.custom_op(
+    "audiomamba::add_rms_norm_v1", _add_and_normalize, mutates_args=(), device_types="cpu"
+)
 
 
 @torch.library.custom_op(

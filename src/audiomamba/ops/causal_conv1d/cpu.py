@@ -21,7 +21,8 @@ def conv(
     lengths: Tensor | None,
 ) -> Tensor:
     """Convolve; x (batch, tokens, channels), weight (channels, width) and bias float32."""
-    out: Tensor = _conv(x, weight, bias, lengths, activation, reverse)
+    direct = native.seen_by_none(x, weight, bias, lengths)
+    out: Tensor = (_convolve if direct else _conv)(x, weight, bias, lengths, activation, reverse)
     return out
 
 
@@ -111,8 +112,7 @@ def _arguments(
     return arguments, [x, weight, bias, lengths]
 
 
-@torch.library.custom_op("audiomamba::causal_conv1d_v1", mutates_args=(), device_types="cpu")
-def _conv(
+def _convolve(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -126,6 +126,11 @@ def _conv(
     native.call("conv", arguments)
     del alive
     return out
+
+
+_conv = torch.library.custom_op(
+    "audiomamba::causal_conv1d_v1", _convolve, mutates_args=(), device_types="cpu"
+)
 
 
 @torch.library.custom_op(

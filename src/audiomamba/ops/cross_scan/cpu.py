@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audiomamba.ops import native
 from audiomamba.ops.selective_scan.inputs import ScanInputs
 from audiomamba.ops.selective_scan.library import (
     CHUNK_TOKENS,
@@ -53,12 +54,12 @@ def four_scans(
     """
     tensors = (u, *delta, A, B, C, D, delta_bias)
     save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    out: Tensor = _scan(u, delta, A, B, C, D, delta_bias, columns, save, CHUNK_TOKENS)[0]
+    call: Any = _run if native.seen_by_none(*tensors) else _scan
+    out: Tensor = call(u, delta, A, B, C, D, delta_bias, columns, save, CHUNK_TOKENS)[0]
     return out
 
 
-@torch.library.custom_op("audiomamba::cross_selective_scan_v1", mutates_args=(), device_types="cpu")
-def _scan(
+def _run(
     u: Tensor,
     delta: list[Tensor],
     A: Tensor,
@@ -76,6 +77,11 @@ def _scan(
         inputs, path = _direction(k, u, delta, A, B, C, D, delta_bias, columns, chunk_tokens)
         run(inputs, path, out, accumulate=k > 0, saved=states[k])
     return out, saved
+
+
+_scan = torch.library.custom_op(
+    "audiomamba::cross_selective_scan_v1", _run, mutates_args=(), device_types="cpu"
+)
 
 
 @_scan.register_fake

@@ -52,9 +52,9 @@ def scan_into(
     """
     u, delta, A, *others, softplus = inputs
     place = native.rows(out)
-    last_state: Tensor = _scan_into(
-        place, u, delta, A, A_b, *others, softplus, reverse, want_last_state
-    )
+    tensors = (place, u, delta, A, A_b, *others)
+    call: Any = _run_into if native.seen_by_none(*tensors) else _scan_into
+    last_state: Tensor = call(*tensors, softplus, reverse, want_last_state)
     if place is not out:
         out.copy_(place)
     return last_state
@@ -67,12 +67,12 @@ def _run(
     tensors = (u, delta, A, A_b, *others)
     save = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
     flags = (softplus, reverse, want_last_state, save, CHUNK_TOKENS)
-    out, last_state, saved = _scan(*tensors, *flags)
+    call: Any = _run_new if native.seen_by_none(*tensors) else _scan
+    out, last_state, saved = call(*tensors, *flags)
     return out, last_state, saved
 
 
-@torch.library.custom_op("audiomamba::selective_scan_v1", mutates_args=(), device_types="cpu")
-def _scan(
+def _run_new(
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -102,10 +102,7 @@ def _scan(
     return out, last_state, saved
 
 
-@torch.library.custom_op(
-    "audiomamba::selective_scan_into_v1", mutates_args=("out",), device_types="cpu"
-)
-def _scan_into(
+def _run_into(
     out: Tensor,
     u: Tensor,
     delta: Tensor,
@@ -126,6 +123,14 @@ def _scan_into(
     last_state: Tensor = _scan_into_fake(out, u, delta, A, want_last_state)
     run(inputs, Path(reverse, A_b), out, last_state=last_state if want_last_state else None)
     return last_state
+
+
+_scan = torch.library.custom_op(
+    "audiomamba::selective_scan_v1", _run_new, mutates_args=(), device_types="cpu"
+)
+_scan_into = torch.library.custom_op(
+    "audiomamba::selective_scan_into_v1", _run_into, mutates_args=("out",), device_types="cpu"
+)
 
 
 @_scan_into.register_fake
