@@ -82,7 +82,7 @@ def test_compiles_into_one_graph(block: Block) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own code
+@pytest.mark.filterwarnings("ignore")  # tracing is deprecated  # of PyTorch's own code
 def test_compiles_with_inductor(block: Block) -> None:
     hidden = torch.randn(2, 70, DIM)
     compiled = torch.compile(block, fullgraph=True)
@@ -186,7 +186,7 @@ def test_who_watches_sees_the_operators(block: Block) -> None:
     assert {f"audiomamba::{op}_v1" for op in ops} <= watcher.names
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore")  # tracing is deprecated
 def test_a_trace_holds_the_operators(block: Block) -> None:
     with torch.no_grad():
         traced = torch.jit.trace(block, torch.randn(2, 9, DIM), check_trace=False)
