@@ -130,6 +130,15 @@ def test_backward_twice_gives_the_same():
     assert all(map(torch.equal, first, second))
 
 
+def test_another_number_of_threads_may_go_back():
+    block = _block(("fo-bi", False))
+    hidden = torch.randn(2, TOKENS, DIM, requires_grad=True)
+    expected = torch.autograd.grad(block(hidden, None)[0].pow(2).sum(), hidden)[0]
+    loss = block(hidden, None)[0].pow(2).sum()
+    torch.set_num_threads(16)  # then there would be fewer slices
+    torch.testing.assert_close(torch.autograd.grad(loss, hidden)[0], expected)
+
+
 def _kept(block: MambaBlock) -> int:
     """Numbers kept for the gradient, without weights, in units of u."""
     seen: dict[int, int] = {}

@@ -182,12 +182,14 @@ class _MambaInner(torch.autograd.Function):
         u = branch.convolved(x)
         mapped = linear(u, weights.x_proj).to(u.dtype)
         saved = room_for_states(u, weights.A, branch.path)
-        for part in channel_slices(x, x.shape[2]):  # the result replaces u
+        slices = channel_slices(x, x.shape[2])
+        for part in slices:  # the result replaces u
             one, place = branch.cut(part), u[..., part]
             inputs = one.scan_inputs(place, mapped, z[..., part])
             run(inputs, one.path, place, saved=_of(saved, x, part))
         ctx.save_for_backward(xz, mapped, saved, lengths, *given)
         ctx.flags = (reverse_conv, reverse)
+        ctx.slices = slices  # by which states are saved; another number of threads has others
         return u if weights.out_proj is None else linear(u, weights.out_proj)
 
     @staticmethod
@@ -201,9 +203,8 @@ class _MambaInner(torch.autograd.Function):
         grads = InnerWeights(*(torch.empty_like(one) if asked else None for one, asked in wanted))  # type: ignore[arg-type]
         grad_xz = torch.empty_like(xz)
         (x, z), (grad_x, grad_z) = xz.chunk(2, dim=-1), grad_xz.chunk(2, dim=-1)
-        slices = channel_slices(x, x.shape[2])
         of_mapped = torch.zeros_like(mapped, dtype=torch.float32)
-        for part in slices:  # grad_x holds the gradient of u at first
+        for part in ctx.slices:  # grad_x holds the gradient of u at first
             of_out = grad[..., part] if weights.out_proj is None else grad
             of_mapped += branch.cut(part).through_scan(
                 of_out,
@@ -211,7 +212,7 @@ class _MambaInner(torch.autograd.Function):
                 (grad_x[..., part], grad_z[..., part], grads.cut(part)),
             )
         of_mapped = of_mapped.to(xz.dtype)
-        for part in slices:
+        for part in ctx.slices:
             branch.cut(part).through_conv(
                 of_mapped, x[..., part], grad_x[..., part], grads.cut(part)
             )
