@@ -136,7 +136,8 @@ def test_another_number_of_threads_may_go_back():
     expected = torch.autograd.grad(block(hidden, None)[0].pow(2).sum(), hidden)[0]
     loss = block(hidden, None)[0].pow(2).sum()
     torch.set_num_threads(16)  # then there would be fewer slices
-    torch.testing.assert_close(torch.autograd.grad(loss, hidden)[0], expected)
+    found = torch.autograd.grad(loss, hidden)[0]
+    _compare({"hidden": found}, {"hidden": expected}, 2e-6)
 
 
 def _kept(block: MambaBlock) -> int:
