@@ -52,6 +52,7 @@ def test_reading_in_stretches_changes_nothing(
     recording = (noise(100_000), RATE)
     expected = tagger.scores(recording, mode="native")
     monkeypatch.setattr(mamba, "STRETCH_TOKENS", 8)
+    monkeypatch.setattr(mamba, "LONG_TOKENS_IN_SLICES", 16)
     monkeypatch.setattr(conv_aum, "STRETCH_COLUMNS", 48)
     monkeypatch.setattr(frames, "STRETCH_FRAMES", 50)
     found = tagger.scores(recording, mode="native")

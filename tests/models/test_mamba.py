@@ -1,6 +1,7 @@
 """The mixer on long sequences: stretches that carry the state give what the whole gives."""
 
 import itertools
+import sys
 
 import pytest
 import torch
@@ -9,7 +10,15 @@ from audiomamba import models
 from audiomamba.models import mamba
 from audiomamba.models.mamba import MambaMixer, SSMConfig
 
+inner = sys.modules["audiomamba.ops.mamba_inner"]
+SIZES = ("STRETCH_TOKENS", "LONG_TOKENS", "LONG_TOKENS_IN_SLICES")
 FORMS = [("fo-fo", False), ("fo-fo", True), ("fo-bi", False), ("bi-bi", False)]
+
+
+def set_stretch(monkeypatch, tokens: int) -> None:
+    """Read whatever is longer than two stretches of so many tokens in such stretches."""
+    for name, factor in zip(SIZES, (1, 2, 2), strict=True):
+        monkeypatch.setattr(mamba, name, factor * tokens)
 
 
 def mixer(direction="fo-bi", reverse=False) -> MambaMixer:
@@ -25,14 +34,14 @@ def test_stretches_give_what_the_whole_gives(form, lengths, monkeypatch):
     lengths = None if lengths is None else torch.tensor(lengths)
     expected = one(hidden, lengths).detach()
     for tokens in (1, 2, 16, 50):
-        monkeypatch.setattr(mamba, "STRETCH_TOKENS", tokens)
+        set_stretch(monkeypatch, tokens)
         with torch.no_grad():
             found = one(hidden, lengths)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_only_what_needs_no_gradient_runs_in_stretches(monkeypatch):
-    monkeypatch.setattr(mamba, "STRETCH_TOKENS", 8)
+    set_stretch(monkeypatch, 8)
     seen: list[int] = []
     one = mixer()
     one.in_proj.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
@@ -51,7 +60,7 @@ def test_compiled_and_exported_models_read_whole_sequences(monkeypatch):
     x = torch.randn(1, 256, 32)
     with torch.no_grad():
         expected = model(x)
-        monkeypatch.setattr(mamba, "STRETCH_TOKENS", 8)
+        set_stretch(monkeypatch, 8)
         torch.testing.assert_close(model(x), expected, rtol=1e-5, atol=1e-6)
         torch.compiler.reset()
         compiled = torch.compile(model, fullgraph=True, backend="eager")
@@ -67,7 +76,7 @@ def test_a_model_exported_for_any_length_has_no_limit():
         program = torch.export.export(
             one, (torch.randn(1, 64, 24), None), dynamic_shapes=({1: tokens}, None)
         )
-        hidden = torch.randn(1, 2 * mamba.STRETCH_TOKENS + 5, 24)
+        hidden = torch.randn(1, mamba.LONG_TOKENS_IN_SLICES + 5, 24)
         torch.testing.assert_close(
             program.module()(hidden, None), one(hidden), rtol=1e-5, atol=1e-6
         )
@@ -76,7 +85,7 @@ def test_a_model_exported_for_any_length_has_no_limit():
 def test_long_sequences_take_less_memory_than_all_activations():
     """What is expanded is never there for all tokens at once."""
     one, most = mixer(), 0
-    hidden = torch.zeros(1, 5 * mamba.STRETCH_TOKENS, 24)
+    hidden = torch.zeros(1, mamba.LONG_TOKENS_IN_SLICES + 1, 24)
 
     def watch(_module, _inputs, output):
         nonlocal most
@@ -87,3 +96,18 @@ def test_long_sequences_take_less_memory_than_all_activations():
     with torch.inference_mode():
         one(hidden)
     assert most <= mamba.STRETCH_TOKENS + 3
+
+
+@pytest.mark.parametrize("lengths", [None, [301, 3, 50]], ids=str)
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_slices_of_channels_give_what_the_whole_gives(form, lengths, monkeypatch):
+    torch.manual_seed(0)
+    direction, reverse = form
+    one = MambaMixer(96, direction, SSMConfig(), reverse=reverse)
+    hidden = torch.randn(3, 301, 96)
+    lengths = None if lengths is None else torch.tensor(lengths)
+    expected = one(hidden, lengths).detach()
+    monkeypatch.setattr(inner, "SLICE_NUMBERS", 1000)
+    monkeypatch.setattr(inner, "SLICE_CHANNELS", 8)
+    with torch.no_grad():
+        torch.testing.assert_close(one(hidden, lengths), expected, rtol=1e-5, atol=1e-6)
