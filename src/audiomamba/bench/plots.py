@@ -170,6 +170,7 @@ def _picture(group: str, results: list[tuple[int, Result]], value: str, file: Pa
 def _draw_curves(axes: "Axes", panel: _Panel, value: str, colors: Mapping[str, str]) -> None:
     """Values over length, both by powers of two or ten; the quartiles of times as a band."""
     curves: dict[tuple[int, str], list[Result]] = {}
+    named: set[str] = set()
     for number, one in panel.results:
         curves.setdefault((number, one.side), []).append(one)
     for (number, side), members in curves.items():
@@ -177,7 +178,8 @@ def _draw_curves(axes: "Axes", panel: _Panel, value: str, colors: Mapping[str, s
         lengths = [int(one.case[panel.length or ""]) for one in members]
         values = [getattr(one, value) for one in members]
         style = _STYLES[number % len(_STYLES)]
-        label = side if number == 0 else None
+        label = None if side in named else side
+        named.add(side)
         axes.plot(lengths, values, style, color=colors[side], label=label, marker="o", markersize=3)
         if value == "median_ms":
             spreads = [one.quartiles_ms or (one.median_ms, one.median_ms) for one in members]
