@@ -203,7 +203,8 @@ class _Census:
     def total(self) -> Count:
         """The whole model's figures."""
         flops = self._flops()
-        scans = flops[torch.ops.audiomamba.selective_scan_v1]
+        ops = torch.ops.audiomamba
+        scans = flops[ops.selective_scan_v1] + flops[ops.cross_selective_scan_v1]
         return Count(
             n_parameters=_n_parameters(self.model),
             macs=flops.total() // 2,
@@ -306,6 +307,7 @@ def _formulas() -> dict[Any, Callable[..., int]]:
     ops = torch.ops.audiomamba
     return {
         ops.selective_scan_v1: _scan_flops,
+        ops.cross_selective_scan_v1: _cross_scan_flops,
         ops.causal_conv1d_v1: _conv_flops,
         torch.ops.aten.native_layer_norm: _layer_norm_flops,
     }
@@ -315,6 +317,11 @@ def _scan_flops(u: Any, _delta: Any, A: Any, A_b: Any, *_: Any, **_kwargs: Any) 
     directions = 1 if A_b is None else 2
     batch, tokens, channels = u
     return int(2 * MACS_PER_STEP * batch * tokens * channels * A[1] * directions)
+
+
+def _cross_scan_flops(u: Any, _delta: Any, A: Any, *_: Any, **_kwargs: Any) -> int:  # noqa: N803
+    batch, tokens, _ = u
+    return int(2 * MACS_PER_STEP * batch * tokens * math.prod(A))  # A has all directions
 
 
 def _conv_flops(x: Any, weight: Any, *_: Any, **_kwargs: Any) -> int:
