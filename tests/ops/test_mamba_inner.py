@@ -140,6 +140,15 @@ def test_another_number_of_threads_may_go_back():
     _compare({"hidden": found}, {"hidden": expected}, 2e-6)
 
 
+def test_weights_may_lie_transposed(monkeypatch):
+    block = _block(("fo-bi", False))
+    mixer = block.mixer
+    for name in ("A_log", "A_b_log"):
+        weight = getattr(mixer, name).detach()
+        setattr(mixer, name, nn.Parameter(weight.t().contiguous().t()))
+    _compare(_results(block), _op_by_op(block, None, monkeypatch), 2e-6)
+
+
 def _kept(block: MambaBlock) -> int:
     """Numbers kept for the gradient, without weights, in units of u."""
     seen: dict[int, int] = {}

@@ -73,3 +73,14 @@ def test_a_place_that_does_not_fit_is_refused() -> None:
     given["A"].requires_grad_()
     with pytest.raises(ConfigError, match="gradient"):
         ops.selective_scan(**given, out=torch.empty_like(given["u"]))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_graph_notices_that_what_it_keeps_is_written_over(backend: str) -> None:
+    given = _inputs()
+    weight = torch.ones(70, requires_grad=True)
+    loss = (given["u"] * weight).sum()  # keeps u
+    with torch.no_grad():
+        ops.selective_scan(**given, out=given["u"], backend=backend)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()

@@ -200,8 +200,8 @@ class _MambaInner(torch.autograd.Function):
         weights = InnerWeights(*given)
         branch = _Branch(weights, lengths, *ctx.flags)
         wanted = zip(given, ctx.needs_input_grad[4:], strict=True)
-        grads = InnerWeights(*(torch.empty_like(one) if asked else None for one, asked in wanted))  # type: ignore[arg-type]
-        grad_xz = torch.empty_like(xz)
+        grads = InnerWeights(*(_like(one) if asked else None for one, asked in wanted))  # type: ignore[arg-type]
+        grad_xz = _like(xz)
         (x, z), (grad_x, grad_z) = xz.chunk(2, dim=-1), grad_xz.chunk(2, dim=-1)
         of_mapped = torch.zeros_like(mapped, dtype=torch.float32)
         for part in ctx.slices:  # grad_x holds the gradient of u at first
@@ -329,7 +329,7 @@ class _Branch(NamedTuple):
 
 
 def _of(saved: Tensor, x: Tensor, part: slice) -> Tensor:
-    """The room of some channels in what saved_states() made for all."""
+    """The room of some channels in what room_for_states() made for all."""
     each = saved.numel() // x.shape[-1]
     return saved[each * part.start : each * part.stop]
 
@@ -338,4 +338,9 @@ def _room(wanted: Tensor | None, weight: Tensor | None) -> Tensor:
     """Where the gradient of a weight is written, wanted or not."""
     if wanted is not None:
         return wanted
-    return torch.empty(0) if weight is None else torch.empty_like(weight)
+    return torch.empty(0) if weight is None else _like(weight)
+
+
+def _like(tensor: Tensor) -> Tensor:
+    """Room for as much, contiguous whatever the tensor is: the library writes it so."""
+    return tensor.new_empty(tensor.shape)

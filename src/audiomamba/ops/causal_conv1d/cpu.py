@@ -1,6 +1,7 @@
 """Causal depthwise convolution on the compiled library, as PyTorch operators."""
 
 import ctypes
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,10 +53,18 @@ def conv_gradients(
     Returns:
         The gradients of the weight and of the bias (empty without one).
     """
-    _, of_weight, of_bias = empty_gradients(grad_out, x, weight, bias)
-    grads = (grad_x, of_weight, of_bias)
-    _go_back(grads, grad_out, x, weight, bias, lengths, activation, reverse)
-    return of_weight, of_bias
+    arguments, _alive = _arguments(x, weight, bias, lengths, activation, reverse)
+    grad_out = native.rows(grad_out)
+    _, grad_weight, grad_bias = empty_gradients(grad_out, x, weight, bias)
+    gradient = _ConvGradient(
+        conv=arguments,
+        grad_out=native.Tensor3.of(grad_out),
+        grad_x=native.Tensor3.of(grad_x),
+        grad_weight=native.address(grad_weight),
+        grad_bias=None if bias is None else native.address(grad_bias),
+    )
+    native.call("conv_gradient", gradient)
+    return grad_weight, grad_bias
 
 
 class _Conv(ctypes.Structure):
@@ -120,11 +129,10 @@ def _convolve(
     silu: bool,
     reverse: bool,
 ) -> Tensor:
-    arguments, alive = _arguments(x, weight, bias, lengths, silu, reverse)
+    arguments, _alive = _arguments(x, weight, bias, lengths, silu, reverse)
     out = x.new_empty(x.shape)
     arguments.out = native.Tensor3.of(out)
     native.call("conv", arguments)
-    del alive
     return out
 
 
@@ -145,34 +153,9 @@ def _conv_backward(
     silu: bool,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    grads = empty_gradients(grad_out, x, weight, bias)
-    _go_back(grads, grad_out, x, weight, bias, lengths, silu, reverse)
-    return grads
-
-
-def _go_back(
-    grads: tuple[Tensor, Tensor, Tensor],
-    grad_out: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    lengths: Tensor | None,
-    silu: bool,
-    reverse: bool,
-) -> None:
-    """Fill in the gradients of x, of the weight and of the bias."""
-    arguments, alive = _arguments(x, weight, bias, lengths, silu, reverse)
-    grad_out = native.rows(grad_out)
-    grad_x, grad_weight, grad_bias = grads
-    gradient = _ConvGradient(
-        conv=arguments,
-        grad_out=native.Tensor3.of(grad_out),
-        grad_x=native.Tensor3.of(grad_x),
-        grad_weight=native.address(grad_weight),
-        grad_bias=None if bias is None else native.address(grad_bias),
-    )
-    native.call("conv_gradient", gradient)
-    del alive
+    grad_x = x.new_empty(x.shape)
+    options: dict[str, Any] = {"activation": silu, "reverse": reverse, "lengths": lengths}
+    return grad_x, *conv_gradients(grad_out, x, weight, bias, grad_x=grad_x, **options)
 
 
 link(_conv, _conv_backward)

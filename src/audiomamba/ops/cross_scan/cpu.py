@@ -5,7 +5,7 @@ is laid out anew, forward or backward.
 """
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,6 +59,29 @@ def four_scans(
     return out
 
 
+class _Map(NamedTuple):
+    """What the operators are given."""
+
+    u: Tensor
+    delta: list[Tensor]
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor
+    delta_bias: Tensor
+    columns: int
+    chunk_tokens: int
+
+    def direction(self, k: int) -> tuple[ScanInputs, Path]:
+        """What direction k reads, and how it walks."""
+        weights = (self.A, self.D, self.delta_bias)
+        A, D, bias = (weight.chunk(N_DIRECTIONS)[k] for weight in weights)
+        B, C = self.B[:, :, k : k + 1], self.C[:, :, k : k + 1]
+        order = _by_column(self.u.shape[1] // self.columns, self.columns) if k % 2 else None
+        path = Path(k >= N_DIRECTIONS // 2, None, order, self.chunk_tokens)
+        return ScanInputs(self.u, self.delta[k], A, B, C, D, None, bias, None, None, True), path
+
+
 def _run(
     u: Tensor,
     delta: list[Tensor],
@@ -71,10 +94,11 @@ def _run(
     save: bool,
     chunk_tokens: int,
 ) -> tuple[Tensor, Tensor]:
+    given = _Map(u, delta, A, B, C, D, delta_bias, columns, chunk_tokens)
     out, saved = _scan_fake(u, delta, A, B, C, D, delta_bias, columns, save, chunk_tokens)
     states = saved.chunk(N_DIRECTIONS) if save else [None] * N_DIRECTIONS
     for k in range(N_DIRECTIONS):
-        inputs, path = _direction(k, u, delta, A, B, C, D, delta_bias, columns, chunk_tokens)
+        inputs, path = given.direction(k)
         run(inputs, path, out, accumulate=k > 0, saved=states[k])
     return out, saved
 
@@ -110,11 +134,12 @@ def _scan_backward(
 ) -> list[Tensor]:
     if saved.numel() == 0:  # the forward call did not know that this one would come
         _, saved = _scan(u, delta, A, B, C, D, delta_bias, columns, True, chunk_tokens)
+    given = _Map(u, delta, A, B, C, D, delta_bias, columns, chunk_tokens)
     states = saved.chunk(N_DIRECTIONS)
     of_u = u.new_empty(u.shape)
     each: list[Gradients] = []
     for k in range(N_DIRECTIONS):
-        inputs, path = _direction(k, u, delta, A, B, C, D, delta_bias, columns, chunk_tokens)
+        inputs, path = given.direction(k)
         grads = Gradients.of(inputs)._replace(u=of_u)
         go_back(grad_out, states[k], inputs, path, grads, accumulate=k > 0)
         each.append(grads)
@@ -154,26 +179,6 @@ def _backward(ctx: Any, grad_out: Tensor, _: Tensor) -> tuple[Any, ...]:
 
 
 _scan.register_autograd(_backward, setup_context=_setup_context)
-
-
-def _direction(
-    k: int,
-    u: Tensor,
-    delta: list[Tensor],
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    columns: int,
-    chunk_tokens: int,
-) -> tuple[ScanInputs, Path]:
-    """What direction k reads, and how it walks."""
-    A_k, D_k, bias_k = (weight.chunk(N_DIRECTIONS)[k] for weight in (A, D, delta_bias))
-    B_k, C_k = B[:, :, k : k + 1], C[:, :, k : k + 1]
-    order = _by_column(u.shape[1] // columns, columns) if k % 2 else None
-    path = Path(reverse=k >= N_DIRECTIONS // 2, order=order, chunk_tokens=chunk_tokens)
-    return ScanInputs(u, delta[k], A_k, B_k, C_k, D_k, None, bias_k, None, None, True), path
 
 
 @lru_cache(maxsize=64)

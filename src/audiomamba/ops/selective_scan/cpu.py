@@ -53,8 +53,11 @@ def scan_into(
     u, delta, A, *others, softplus = inputs
     place = native.rows(out)
     tensors = (place, u, delta, A, A_b, *others)
-    call: Any = _run_into if native.seen_by_none(*tensors) else _scan_into
+    direct = native.seen_by_none(*tensors)
+    call: Any = _run_into if direct else _scan_into
     last_state: Tensor = call(*tensors, softplus, reverse, want_last_state)
+    if direct and not place.is_inference():
+        torch.autograd.graph.increment_version(place)  # else a graph that keeps it would not notice
     if place is not out:
         out.copy_(place)
     return last_state
