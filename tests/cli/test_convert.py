@@ -1,0 +1,76 @@
+"""`audiomamba convert`."""
+
+import json
+import os
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import LABELS, run
+
+from audiomamba import models
+
+
+class _Malicious:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("save", ["torch", "pickle"])
+def test_a_pickle_that_would_run_code_is_refused_and_not_run(save: str, tmp_path: Path) -> None:
+    proof, file = tmp_path / "it-ran", tmp_path / "evil.pth"
+    content = {"head.weight": torch.zeros(2, 2), "payload": _Malicious(proof)}
+    if save == "torch":
+        torch.save(content, file)
+    else:
+        file.write_bytes(pickle.dumps(content, protocol=2))
+
+    result = run("convert", file, tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert not proof.exists()
+    assert not (tmp_path / "out").exists()
+    (line,) = result.stderr.splitlines()
+    assert str(file) in line
+
+
+def test_convert_turns_released_weights_into_a_model_that_tags(good: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = models.create("aum_tiny", n_classes=3, n_frames=32, depth=1, dim=32)
+    state = {
+        "module." + ("pos_embed.pos_embed" if key == "pos_embed" else key): value
+        for key, value in model.state_dict().items()
+    }
+    torch.save(state, tmp_path / "audio_model.pth")
+    (tmp_path / "labels.csv").write_text("index,display_name\n0,bell\n1,dog\n2,rain\n")
+
+    done = run(
+        "convert",
+        tmp_path / "audio_model.pth",
+        tmp_path / "out",
+        "--labels",
+        tmp_path / "labels.csv",
+    )
+    tagged = run("tag", good, "--model", tmp_path / "out", "--json")
+
+    assert done.exit_code == 0, done.stderr
+    assert "AuM, 3 classes" in done.stdout
+    assert re.search(r"^direction +fo-bi$", done.stdout, re.MULTILINE)
+    assert {tag["label"] for tag in json.loads(tagged.stdout)["tags"]} == set(LABELS)
+
+
+def test_convert_wants_a_column_of_labels(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("a,b\n0,1\n")
+
+    result = run("convert", tmp_path / "x.pth", tmp_path, "--labels", tmp_path / "labels.csv")
+
+    assert result.exit_code == 1
+    assert "no column label or display_name" in result.stderr

@@ -1,0 +1,31 @@
+"""Commands whose optional dependencies are not installed."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import run
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        ("lightning", ("train", "own/starter", "--data", ".", "--out", "run"), "train"),
+        ("lightning", ("train", "own/starter", "--data", ".", "--out", "run", "--cv"), "train"),
+        ("matplotlib", ("tag", ".", "--picture", "tags.png"), "plot"),
+    ],
+)
+def test_a_missing_extra_is_named(
+    missing: str,
+    arguments: tuple[str, ...],
+    extra: str,
+    good: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(good.parent)
+    monkeypatch.setitem(sys.modules, missing, None)
+
+    result = run(*arguments)
+
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"pip install 'audiomamba[{extra}]'\n")
