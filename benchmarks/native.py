@@ -22,7 +22,8 @@ import torch
 from audiomamba import audio, models
 from audiomamba.audio import frames
 from audiomamba.bench.machine import describe
-from audiomamba.models import conv_aum, mamba
+from audiomamba.models import conv_aum
+from audiomamba.models.layers import mamba
 
 MODELS = ("aum_small", "conv_aum_tiny")
 SIDES = ("windows", "stretches", "whole")

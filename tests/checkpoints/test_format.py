@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from audiomamba import checkpoints
 from audiomamba.checkpoints.state import read_state
 from audiomamba.errors import CheckpointError, UnknownNameError
-from audiomamba.models.familiarity import measure_familiarity
+from audiomamba.models.ood import measure_familiarity
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from audiomamba import checkpoints, models
 from audiomamba.checkpoints.from_dass import build_dass
 from audiomamba.checkpoints.from_vmamba import build_vmamba, config_of, rename
 from audiomamba.errors import CheckpointError
-from audiomamba.models.shrinking import ConvDownsample
+from audiomamba.models.layers.downsample import ConvDownsample
 
 # From our keys to those of VMamba's code, of January 2024, and of DASS for transformers.
 RELEASED = {

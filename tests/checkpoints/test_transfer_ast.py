@@ -3,7 +3,7 @@ import torch
 
 from audiomamba import checkpoints, models
 from audiomamba.errors import CheckpointError
-from audiomamba.models.resize import cut_or_stretch_positions
+from audiomamba.models.layers.patches import cut_or_stretch_positions
 
 SIZE = {"n_mels": 32, "n_frames": 64, "dim": 16, "depth": 1, "n_heads": 2, "patch": (8, 8)}
 HEAD = ("head_norm.weight", "head_norm.bias", "head.weight", "head.bias")

@@ -13,7 +13,8 @@ from audiomamba.audio import frames
 from audiomamba.errors import ConfigError, UnknownNameError
 from audiomamba.infer import Tagger
 from audiomamba.infer.files import Failed, Tagged, tag_files
-from audiomamba.models import conv_aum, mamba
+from audiomamba.models import conv_aum
+from audiomamba.models.layers import mamba
 
 RATE = 16_000
 

@@ -17,7 +17,7 @@ from audiomamba.audio import FrontEnd
 from audiomamba.errors import ConfigError, UnknownNameError
 from audiomamba.infer import EventRule, Failed, Framing, Heard, Tagger, find_in_files
 from audiomamba.infer.timeline import embedding_frames, score_frames, timeline
-from audiomamba.models.familiarity import Familiarity
+from audiomamba.models.ood import Familiarity
 
 RATE = 16_000
 RECORDINGS = Path(__file__).parents[2] / "demo" / "recordings"

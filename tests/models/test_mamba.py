@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from audiomamba import models
-from audiomamba.models import mamba
-from audiomamba.models.mamba import MambaMixer, SSMConfig
+from audiomamba.models.layers import mamba
+from audiomamba.models.layers.mamba import MambaMixer, SSMConfig
 
 inner = sys.modules["audiomamba.ops.mamba_inner"]
 SIZES = ("STRETCH_TOKENS", "LONG_TOKENS", "LONG_TOKENS_IN_SLICES")

@@ -3,7 +3,7 @@ import torch
 
 from audiomamba import models
 from audiomamba.errors import ConfigError
-from audiomamba.models.mel_image import fold_time, unfold_time
+from audiomamba.models.layers.mel_image import fold_time, unfold_time
 
 SMALL = {"n_classes": 3, "image_size": 32, "n_mels": 16, "dim": 8, "depths": (1, 1), "window": 2}
 LONGEST = 64

@@ -6,7 +6,7 @@ import torch
 
 from audiomamba import models
 from audiomamba.errors import ConfigError
-from audiomamba.models.sequence import ClassToken
+from audiomamba.models.layers.sequence import ClassToken
 from audiomamba.models.vim import rotary_angles, turn_pairs
 
 SIZE = {"n_classes": 3, "n_mels": 32, "n_frames": 32, "dim": 16, "depth": 2, "patch": (8, 8)}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from audiomamba import checkpoints, models
 from audiomamba.audio import FrontEnd
 from audiomamba.errors import ConfigError, UnknownNameError
+from audiomamba.models.layers.mel_image import MelImageModel
 from audiomamba.models.mambaout import HEAD_RATIO
-from audiomamba.models.mel_image import MelImageModel
 
 N_MELS, N_FRAMES, N_CLASSES = 64, 96, 5
 # A new family needs an entry here, and nothing else in this file.

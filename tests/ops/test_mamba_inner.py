@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from audiomamba import models
-from audiomamba.models import mamba
-from audiomamba.models.mamba import MambaBlock, SSMConfig
+from audiomamba.models.layers import mamba
+from audiomamba.models.layers.mamba import MambaBlock, SSMConfig
 from audiomamba.ops import native, use_backend
 
 inner = sys.modules["audiomamba.ops.mamba_inner"]

@@ -19,7 +19,7 @@ from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints.state import State, build, check_state, read_state
 from audiomamba.errors import CheckpointError, ConfigError, UnknownNameError
 from audiomamba.models import FAMILIES, AudioModel
-from audiomamba.models.familiarity import Familiarity
+from audiomamba.models.ood import Familiarity
 
 __all__ = ["Checkpoint", "find", "fingerprint", "load", "packaged", "save"]
 

@@ -16,7 +16,7 @@ from audiomamba.checkpoints.from_mambaout import rename as rename_mambaout
 from audiomamba.checkpoints.state import State, check_state
 from audiomamba.errors import CheckpointError
 from audiomamba.models import AST, ASTConfig, AudioModel, AuM, AuMConfig, MambaOut
-from audiomamba.models.resize import (
+from audiomamba.models.layers.patches import (
     cut_or_stretch_positions,
     resize_patch_kernel,
     resize_positions,

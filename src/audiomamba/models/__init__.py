@@ -14,9 +14,9 @@ from audiomamba.models.cnn import CNN, CNNConfig
 from audiomamba.models.cnn14 import CNN14, CNN14Config
 from audiomamba.models.conv_aum import ConvAuM, ConvAuMConfig
 from audiomamba.models.htsat import HTSAT, HTSATConfig
-from audiomamba.models.mamba import SSMConfig
+from audiomamba.models.layers.mamba import SSMConfig
+from audiomamba.models.layers.ss2d import SS2DConfig
 from audiomamba.models.mambaout import MambaOut, MambaOutConfig
-from audiomamba.models.ss2d import SS2DConfig
 from audiomamba.models.vim import RotaryPositions, Vim, VimConfig
 from audiomamba.models.vmamba import MLPConfig, VMamba, VMambaConfig
 

@@ -30,7 +30,7 @@ from audiomamba.models.base import (
     check_features,
     new_head,
 )
-from audiomamba.models.lengths import fitted, inside, refuse_lengths
+from audiomamba.models.layers.padding import fitted, inside, refuse_lengths
 from audiomamba.ops import Linear
 
 __all__ = ["AST", "ASTConfig"]

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from audiomamba.errors import ConfigError
 from audiomamba.models.ast import Attention
 from audiomamba.models.base import drop_path
-from audiomamba.models.mel_image import MelImageConfig, MelImageModel
-from audiomamba.models.shrinking import new_patch_embed
+from audiomamba.models.layers.downsample import new_patch_embed
+from audiomamba.models.layers.mel_image import MelImageConfig, MelImageModel
 from audiomamba.models.vmamba import MLP, MLPConfig, Stage, StagesConfig, run_stages
 
 __all__ = ["AudioMamba", "AudioMambaConfig"]

@@ -25,10 +25,10 @@ from audiomamba.models.base import (
     check_features,
     new_head,
 )
-from audiomamba.models.lengths import fitted
-from audiomamba.models.mamba import Direction, MambaBlock, SSMConfig, add_and_norm
-from audiomamba.models.resize import resize_patch_kernel, resize_positions
-from audiomamba.models.sequence import ClassToken, Layout, TokenOrder
+from audiomamba.models.layers.mamba import Direction, MambaBlock, SSMConfig, add_and_norm
+from audiomamba.models.layers.padding import fitted
+from audiomamba.models.layers.patches import resize_patch_kernel, resize_positions
+from audiomamba.models.layers.sequence import ClassToken, Layout, TokenOrder
 
 __all__ = [
     "AuM",

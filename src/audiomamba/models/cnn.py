@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, check_features, new_head
 from audiomamba.models.conv_aum import ConvNorm, ConvStack
-from audiomamba.models.lengths import fitted, mean_inside
+from audiomamba.models.layers.padding import fitted, mean_inside
 
 __all__ = ["CNN", "CNNConfig"]
 

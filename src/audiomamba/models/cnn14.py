@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, check_features, new_head
-from audiomamba.models.lengths import blanked, fitted, inside, mean_inside, normed_inside
+from audiomamba.models.layers.padding import blanked, fitted, inside, mean_inside, normed_inside
 from audiomamba.ops import Linear
 
 __all__ = ["CNN14", "CNN14Config"]

@@ -18,15 +18,15 @@ from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, check_features, new_head
-from audiomamba.models.lengths import blanked, columns_behind, fitted, normed_inside
-from audiomamba.models.mamba import (
+from audiomamba.models.layers.mamba import (
     Direction,
     MambaBlock,
     SSMConfig,
     add_and_norm,
     runs_plainly,
 )
-from audiomamba.models.sequence import Layout, TokenOrder
+from audiomamba.models.layers.padding import blanked, columns_behind, fitted, normed_inside
+from audiomamba.models.layers.sequence import Layout, TokenOrder
 
 __all__ = ["ConvAuM", "ConvAuMConfig", "ConvNorm", "ConvStack"]
 

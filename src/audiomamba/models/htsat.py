@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from audiomamba.errors import ConfigError
 from audiomamba.models.ast import MLP
 from audiomamba.models.base import drop_path
-from audiomamba.models.mel_image import MelImageConfig, MelImageModel
+from audiomamba.models.layers.mel_image import MelImageConfig, MelImageModel
 from audiomamba.ops import Linear
 
 __all__ = ["HTSAT", "HTSATConfig", "WindowAttention"]

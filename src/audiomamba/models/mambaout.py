@@ -27,7 +27,7 @@ from audiomamba.models.base import (
     drop_path,
     new_head,
 )
-from audiomamba.models.lengths import (
+from audiomamba.models.layers.padding import (
     blanked,
     columns_behind,
     fitted,

@@ -31,10 +31,10 @@ from audiomamba.models.base import (
     check_fields,
     new_head,
 )
-from audiomamba.models.lengths import fitted, refuse_lengths
-from audiomamba.models.mamba import MambaBlock, Norm, SSMConfig, add_and_norm, new_norm
-from audiomamba.models.resize import resize_positions
-from audiomamba.models.sequence import ClassToken, Layout, class_token_index
+from audiomamba.models.layers.mamba import MambaBlock, Norm, SSMConfig, add_and_norm, new_norm
+from audiomamba.models.layers.padding import fitted, refuse_lengths
+from audiomamba.models.layers.patches import resize_positions
+from audiomamba.models.layers.sequence import ClassToken, Layout, class_token_index
 
 __all__ = ["RotaryPositions", "Vim", "VimConfig"]
 

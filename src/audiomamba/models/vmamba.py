@@ -31,9 +31,9 @@ from audiomamba.models.base import (
     drop_path,
     new_head,
 )
-from audiomamba.models.lengths import fitted, mean_inside, refuse_lengths
-from audiomamba.models.shrinking import new_downsample, new_patch_embed
-from audiomamba.models.ss2d import SS2D, Activation, SS2DConfig, activate, new_linear
+from audiomamba.models.layers.downsample import new_downsample, new_patch_embed
+from audiomamba.models.layers.padding import fitted, mean_inside, refuse_lengths
+from audiomamba.models.layers.ss2d import SS2D, Activation, SS2DConfig, activate, new_linear
 
 __all__ = [
     "MLPConfig",

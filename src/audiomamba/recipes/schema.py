@@ -72,7 +72,7 @@ class Recipe:
         swa_epochs: the run hands over the mean of the weights after each of the last so many
             epochs (stochastic weight averaging); 0 for the last weights.
         familiarity_limit: lower the scores of sounds that lie further than this from all classes;
-            see models.familiarity. None for scores as they are. It needs more training clips than
+            see models.ood. None for scores as they are. It needs more training clips than
             an embedding has channels.
         precision: "bfloat16" or "float16" for automatic mixed precision in training; the state of
             the scans is in float32 all the same. Evaluation is in float32.

@@ -32,7 +32,7 @@ from audiomamba.data import (
 from audiomamba.data.sound import check_header
 from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
 from audiomamba.models import AudioModel
-from audiomamba.models.familiarity import Familiarity, check_enough, measure_familiarity
+from audiomamba.models.ood import Familiarity, check_enough, measure_familiarity
 from audiomamba.recipes import Recipe, from_dict, to_dict
 from audiomamba.train import processes
 from audiomamba.train.pace import Pace

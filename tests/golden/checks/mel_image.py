@@ -9,7 +9,7 @@ from torch import Tensor
 from audiomamba import audio
 from audiomamba.audio.log_mel import mel_filters, power_spectrogram
 from audiomamba.checkpoints import from_htsat, from_panns
-from audiomamba.models.mel_image import fold_time
+from audiomamba.models.layers.mel_image import fold_time
 from checks.closeness import OUTPUT, close
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from audiomamba import ops
 from audiomamba.models import SSMConfig
-from audiomamba.models.mamba import MambaMixer
+from audiomamba.models.layers.mamba import MambaMixer
 from checks.closeness import OUTPUT, close, close_gradients, with_gradients
 
 DIRECTIONS = {"none": "fo-fo", "v1": "fo-bi", "v2": "bi-bi"}

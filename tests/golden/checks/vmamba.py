@@ -12,7 +12,7 @@ from audiomamba.audio import log_mel_spectrogram
 from audiomamba.checkpoints.from_vmamba import build_vmamba, config_of, rename, stages_of
 from audiomamba.checkpoints.state import build
 from audiomamba.models import AudioMambaConfig, SS2DConfig, VMambaConfig
-from audiomamba.models.ss2d import SS2D
+from audiomamba.models.layers.ss2d import SS2D
 from checks.closeness import OUTPUT, close, close_gradients, with_gradients
 from checks.mel_image import decibel_front_end, step_scores, stored_filters
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.familiarity import SHRINKAGE, measure_familiarity
+from audiomamba.models.ood import SHRINKAGE, measure_familiarity
 
 DIM, N_CLIPS = 6, 4000
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from audiomamba.models.lengths import inside, mean_inside
+from audiomamba.models.layers.padding import inside, mean_inside
 
 __all__ = [
     "ClassToken",

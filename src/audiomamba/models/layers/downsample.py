@@ -6,8 +6,8 @@ Source: Liu et al., "VMamba: Visual State Space Model" (2024), section 4.1, and 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audiomamba.models.lengths import blanked, columns_behind
-from audiomamba.models.ss2d import dense_conv, new_linear
+from audiomamba.models.layers.padding import blanked, columns_behind
+from audiomamba.models.layers.ss2d import dense_conv, new_linear
 
 __all__ = [
     "ConvDownsample",

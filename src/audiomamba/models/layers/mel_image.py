@@ -27,7 +27,7 @@ from audiomamba.models.base import (
     check_features,
     new_head,
 )
-from audiomamba.models.lengths import fitted, for_each_length, normed_inside
+from audiomamba.models.layers.padding import fitted, for_each_length, normed_inside
 
 __all__ = ["MelImageConfig", "MelImageModel", "TokenSemanticHead", "fold_time", "unfold_time"]
 

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import check_fields
-from audiomamba.models.lengths import blanked
-from audiomamba.models.mamba import draw_step_sizes, log_of_states
+from audiomamba.models.layers.mamba import draw_step_sizes, log_of_states
+from audiomamba.models.layers.padding import blanked
 from audiomamba.ops import Linear, cross_selective_scan, linear
 from audiomamba.ops.cross_scan import N_DIRECTIONS
 
