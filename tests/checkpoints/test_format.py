@@ -111,7 +111,7 @@ def test_a_wrong_shape_is_named(folder):
         ({"scores": "tanh"}, "expected 'sigmoid' or 'softmax'"),
         ({"labels": ["only one"]}, "1 labels for 2 classes"),
         ({"model": {"dimm": 3}}, "did you mean dim"),
-        ({"model": {"dim": "wide"}}, "dim is 'wide'; expected a positive int"),
+        ({"model": {"dim": "wide"}}, "dim is 'wide'; expected a whole number of at least 1"),
         ({"front_end": {"n_mels": 64}}, "the front end makes 64 mel bands"),
     ],
 )

@@ -386,13 +386,16 @@ def test_unknown_names_offer_near_ones():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"depth": 0}, "AuMConfig.depth is 0; expected a positive int"),
+        ({"depth": 0}, "AuMConfig.depth is 0; expected a whole number of at least 1"),
         ({"depth": True}, "depth is True"),
-        ({"direction": "bi-fo"}, "expected one of 'fo-fo', 'fo-bi', 'bi-bi'"),
-        ({"patch": (16,)}, r"patch is \(16,\); expected \(a positive int, a positive int\)"),
+        ({"direction": "bi-fo"}, "expected 'fo-fo' or 'fo-bi' or 'bi-bi'"),
+        (
+            {"patch": (16,)},
+            r"patch is \(16,\); expected 2 values, each a whole number of at least 1",
+        ),
         ({"stride": "x"}, "or None"),
-        ({"drop_path": -0.1}, "expected a float of at least 0"),
-        ({"ssm": 3}, "expected a SSMConfig"),
+        ({"drop_path": -0.1}, "expected a number of at least 0"),
+        ({"ssm": 3}, "expected a group of settings, SSMConfig"),
         ({"n_frames": 8}, "smaller than one patch of 16 by 16"),
     ],
 )

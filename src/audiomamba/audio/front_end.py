@@ -1,8 +1,9 @@
 """The settings that turn a waveform into a model's input; they are saved with every model."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
+from audiomamba.config import Positive, Real, check
 from audiomamba.errors import ConfigError
 
 __all__ = ["FrontEnd", "Kind"]
@@ -43,17 +44,12 @@ class FrontEnd:
     low_hz: float = 20.0
     high_hz: float | None = None
     n_frames: int = 1024
-    mean: float | None = -4.2677393
-    std: float | None = 4.5689974
-    pad_log_mel: float = 0.0
+    mean: Real | None = -4.2677393
+    std: Positive | None = 4.5689974
+    pad_log_mel: Real = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            kinds = ", ".join(map(repr, get_args(Kind)))
-            raise ConfigError(f"kind is {self.kind!r}; expected one of {kinds}")
-        for name in ("sample_rate", "n_mels", "n_frames"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
+        check(self)
         if self.window_samples < 3 or self.shift_samples < 1:
             raise ConfigError(
                 f"frames of {self.frame_length_ms} ms every {self.frame_shift_ms} ms are "
@@ -67,8 +63,6 @@ class FrontEnd:
             )
         if (self.mean is None) != (self.std is None):
             raise ConfigError(f"mean is {self.mean} and std is {self.std}; set both or neither")
-        if self.std is not None and not self.std > 0:
-            raise ConfigError(f"std is {self.std}; expected more than 0")
 
     @property
     def highest_hz(self) -> float:

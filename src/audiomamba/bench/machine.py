@@ -12,7 +12,7 @@ from audiomamba import __version__
 from audiomamba.bench.peers import PACKAGES
 from audiomamba.errors import BackendError
 from audiomamba.ops import gpu, native
-from audiomamba.train.run import commit
+from audiomamba.provenance import commit
 
 __all__ = ["describe", "exponentials_per_s", "limits"]
 

@@ -6,17 +6,19 @@ end, the labels, how logits become scores, the licence, and notes such as how it
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save as save_tensors
 
+from audiomamba.atomic import replacing
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints.state import State, build, check_state, read_state
+from audiomamba.config import from_plain
 from audiomamba.errors import CheckpointError, ConfigError, UnknownNameError
 from audiomamba.models import FAMILIES, AudioModel
 from audiomamba.models.ood import Familiarity
@@ -31,7 +33,6 @@ _HASHED_AT_ONCE = 1 << 20
 FAMILIARITY = "familiarity."  # what the keys of its tensors begin with
 
 Note = str | int | float
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +118,12 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
         "license": checkpoint.license,
         "notes": dict(checkpoint.notes),
     }
-    weights_part = folder / f"{WEIGHTS_FILE}.part"
-    weights_part.write_bytes(save_tensors(state, metadata={"format": "pt"}))
-    config_part = folder / f"{CONFIG_FILE}.part"
-    config_part.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    weights_part.replace(folder / WEIGHTS_FILE)
-    config_part.replace(folder / CONFIG_FILE)
+    with (
+        replacing(folder / WEIGHTS_FILE) as weights_part,
+        replacing(folder / CONFIG_FILE) as config_part,
+    ):
+        weights_part.write_bytes(save_tensors(state, metadata={"format": "pt"}))
+        config_part.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def load(folder: str | Path) -> Checkpoint:
@@ -148,8 +149,8 @@ def load(folder: str | Path) -> Checkpoint:
             )
         if config["family"] not in FAMILIES:
             raise UnknownNameError("model family", config["family"], FAMILIES)
-        settings = _from_dict(FAMILIES[config["family"]], config["model"])
-        front_end = config["front_end"] and _from_dict(FrontEnd, config["front_end"])
+        settings = from_plain(FAMILIES[config["family"]], config["model"])
+        front_end = config["front_end"] and from_plain(FrontEnd, config["front_end"])
         labels, scores = tuple(map(str, config["labels"])), config["scores"]
         limit = float(config["familiarity"]["limit"]) if config.get("familiarity") else None
         thresholds = config.get("thresholds") and tuple(map(float, config["thresholds"]))
@@ -261,22 +262,3 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}: holds {type(config).__name__}; expected a JSON object")
     return config
-
-
-def _from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass from JSON: lists become tuples, nested objects become their dataclasses."""
-    hints = get_type_hints(kind)
-    known = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]
-    for name in values:
-        if name not in known:
-            raise UnknownNameError(f"field of {kind.__name__}", name, known)
-    return kind(**{name: _from_json(hints[name], value) for name, value in values.items()})
-
-
-def _from_json(hint: Any, value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(value)
-    if isinstance(value, dict):
-        kinds = [option for option in (hint, *get_args(hint)) if isinstance(option, type)]
-        return _from_dict(next(kind for kind in kinds if is_dataclass(kind)), value)
-    return value

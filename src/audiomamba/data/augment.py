@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import soxr
 
+from audiomamba.config import Fraction, NotNegative, Positive, check
 from audiomamba.errors import ConfigError
 
 __all__ = [
@@ -26,17 +27,6 @@ __all__ = [
 
 LOUD_SHARE = 0.3
 N_PLACES = 6
-NOT_NEGATIVE = (
-    "shift_s",
-    "gain_db",
-    "n_mel_masks",
-    "mel_mask_bins",
-    "n_frame_masks",
-    "frame_mask_frames",
-    "time_warp_frames",
-    "noise",
-    "roll_frames",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,24 +77,24 @@ class Augment:
 
     speed: tuple[float, float] = (1.0, 1.0)
     roll: bool = False
-    segment_s: float | None = None
+    segment_s: Positive | None = None
     short_clips: Literal["repeat", "pad"] = "repeat"
     shift_s: float = 0.0
     gain_db: float = 0.0
-    mixup: float = 0.0
+    mixup: Fraction = 0.0
     mixup_of: Literal["waveforms", "features"] = "waveforms"
-    mixup_alpha: float = 10.0
-    cutmix: float = 0.0
-    cutmix_alpha: float = 1.0
-    negatives: float = 0.0
-    n_mel_masks: int = 0
-    mel_mask_bins: int = 0
-    n_frame_masks: int = 0
-    frame_mask_frames: int = 0
+    mixup_alpha: Positive = 10.0
+    cutmix: Fraction = 0.0
+    cutmix_alpha: Positive = 1.0
+    negatives: Fraction = 0.0
+    n_mel_masks: NotNegative = 0
+    mel_mask_bins: NotNegative = 0
+    n_frame_masks: NotNegative = 0
+    frame_mask_frames: NotNegative = 0
     mask_value: Literal["mean", "zero", "clip-mean"] = "mean"
-    time_warp_frames: int = 0
+    time_warp_frames: NotNegative = 0
     noise: float = 0.0
-    roll_frames: int = 0
+    roll_frames: NotNegative = 0
 
     @property
     def mixes_features(self) -> bool:
@@ -112,20 +102,10 @@ class Augment:
         return self.cutmix > 0 or (self.mixup > 0 and self.mixup_of == "features")
 
     def __post_init__(self) -> None:
+        check(self)
         slow, fast = self.speed
         if not 0.25 <= slow <= fast <= 4:
             raise ConfigError(f"speed is {self.speed}; expected slowest <= fastest, .25 to 4")
-        for name in ("mixup", "cutmix", "negatives"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 to 1")
-        for name in ("mixup_alpha", "cutmix_alpha"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected more than 0")
-        if self.segment_s is not None and not self.segment_s > 0:
-            raise ConfigError(f"segment_s is {self.segment_s}; expected more than 0")
-        for name in NOT_NEGATIVE:
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
         if self.roll and self.short_clips == "pad":
             raise ConfigError("roll is true and short_clips is 'pad'; a roll needs 'repeat'")
 

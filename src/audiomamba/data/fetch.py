@@ -6,12 +6,12 @@ import shutil
 import tarfile
 import urllib.request
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.error import URLError
 
 from audiomamba.errors import DataError, UnknownNameError
+from audiomamba.progress import Progress
 
 __all__ = ["SOURCES", "Source", "download"]
 
@@ -19,8 +19,6 @@ BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 60
 SYMLINK = 0o120000  # the kind of file in the upper bits of a zip member's attributes
 KIND = 0o170000
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

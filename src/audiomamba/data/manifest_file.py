@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from audiomamba.atomic import replacing
 from audiomamba.data.manifest import Clip, Clips, Manifest
 from audiomamba.errors import DataError
 
@@ -52,15 +53,14 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         "labels": manifest.labels,
         "n_clips": len(manifest.clips),
     }
-    part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", errors="surrogateescape") as file:
+        with (
+            replacing(path) as part,
+            part.open("w", encoding="utf-8", errors="surrogateescape") as file,
+        ):
             file.write(_line(head))
             file.writelines(_line(row) for row in _rows(manifest.clips, path.parent))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 

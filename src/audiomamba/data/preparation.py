@@ -5,14 +5,16 @@ stands in a journal beside the manifest, and the manifest is written at the end,
 """
 
 import csv
+import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from audiomamba.atomic import write_text
 from audiomamba.data.clips import Clip
 from audiomamba.data.corpora import list_clips
 from audiomamba.data.journal import Journal, Recording
@@ -20,6 +22,7 @@ from audiomamba.data.manifest import Manifest
 from audiomamba.data.manifest_file import MANIFEST_NAME, write_manifest
 from audiomamba.data.sound import Examined, examine_recording
 from audiomamba.errors import AudioError, ConfigError, DataError
+from audiomamba.progress import Progress
 
 __all__ = ["PROBLEMS_NAME", "Prepared", "Problem", "prepare"]
 
@@ -27,8 +30,6 @@ PROBLEMS_NAME = "problems.csv"
 JOURNAL_NAME = "journal.jsonl"
 CHUNK = 64  # recordings that are read before the next ones are begun
 MISSING = "no such file"
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -211,11 +212,10 @@ def _write_problems(path: Path, problems: list[Problem]) -> None:
         if not problems:
             path.unlink(missing_ok=True)
             return
-        part = path.with_name(f"{path.name}.part")
-        with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(("clip", "problem"))
-            rows.writerows((problem.clip, problem.reason) for problem in problems)
-        part.replace(path)
+        text = io.StringIO(newline="")
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(("clip", "problem"))
+        rows.writerows((problem.clip, problem.reason) for problem in problems)
+        write_text(path, text.getvalue(), errors="surrogateescape")
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error

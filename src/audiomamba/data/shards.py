@@ -27,19 +27,19 @@ import numpy as np
 import soundfile
 from torch import Tensor
 
+from audiomamba.atomic import replacing, write_json
 from audiomamba.data.clips import Clip, Clips
 from audiomamba.data.manifest import Manifest
 from audiomamba.data.manifest_file import MANIFEST_NAME, write_manifest
 from audiomamba.data.sound import load_clip
 from audiomamba.errors import AudioError, ConfigError, DataError
+from audiomamba.progress import Progress
 
 __all__ = ["Sharded", "shard"]
 
 PLAN_NAME = "plan.json"
 FULL_SCALE = 32_768  # 16-bit samples of a mono recording come back bit by bit
 CHUNK = 64  # clips that are encoded before the next ones are begun
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,9 +169,7 @@ def _check_settings(
     }
     path = out / PLAN_NAME
     if not path.exists():
-        part = path.with_name(f"{PLAN_NAME}.part")
-        part.write_text(json.dumps(settings), encoding="utf-8")
-        part.replace(path)
+        write_json(path, settings)
     elif json.loads(path.read_text(encoding="utf-8")) != settings:
         raise DataError(f"{out} holds shards of other clips or settings; choose another folder")
 
@@ -217,27 +215,25 @@ def _flac(waveform: Tensor, rate_hz: int) -> bytes:
 def _write_shard(path: Path, clips: Iterator[_Encoded]) -> dict[int, str]:
     """Write one tar file, completely or not at all; tell what could not be read."""
     failed: dict[int, str] = {}
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-            for place, clip, rate_hz, sound in clips:
-                if isinstance(sound, str):
-                    failed[place] = sound
-                    continue
-                about = {
-                    "name": clip.name,
-                    "labels": clip.labels,
-                    "split": clip.split,
-                    "group": clip.group,
-                    "seconds": clip.seconds,
-                    "sample_rate": rate_hz,
-                    "digest": hashlib.blake2b(sound, digest_size=16).hexdigest(),
-                }
-                _add(tar, f"{place:09d}.flac", sound)
-                _add(tar, f"{place:09d}.json", json.dumps(about, ensure_ascii=False).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    with (
+        replacing(path) as part,
+        tarfile.open(part, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        for place, clip, rate_hz, sound in clips:
+            if isinstance(sound, str):
+                failed[place] = sound
+                continue
+            about = {
+                "name": clip.name,
+                "labels": clip.labels,
+                "split": clip.split,
+                "group": clip.group,
+                "seconds": clip.seconds,
+                "sample_rate": rate_hz,
+                "digest": hashlib.blake2b(sound, digest_size=16).hexdigest(),
+            }
+            _add(tar, f"{place:09d}.flac", sound)
+            _add(tar, f"{place:09d}.json", json.dumps(about, ensure_ascii=False).encode())
     return failed
 
 

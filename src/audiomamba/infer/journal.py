@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from audiomamba.atomic import replacing, write_json
 from audiomamba.errors import ConfigError, DataError
 
 __all__ = ["Journal", "Row", "Rows"]
@@ -70,7 +71,7 @@ class Journal:
             elif finished:
                 self.n_failed = finished["n_failed"]
                 return
-        _write_whole(self._run, {"call": self._call})
+        write_json(self._run, {"call": self._call})
         self._recover()
 
     def _problem(self) -> str:
@@ -159,12 +160,11 @@ class Journal:
         Args:
             write: writes rows to a file; it may go through them more than once.
         """
-        part = self._table.with_name(f"{self._table.name}.part")
-        write(part, self.rows)
-        self.n_failed = sum(bool(row["error"]) for row in self.rows())
-        part.replace(self._table)
+        with replacing(self._table) as part:
+            write(part, self.rows)
+            self.n_failed = sum(bool(row["error"]) for row in self.rows())
         finished = {"n_failed": self.n_failed, "recordings": self._recordings()}
-        _write_whole(self._run, {"call": self._call, "finished": finished})
+        write_json(self._run, {"call": self._call, "finished": finished})
         self._out.close()
         self._journal.unlink()
 
@@ -181,10 +181,3 @@ def _stamp(file: Path) -> list[int] | None:
     except OSError:
         return None
     return [status.st_size, status.st_mtime_ns]
-
-
-def _write_whole(file: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON so that the file is there as a whole or not at all."""
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-    part.replace(file)

@@ -5,24 +5,14 @@ as well: their config has a field n_channels, 1 for sound and 3 for images (batc
 width), and n_mels and n_frames are then the height and the width.
 """
 
-import types
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import (
-    Any,
-    ClassVar,
-    Literal,
-    NamedTuple,
-    Self,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
+from audiomamba.config import check
 from audiomamba.errors import ConfigError, UnknownNameError
 from audiomamba.ops import Linear
 
@@ -34,7 +24,6 @@ __all__ = [
     "ModelConfig",
     "as_map",
     "check_features",
-    "check_fields",
     "drop_path",
     "new_head",
 ]
@@ -62,7 +51,7 @@ class ModelConfig(ABC):
     n_frames: int = 1024
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check(self)
 
     @abstractmethod
     def build(self) -> "AudioModel":
@@ -316,60 +305,3 @@ def check_features(features: Tensor, n_mels: int) -> None:
         raise ConfigError(
             f"features have shape {tuple(features.shape)}; expected (batch, frames, {n_mels})"
         )
-
-
-def check_fields(config: Any) -> None:
-    """Check the values of a frozen config against the types of its fields.
-
-    Understands int, float, bool, Literal, tuples of int (of a fixed length, or of any with `...`),
-    nested configs, and unions with None.
-
-    Args:
-        config: a dataclass instance.
-
-    Raises:
-        ConfigError: a value does not fit; the message names the field and what is allowed.
-    """
-    hints = get_type_hints(type(config))
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if not _fits(value, hints[field.name]):
-            raise ConfigError(
-                f"{type(config).__name__}.{field.name} is {value!r}; "
-                f"expected {_in_words(hints[field.name])}"
-            )
-
-
-def _fits(value: object, hint: Any) -> bool:
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, part) for part in get_args(hint))
-    if origin is Literal:
-        return value in get_args(hint)
-    if origin is tuple:
-        return isinstance(value, tuple) and _each_fits(value, get_args(hint))
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool) and value > 0
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-    return isinstance(value, hint)
-
-
-def _each_fits(values: tuple[object, ...], hints: tuple[Any, ...]) -> bool:
-    if hints[-1] is Ellipsis:
-        return len(values) > 0 and all(_fits(value, hints[0]) for value in values)
-    return len(values) == len(hints) and all(map(_fits, values, hints))
-
-
-def _in_words(hint: Any) -> str:
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(_in_words(part) for part in get_args(hint))
-    if origin is Literal:
-        return "one of " + ", ".join(map(repr, get_args(hint)))
-    if origin is tuple:
-        return "(" + ", ".join(_in_words(part) for part in get_args(hint)) + ")"
-    if hint is Ellipsis:
-        return "..."
-    names = {int: "a positive int", float: "a float of at least 0", type(None): "None"}
-    return names.get(hint, f"a {getattr(hint, '__name__', hint)}")

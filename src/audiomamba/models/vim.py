@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audiomamba.config import check
 from audiomamba.errors import ConfigError
 from audiomamba.models.aum import PatchEmbed, new_table, patch_grid
 from audiomamba.models.base import (
@@ -28,7 +29,6 @@ from audiomamba.models.base import (
     ModelConfig,
     as_map,
     check_features,
-    check_fields,
     new_head,
 )
 from audiomamba.models.layers.mamba import MambaBlock, Norm, SSMConfig, add_and_norm, new_norm
@@ -62,7 +62,7 @@ class RotaryPositions:
     residual: bool = False
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)

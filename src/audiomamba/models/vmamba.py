@@ -19,6 +19,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from audiomamba.config import check
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import (
     FeatureMap,
@@ -27,7 +28,6 @@ from audiomamba.models.base import (
     ModelConfig,
     as_map,
     check_features,
-    check_fields,
     drop_path,
     new_head,
 )
@@ -64,7 +64,7 @@ class MLPConfig:
     activation: Activation = "gelu"
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)

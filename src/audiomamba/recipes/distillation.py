@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from audiomamba.config import Fraction, Positive, check
 from audiomamba.errors import ConfigError
 
 __all__ = ["Distillation"]
@@ -40,15 +41,12 @@ class Distillation:
     and Consistent" (2022), for teachers that hear what the student hears.
     """
 
-    teachers: tuple[str, ...] = ()
-    weight: float = 0.9
-    temperature: float = 1.0
+    teachers: tuple[str, ...] | tuple[()] = ()
+    weight: Fraction = 0.9
+    temperature: Positive = 1.0
     cache: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight <= 1:
-            raise ConfigError(f"weight is {self.weight}; expected 0 to 1")
-        if not 0 < self.temperature < float("inf"):
-            raise ConfigError(f"temperature is {self.temperature}; expected more than 0")
+        check(self)
         if not all(self.teachers):
             raise ConfigError("the name of a teacher is empty; expected a model or a folder")

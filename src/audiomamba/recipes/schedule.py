@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from audiomamba.config import Fraction, NotNegative, check
 from audiomamba.errors import ConfigError
 
 __all__ = ["Schedule"]
@@ -32,26 +33,16 @@ class Schedule:
 
     kind: Literal["cosine", "multi-step", "by-epoch"] = "cosine"
     stepped: Literal["step", "epoch"] = "step"
-    warmup_steps: int | None = None
+    warmup_steps: NotNegative | None = None
     warmup_every: int = 1
-    warmup_from: float | None = None
+    warmup_from: Fraction | None = None
     drop_after: int = 10
     drop_every: int = 5
-    drop_factor: float = 0.5
-    shares: tuple[float, ...] = ()
+    drop_factor: Fraction = 0.5
+    shares: tuple[Fraction, ...] | tuple[()] = ()
 
     def __post_init__(self) -> None:
-        for name in ("warmup_every", "drop_after", "drop_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if self.warmup_steps is not None and self.warmup_steps < 0:
-            raise ConfigError(f"warmup_steps is {self.warmup_steps}; expected 0 or more")
-        shares = (self.warmup_from or 0.0, self.drop_factor, *self.shares)
-        if not all(0 <= share <= 1 for share in shares):
-            raise ConfigError(
-                f"warmup_from is {self.warmup_from}, drop_factor {self.drop_factor} and shares "
-                f"{self.shares}; expected 0 to 1"
-            )
+        check(self)
         if (self.kind == "by-epoch") != bool(self.shares):
             raise ConfigError(
                 f"kind is {self.kind!r} and there are {len(self.shares)} shares; "

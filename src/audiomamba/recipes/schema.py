@@ -1,10 +1,11 @@
 """What a recipe says."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from audiomamba.audio.front_end import FrontEnd
+from audiomamba.config import Fraction, NotNegative, Positive, Range, check
 from audiomamba.data.augment import Augment
 from audiomamba.errors import ConfigError
 from audiomamba.recipes.distillation import Distillation
@@ -12,16 +13,7 @@ from audiomamba.recipes.schedule import Schedule
 
 __all__ = ["Recipe"]
 
-RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
-    (
-        ("epochs", "batch_size", "evaluate_every", "accumulate"),
-        lambda value: value >= 1,
-        "at least 1",
-    ),
-    (("learning_rate",), lambda value: value > 0, "more than 0"),
-    (("weight_decay", "warmup_epochs", "seed"), lambda value: value >= 0, "0 or more"),
-    (("label_smoothing", "final_lr_fraction"), lambda value: 0 <= value <= 1, "0 to 1"),
-)
+Decay = Annotated[float, Range(0, 1, open_high=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,28 +92,28 @@ class Recipe:
     augment: Augment = field(default_factory=Augment)
     sampling: Literal["shuffled", "balanced", "by-class"] = "shuffled"
     loss: Literal["bce", "ce"] = "ce"
-    label_smoothing: float = 0.0
+    label_smoothing: Fraction = 0.0
     distillation: Distillation = field(default_factory=Distillation)
     epochs: int
     batch_size: int = 16
     accumulate: int = 1
     optimizer: Literal["adamw", "adam"] = "adamw"
-    learning_rate: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    learning_rate: Positive = 1e-3
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     weight_decay: float = 0.05
     decayed: Literal["matrices", "all"] = "matrices"
-    warmup_epochs: int = 5
-    final_lr_fraction: float = 0.01
+    warmup_epochs: NotNegative = 5
+    final_lr_fraction: Fraction = 0.01
     schedule: Schedule = field(default_factory=Schedule)
-    clip_norm: float | None = 1.0
-    ema_decay: float | None = None
-    swa_epochs: int = 0
-    familiarity_limit: float | None = None
+    clip_norm: Positive | None = 1.0
+    ema_decay: Decay | None = None
+    swa_epochs: NotNegative = 0
+    familiarity_limit: Positive | None = None
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     evaluate_every: int = 1
     best_by: Literal["accuracy", "mean_average_precision"] = "accuracy"
     patience: int | None = None
-    seed: int = 0
+    seed: NotNegative = 0
 
     def training_front_end(self, front_end: FrontEnd) -> FrontEnd:
         """Change a front end to the length of the training examples.
@@ -135,23 +127,9 @@ class Recipe:
         return replace(front_end, n_frames=self.training_frames or front_end.n_frames)
 
     def __post_init__(self) -> None:
-        for names, fits, expected in RANGES:
-            for name in names:
-                if not fits(getattr(self, name)):
-                    raise ConfigError(f"{name} is {getattr(self, name)}; expected {expected}")
-        for name in ("training_frames", "patience"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
-        for name in ("familiarity_limit", "clip_norm"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected above 0")
-        if not 0 <= self.swa_epochs <= self.epochs or (self.swa_epochs and self.ema_decay):
+        check(self)
+        if self.swa_epochs > self.epochs or (self.swa_epochs and self.ema_decay):
             raise ConfigError(
                 f"swa_epochs is {self.swa_epochs}, epochs {self.epochs} and ema_decay "
                 f"{self.ema_decay}; expected 0 to epochs, and not both kinds of average"
-            )
-        if not all(0 <= beta < 1 for beta in (*self.betas, self.ema_decay or 0.0)):
-            raise ConfigError(
-                f"betas are {self.betas} and ema_decay is {self.ema_decay}; "
-                "expected at least 0 and less than 1"
             )

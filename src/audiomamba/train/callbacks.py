@@ -15,13 +15,14 @@ from lightning.pytorch.callbacks import Checkpoint as CheckpointCallback
 from torch import Tensor
 
 from audiomamba import checkpoints
+from audiomamba.atomic import replace_folder
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import EvaluationSet
 from audiomamba.errors import TrainingError
 from audiomamba.models import AudioModel
 from audiomamba.train import processes
 from audiomamba.train.module import TrainingModule
-from audiomamba.train.run import Run, figure_of, replace_folder
+from audiomamba.train.run import Run, figure_of
 from audiomamba.train.scoring import predict, score
 from audiomamba.train.state import Position
 from audiomamba.train.whole import whole_model

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from audiomamba import models
+from audiomamba.atomic import write_json
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import Checkpoint, TransferReport, start_from
 from audiomamba.data import (
@@ -33,6 +34,7 @@ from audiomamba.data.sound import check_header
 from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
 from audiomamba.models import AudioModel
 from audiomamba.models.ood import Familiarity, check_enough, measure_familiarity
+from audiomamba.provenance import commit, versions
 from audiomamba.recipes import Recipe, from_dict, to_dict
 from audiomamba.train import processes
 from audiomamba.train.pace import Pace
@@ -41,10 +43,7 @@ from audiomamba.train.run import (
     SAVE_EVERY_S,
     Run,
     RunResult,
-    commit,
     differences,
-    versions,
-    write_json,
 )
 from audiomamba.train.start import find_start
 from audiomamba.train.state import Position, position_of

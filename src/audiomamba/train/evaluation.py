@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from audiomamba import checkpoints, metrics
+from audiomamba.atomic import write_json
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import Clip, Clips, Manifest, open_manifest, read_manifest
 from audiomamba.data.manifest_file import MANIFEST_NAME
@@ -25,7 +26,6 @@ from audiomamba.metrics import Interval, Metrics
 from audiomamba.recipes import from_dict
 from audiomamba.train.parts import divide
 from audiomamba.train.processes import warn
-from audiomamba.train.run import write_json
 
 __all__ = ["ClipResult", "Evaluation", "ScoredClips", "describe", "evaluate", "score_clips"]
 

@@ -23,7 +23,7 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,14 @@ import numpy as np
 import torch
 
 from audiomamba import checkpoints, data, metrics
+from audiomamba.atomic import write_json
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import Manifest, read_manifest, write_manifest
 from audiomamba.data.corpora import guess_corpus
 from audiomamba.data.manifest_file import MANIFEST_NAME, find_manifest
 from audiomamba.errors import ConfigError, DataError, TrainingError
 from audiomamba.infer import Tagger
+from audiomamba.progress import Progress
 from audiomamba.recipes import Recipe, from_dict, to_dict
 from audiomamba.train.choices import Start, choose_recipe, find_model
 from audiomamba.train.engine import fit
@@ -51,7 +53,7 @@ from audiomamba.train.evaluation import (
 from audiomamba.train.parts import Parts, divide
 from audiomamba.train.probe import probe_checkpoint
 from audiomamba.train.processes import started_together
-from audiomamba.train.run import differences, write_json
+from audiomamba.train.run import differences
 from audiomamba.train.sizing import Size, size
 
 __all__ = ["CONFUSIONS_NAME", "FinetuneResult", "finetune"]
@@ -59,8 +61,6 @@ __all__ = ["CONFUSIONS_NAME", "FinetuneResult", "finetune"]
 LEAST_CLIPS = 5  # of a class: four to learn from, one to hold out
 SEED = 0
 CONFUSIONS_NAME = "confusions.csv"
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

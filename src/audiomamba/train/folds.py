@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from audiomamba.atomic import write_json, write_text
 from audiomamba.data import open_manifest
 from audiomamba.errors import ConfigError, TrainingError
+from audiomamba.provenance import command_line
 from audiomamba.recipes import Recipe, to_dict
 from audiomamba.train.distillation import remarks
 from audiomamba.train.parts import divide
 from audiomamba.train.processes import warn
-from audiomamba.train.run import Run, command_line, n_cores, write_json, write_text
+from audiomamba.train.run import Run, n_cores
 from audiomamba.train.workers import Job, Worker, work
 
 __all__ = ["CrossValidation", "Fold", "cross_validate"]

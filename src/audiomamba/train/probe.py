@@ -1,6 +1,5 @@
 """A linear head on a frozen encoder: logistic regression on embeddings that are computed once."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -13,6 +12,7 @@ from audiomamba.data import Clips, Manifest
 from audiomamba.data.sound import load_clip
 from audiomamba.errors import ConfigError, MissingDependencyError
 from audiomamba.infer import Tagger
+from audiomamba.progress import Progress
 from audiomamba.train.choices import Start
 from audiomamba.train.parts import Parts
 
@@ -21,8 +21,6 @@ __all__ = ["fit_head", "probe_checkpoint"]
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse of the penalty on large weights
 N_FOLDS = 5
 CERTAIN = 6.0  # logit of a class that all clips have, or none
-
-Progress = Callable[[int, int], None]
 
 
 def probe_checkpoint(

@@ -2,32 +2,17 @@
 
 import json
 import os
-import platform
-import shlex
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from audiomamba.atomic import write_text
 from audiomamba.errors import TrainingError
 
-__all__ = [
-    "SAVE_EVERY_S",
-    "Run",
-    "RunResult",
-    "command_line",
-    "figure_of",
-    "replace_folder",
-    "versions",
-    "write_json",
-]
+__all__ = ["SAVE_EVERY_S", "Run", "RunResult", "differences", "figure_of", "n_cores"]
 
 SAVE_EVERY_S = 300.0  # between two states within an epoch
-PACKAGES = ("lightning", "numpy", "safetensors", "scikit-learn", "soxr", "torch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,43 +125,6 @@ def figure_of(metrics: Mapping[str, float], name: str) -> float | None:
     return next((metrics[name] for name in names if name in metrics), None)
 
 
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file that is either complete or not there.
-
-    Args:
-        path: the file.
-        values: what to write.
-    """
-    write_text(path, json.dumps(values, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file that is either complete or as it was.
-
-    Args:
-        path: the file.
-        text: what to write.
-    """
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Put a complete folder in the place of another.
-
-    Args:
-        new: the new folder, on the same disk.
-        folder: where it goes; what is there is deleted.
-    """
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Say in which settings two records differ.
 
@@ -195,58 +143,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("audiomamba", *PACKAGES):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def commit() -> str | None:
-    """Return the git commit that the package runs from, with "+" after it if files were changed.
-
-    Returns:
-        None if the package is not in a git checkout of its own, or git is not installed.
-    """
-    package = Path(__file__).resolve().parents[1]
-    tracked = _git(package, "ls-files", "--error-unmatch", "errors.py")
-    head = _git(package, "rev-parse", "HEAD")
-    if not tracked or not head:
-        return None
-    return head + ("+" if _git(package, "status", "--porcelain", "--", ".") else "")
-
-
-def command_line() -> str:
-    """Return how the program was called, without where it is installed.
-
-    Returns:
-        Program and arguments, quoted as a shell wants them.
-    """
-    program = Path(sys.argv[0])
-    called = ["python", "-m", program.parent.name] if program.stem == "__main__" else [program.name]
-    return shlex.join([*called, *sys.argv[1:]])
-
-
 def n_cores() -> int:
     """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """Output of a git command; None if it failed."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
-        )
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 
 from audiomamba import models
+from audiomamba.atomic import write_json, write_text
 from audiomamba.data import Manifest, open_manifest
 from audiomamba.errors import CheckpointError, ConfigError, TrainingError
+from audiomamba.provenance import command_line
 from audiomamba.recipes import Recipe, to_dict
 from audiomamba.recipes.sets import get_set, recipes_of
-from audiomamba.train.run import Run, command_line, figure_of, n_cores, write_json, write_text
+from audiomamba.train.run import Run, figure_of, n_cores
 from audiomamba.train.start import find_start
 from audiomamba.train.workers import Job, Worker, work
 

@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from audiomamba.atomic import write_bytes
 from audiomamba.data import Clip, Clips
 from audiomamba.data.sound import digest_of, load_clip
 from audiomamba.errors import TrainingError
@@ -126,13 +127,11 @@ def _read_file(path: Path, teacher: Teacher) -> tuple[list[bytes], np.ndarray]:
 def _write_file(home: Path, teacher: Teacher, keys: Sequence[bytes], logits: np.ndarray) -> None:
     """Write a file that is complete or not there."""
     path = home / f"{uuid.uuid4().hex}.safetensors"
-    part = path.with_suffix(".part")
     tensors: dict[str, np.ndarray] = {
         "clips": np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES),
         "logits": logits.astype(np.float16),
     }
-    part.write_bytes(save(tensors, metadata={"teacher": teacher.fingerprint}))
-    part.replace(path)
+    write_bytes(path, save(tensors, metadata={"teacher": teacher.fingerprint}))
 
 
 class _Sounds(Dataset[Tensor]):

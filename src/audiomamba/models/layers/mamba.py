@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audiomamba.models.base import check_fields
+from audiomamba.config import check
 from audiomamba.ops import (
     Linear,
     add_rms_norm,
@@ -87,7 +87,7 @@ class SSMConfig:
     halve_sum: bool = True
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check(self)
 
 
 class _Way(NamedTuple):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audiomamba.config import check
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import check_fields
 from audiomamba.models.layers.mamba import draw_step_sizes, log_of_states
 from audiomamba.models.layers.padding import blanked
 from audiomamba.ops import Linear, cross_selective_scan, linear
@@ -52,7 +52,7 @@ class SS2DConfig:
     activation: Activation = "silu"
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check(self)
         if self.d_conv % 2 == 0:
             raise ConfigError(f"d_conv is {self.d_conv}; expected an odd number")
 
