@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -175,3 +177,25 @@ def test_the_table_of_released_weights_names_models_that_exist():
     for entry in RELEASED:
         assert entry.model in models.names()
         assert 0 < entry.score < 100
+
+
+def test_reading_a_released_file_writes_nothing(tmp_path):
+    state = released_state(n_frames=128)
+    torch.save(state, tmp_path / "aum.pth")
+    checkpoint, report = checkpoints.read_released(tmp_path / "aum.pth")
+    assert [path.name for path in tmp_path.iterdir()] == ["aum.pth"]
+    assert (checkpoint.name, report.folder) == ("aum", None)
+    assert not checkpoint.model.training
+    checkpoints.convert(tmp_path / "aum.pth", tmp_path / "aum")
+    loaded = checkpoints.load(tmp_path / "aum")
+    assert replace(loaded, model=checkpoint.model) == checkpoint
+    for key, value in loaded.model.state_dict().items():
+        assert torch.equal(value, checkpoint.model.state_dict()[key])
+
+
+def test_half_precision_weights_are_read_as_float32(tmp_path):
+    state = {key: value.half() for key, value in released_state(n_frames=128).items()}
+    torch.save(state, tmp_path / "aum.pth")
+    checkpoint, _ = checkpoints.read_released(tmp_path / "aum.pth", name="half")
+    assert checkpoint.name == "half"
+    assert {value.dtype for value in checkpoint.model.parameters()} == {torch.float32}

@@ -1,6 +1,6 @@
 """Saved models: the folder format, released weights, conversion and transfer."""
 
-from audiomamba.checkpoints.convert import ORIGINS, ConversionReport, convert
+from audiomamba.checkpoints.convert import ORIGINS, ConversionReport, convert, read_released
 from audiomamba.checkpoints.format import Checkpoint, find, fingerprint, load, packaged, save
 from audiomamba.checkpoints.origin import Origin
 from audiomamba.checkpoints.released import RELEASED, Released
@@ -36,6 +36,7 @@ __all__ = [
     "load",
     "mambaout_from_mambaout",
     "packaged",
+    "read_released",
     "same_from_same",
     "save",
     "start_from",

@@ -26,7 +26,7 @@ from audiomamba.checkpoints.state import read_state
 from audiomamba.errors import CheckpointError
 from audiomamba.models import ModelConfig
 
-__all__ = ["ORIGINS", "ConversionReport", "convert"]
+__all__ = ["ORIGINS", "ConversionReport", "convert", "read_released"]
 
 ORIGINS: tuple[Origin, ...] = (
     from_ast.ORIGIN,
@@ -54,23 +54,23 @@ class ConversionReport:
 
     Args:
         source: the file that was read.
-        folder: the model folder that was written.
         origin: whose weights these are.
         config: the model's settings, read off the tensors.
         n_parameters: how many numbers the model has.
         n_tensors: how many tensors were read.
         unused: keys of those that the model has no use for.
         corpus: what the model was trained on, guessed by its number of classes; None if unknown.
+        folder: the model folder that was written; None if none was.
     """
 
     source: Path
-    folder: Path
     origin: str
     config: ModelConfig
     n_parameters: int
     n_tensors: int
     unused: tuple[str, ...]
     corpus: str | None
+    folder: Path | None = None
 
 
 def convert(
@@ -79,19 +79,41 @@ def convert(
     """Turn a weight file as its authors released it into a model folder.
 
     Args:
-        source: the released file (.pth, .pt, .ckpt, .bin or .safetensors). It is read as data only.
+        source: as for read_released.
         out: the folder to write.
-        labels: names of the classes, in order; None for the packaged list of the corpus, else plain
-            numbers.
+        labels: as for read_released.
 
     Returns:
         What was done.
 
     Raises:
+        CheckpointError: as for read_released.
+    """
+    out = Path(out)
+    checkpoint, report = read_released(source, name=out.name, labels=labels)
+    save(out, checkpoint)
+    return replace(report, folder=out)
+
+
+def read_released(
+    source: str | Path, *, name: str | None = None, labels: Sequence[str] | None = None
+) -> tuple[Checkpoint, ConversionReport]:
+    """Read a weight file as its authors released it.
+
+    Args:
+        source: the released file (.pth, .pt, .ckpt, .bin or .safetensors). It is read as data only.
+        name: what to call the model; None for the file's name.
+        labels: names of the classes, in order; None for the packaged list of the corpus, else plain
+            numbers.
+
+    Returns:
+        The model, in evaluation mode, with what belongs to it; and what was done.
+
+    Raises:
         CheckpointError: the file cannot be read, is not of a known origin, has a key too many or
             too few, or has another number of classes than labels.
     """
-    source, out = Path(source), Path(out)
+    source = Path(source)
     state = read_state(source)
     origin = _origin_of(state, source)
     used, unused = origin.split(state)
@@ -100,7 +122,7 @@ def convert(
     corpus = corpus_of(config.n_classes) if origin.front_end else None
     names = tuple(labels) if labels is not None else packaged_labels(corpus, config.n_classes)
     checkpoint = Checkpoint(
-        name=out.name,
+        name=source.stem if name is None else name,
         model=model,
         front_end=_front_end(origin, config, corpus),
         labels=names,
@@ -108,10 +130,8 @@ def convert(
         license=origin.license,
         notes={"origin": f"{origin.name}, released weights", "trained on": corpus or "unknown"},
     )
-    save(out, checkpoint)
-    return ConversionReport(
+    report = ConversionReport(
         source=source,
-        folder=out,
         origin=origin.name,
         config=config,
         n_parameters=sum(value.numel() for value in model.parameters()),
@@ -119,6 +139,7 @@ def convert(
         unused=unused,
         corpus=corpus,
     )
+    return checkpoint, report
 
 
 def _origin_of(state: Mapping[str, Tensor], source: Path) -> Origin:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
-from audiomamba.checkpoints.convert import convert
+from audiomamba.checkpoints.convert import read_released
 from audiomamba.checkpoints.format import load
 from audiomamba.checkpoints.transfer import (
     TransferReport,
@@ -53,9 +52,8 @@ def _read(source: Path) -> AudioModel:
     """The model of a folder, or of a released file."""
     if source.is_dir():
         return load(source).model
-    with TemporaryDirectory() as folder:
-        convert(source, Path(folder, "converted"))
-        return load(Path(folder, "converted")).model
+    checkpoint, _ = read_released(source)
+    return checkpoint.model
 
 
 def _ast(model: AST, state: Mapping[str, Tensor], other: AST) -> TransferReport:
