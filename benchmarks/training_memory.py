@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from audiomamba import models
 from audiomamba.bench.machine import describe
-from audiomamba.train.activations import checkpoint_blocks
+from audiomamba.train.fitting.activations import checkpoint_blocks
 
 RESULTS = Path(__file__).parent / "results" / "training_memory.jsonl"
 MODELS = ("aum_small", "ast_small")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from audiomamba import checkpoints, counting, models, recipes
 from audiomamba.errors import UnknownNameError
-from audiomamba.recipes import sets
+from audiomamba.recipes import ablations
 from audiomamba.terminal import columns
 
 __all__ = ["describe_model", "list_models", "list_recipes"]
@@ -57,7 +57,7 @@ def list_recipes() -> str:
     tables: list[tuple[str, ...]] = [("name", "cells", "by the recipe", "compares")]
     tables += [
         (name, str(len(it.cells)), it.base, it.about)
-        for name, it in ((name, sets.get_set(name)) for name in sets.set_names())
+        for name, it in ((name, ablations.get_set(name)) for name in ablations.set_names())
     ]
     parts = (
         "Recipes: audiomamba train NAME --data DIR --out DIR",

@@ -4,8 +4,8 @@ from torch.utils.checkpoint import checkpoint
 
 from audiomamba import models
 from audiomamba.errors import ConfigError
-from audiomamba.train import activations
-from audiomamba.train.activations import checkpoint_blocks
+from audiomamba.train.fitting import activations
+from audiomamba.train.fitting.activations import checkpoint_blocks
 
 STAGES = {"depths": (1, 2), "dims": (8, 16)}
 MODELS = {

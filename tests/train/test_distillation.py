@@ -12,13 +12,13 @@ from audiomamba.data import ClipCache, Example, TrainingSet, collate, open_manif
 from audiomamba.data.sound import load_clip
 from audiomamba.errors import ConfigError, TrainingError, UnknownNameError
 from audiomamba.recipes import Recipe, override
-from audiomamba.train import processes
-from audiomamba.train.distillation import Lessons, open_lessons, remarks
-from audiomamba.train.losses import label_loss, smooth, soften
-from audiomamba.train.module import TrainingModule
-from audiomamba.train.parts import Parts, divide
+from audiomamba.train.distillation.targets import Lessons, open_lessons, remarks
+from audiomamba.train.distillation.teachers import Teacher
+from audiomamba.train.fitting import processes
+from audiomamba.train.fitting.losses import label_loss, smooth, soften
+from audiomamba.train.fitting.module import TrainingModule
 from audiomamba.train.run import Run
-from audiomamba.train.teachers import Teacher
+from audiomamba.train.split import Parts, divide
 
 PLAIN = (
     *("augment.speed=1,1", "augment.roll=false", "augment.gain_db=0", "augment.mixup=0"),

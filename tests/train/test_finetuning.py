@@ -17,8 +17,8 @@ from audiomamba.audio import FrontEnd
 from audiomamba.data import read_manifest
 from audiomamba.errors import ConfigError, DataError, TrainingError, UnknownNameError
 from audiomamba.recipes import from_dict
-from audiomamba.train.choices import find_model, fitting_frames
-from audiomamba.train.module import TrainingModule
+from audiomamba.train.finetuning.auto_recipe import find_model, fitting_frames
+from audiomamba.train.fitting.module import TrainingModule
 
 KINDS = (("wav", 16_000), ("flac", 22_050), ("ogg", 48_000), ("mp3", 44_100), ("wav", 8_000))
 SMALL = (

@@ -311,7 +311,7 @@ def test_headers_are_looked_at_where_nothing_else_reads_the_clips(
     corpus, recipe, tmp_path, monkeypatch, name
 ):
     """A held-out clip beyond those kept in memory, and a training clip that is not measured."""
-    monkeypatch.setattr("audiomamba.train.engine.EvaluationSet", WithoutMemory)
+    monkeypatch.setattr("audiomamba.train.fitting.fit.EvaluationSet", WithoutMemory)
     shutil.copytree(corpus, tmp_path / "data")
     (tmp_path / "data" / "audio" / name).write_bytes(b"this is no sound")
     given = override(recipe, ["measure_statistics=false", "epochs=1"])
@@ -362,7 +362,8 @@ def test_a_fold_ends_with_the_process_that_started_it(corpus, recipe, tmp_path):
     long.write_text(json.dumps(recipes.to_dict(override(recipe, ["epochs=10000"]))))
     arguments = [str(long), str(corpus), str(tmp_path / "run"), "1", "1", ""]
     process = subprocess.Popen(
-        [sys.executable, "-m", "audiomamba.train.worker", *arguments], stdin=subprocess.PIPE
+        [sys.executable, "-m", "audiomamba.train.comparison.worker", *arguments],
+        stdin=subprocess.PIPE,
     )
     while not (tmp_path / "run" / "metrics.jsonl").exists():
         time.sleep(0.1)

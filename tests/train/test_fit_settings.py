@@ -7,7 +7,7 @@ import torch
 
 from audiomamba import checkpoints, train
 from audiomamba.recipes import override
-from audiomamba.train.module import TrainingModule
+from audiomamba.train.fitting.module import TrainingModule
 from audiomamba.train.run import Run
 
 QUICK = ("epochs=2", "model_changes.dim=16", "ema_decay=none", "evaluate_every=1")

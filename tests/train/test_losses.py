@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from audiomamba.recipes import Distillation
-from audiomamba.train.losses import soften, with_teachers
+from audiomamba.train.fitting.losses import soften, with_teachers
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]])
 TEACHER = torch.tensor([[1.0, 0.0, -3.0], [0.5, 0.5, 4.0]])

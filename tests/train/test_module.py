@@ -9,8 +9,8 @@ from audiomamba.data import Example
 from audiomamba.data.feature_changes import FeatureChanges, SecondClip
 from audiomamba.errors import TrainingError
 from audiomamba.recipes import override
-from audiomamba.train.losses import smooth, spread
-from audiomamba.train.module import TrainingModule
+from audiomamba.train.fitting.losses import smooth, spread
+from audiomamba.train.fitting.module import TrainingModule
 
 
 def test_smoothing_moves_a_share_to_all_classes():

@@ -6,8 +6,8 @@ from torch import nn
 
 from audiomamba import models, train
 from audiomamba.errors import TrainingError
-from audiomamba.train.module import TrainingModule
-from audiomamba.train.not_finite import name_layer, name_layer_of_gradient, record_outputs
+from audiomamba.train.fitting.module import TrainingModule
+from audiomamba.train.fitting.not_finite import name_layer, name_layer_of_gradient, record_outputs
 
 
 def small(name: str, **changes) -> models.AudioModel:

@@ -5,7 +5,7 @@ from torch.optim import Adam, AdamW
 
 from audiomamba import models, recipes
 from audiomamba.recipes import override
-from audiomamba.train.optimizer import new_optimizer, weight_groups
+from audiomamba.train.fitting.optimizer import new_optimizer, weight_groups
 
 
 @pytest.mark.parametrize("name", ["aum_tiny", "conv_aum_tiny", "ast_tiny", "cnn_small"])

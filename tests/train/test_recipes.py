@@ -14,9 +14,9 @@ from audiomamba.checkpoints import Checkpoint, start_from
 from audiomamba.data import ClipCache, EpochSampler, Manifest, TrainingSet, collate, open_manifest
 from audiomamba.data.sampler import draw_for
 from audiomamba.models import MODELS, AudioModel
-from audiomamba.recipes import STARTS, Recipe, sets
-from audiomamba.train.module import TrainingModule
-from audiomamba.train.parts import divide
+from audiomamba.recipes import STARTS, Recipe, ablations
+from audiomamba.train.fitting.module import TrainingModule
+from audiomamba.train.split import divide
 
 N_FRAMES = 64
 TINY: dict[str, dict[str, Any]] = {
@@ -131,13 +131,13 @@ def test_all_recipes_were_tried():
     assert {recipes.get(name).corpus for name in recipes.names()} >= set(CORPORA)
 
 
-CELLS = [(name, cell) for name in sets.set_names() for cell in sets.get_set(name).cells]
+CELLS = [(name, cell) for name in ablations.set_names() for cell in ablations.get_set(name).cells]
 
 
 @pytest.mark.parametrize(("name", "cell"), CELLS)
 def test_every_cell_of_a_set_does_a_step(name, cell, manifests, tmp_path_factory, tmp_path):
     on = "esc10/aum-tiny" if name.startswith("aum/") else None
-    recipe = tiny(sets.recipes_of(name, on=on)[cell])
+    recipe = tiny(ablations.recipes_of(name, on=on)[cell])
     _, loss = step(recipe, manifest_of(recipe.corpus, manifests, tmp_path_factory), tmp_path)
     assert 0 < loss < math.inf
 

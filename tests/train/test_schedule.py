@@ -6,7 +6,7 @@ import pytest
 
 from audiomamba import recipes
 from audiomamba.recipes import override
-from audiomamba.train.schedule import learning_rate_fraction
+from audiomamba.train.fitting.schedule import learning_rate_fraction
 
 
 def test_the_schedule_rises_then_falls(recipe):

@@ -11,7 +11,7 @@ from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import Clip, Clips, EvaluationSet
 from audiomamba.infer import Tagger
 from audiomamba.train.evaluation import score_clips
-from audiomamba.train.scoring import predict
+from audiomamba.train.fitting.scoring import predict
 
 RATE_HZ = 16_000
 SECONDS = (0.3, 0.495, 0.02, 1.0, 0.3, 0.71)  # the input is 0.495 s long

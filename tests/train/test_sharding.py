@@ -8,9 +8,9 @@ import torch
 from torch import distributed
 
 from audiomamba import models
-from audiomamba.train.activations import checkpoint_blocks
-from audiomamba.train.sharding import shard
-from audiomamba.train.whole import whole, whole_model
+from audiomamba.train.fitting.activations import checkpoint_blocks
+from audiomamba.train.fitting.full_state import whole, whole_model
+from audiomamba.train.fitting.sharding import shard
 
 SMALL = {
     "aum_tiny": {"dim": 16, "depth": 2},

@@ -7,7 +7,7 @@ from audiomamba import checkpoints, models, recipes, train
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.errors import CheckpointError
 from audiomamba.recipes import override
-from audiomamba.train.start import find_start
+from audiomamba.train.fitting.start import find_start
 
 SMALL = {"depth": 1, "dim": 32, "n_mels": 32}
 

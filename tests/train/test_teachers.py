@@ -8,7 +8,7 @@ from audiomamba.audio import FrontEnd
 from audiomamba.audio.resample import resample
 from audiomamba.errors import ConfigError, UnknownNameError
 from audiomamba.recipes import override
-from audiomamba.train.teachers import NEGLIGIBLE, Teacher, find_teachers, fingerprints
+from audiomamba.train.distillation.teachers import NEGLIGIBLE, Teacher, find_teachers, fingerprints
 
 LABELS = ("low", "middle", "high")
 FRONT_END = FrontEnd(n_frames=48, n_mels=32)

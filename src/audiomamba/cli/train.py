@@ -229,7 +229,7 @@ def _refuse(options: Mapping[str, object]) -> None:
 
 def _show(result: "RunResult") -> None:
     """Print how a run ended, once for all processes that trained together."""
-    from audiomamba.train.processes import rank
+    from audiomamba.train.fitting.processes import rank
 
     if rank() > 0:
         return

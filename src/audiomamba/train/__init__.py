@@ -21,12 +21,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from audiomamba.train.engine import fit
+    from audiomamba.train.comparison.ablations import SetResult, run_set
+    from audiomamba.train.comparison.folds import CrossValidation, cross_validate
     from audiomamba.train.evaluation import Evaluation, evaluate
-    from audiomamba.train.finetuning import FinetuneResult, finetune
-    from audiomamba.train.folds import CrossValidation, cross_validate
+    from audiomamba.train.finetuning.finetune import FinetuneResult, finetune
+    from audiomamba.train.fitting.fit import fit
     from audiomamba.train.run import RunResult
-    from audiomamba.train.sets import SetResult, run_set
 
 __all__ = [
     "CrossValidation",
@@ -42,16 +42,16 @@ __all__ = [
 ]
 
 _HOME = {
-    "CrossValidation": "folds",
+    "CrossValidation": "comparison.folds",
     "Evaluation": "evaluation",
-    "FinetuneResult": "finetuning",
+    "FinetuneResult": "finetuning.finetune",
     "RunResult": "run",
-    "SetResult": "sets",
-    "cross_validate": "folds",
+    "SetResult": "comparison.ablations",
+    "cross_validate": "comparison.folds",
     "evaluate": "evaluation",
-    "finetune": "finetuning",
-    "fit": "engine",
-    "run_set": "sets",
+    "finetune": "finetuning.finetune",
+    "fit": "fitting.fit",
+    "run_set": "comparison.ablations",
 }
 
 

@@ -24,8 +24,8 @@ from audiomamba.infer import Tagger
 from audiomamba.infer.many import score_many
 from audiomamba.metrics import Interval, Metrics
 from audiomamba.recipes import from_dict
-from audiomamba.train.parts import divide
-from audiomamba.train.processes import warn
+from audiomamba.train.fitting.processes import warn
+from audiomamba.train.split import divide
 
 __all__ = ["ClipResult", "Evaluation", "ScoredClips", "describe", "evaluate", "score_clips"]
 

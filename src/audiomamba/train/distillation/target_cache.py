@@ -26,8 +26,8 @@ from audiomamba.atomic import write_bytes
 from audiomamba.data import Clip, Clips
 from audiomamba.data.sound import digest_of, load_clip
 from audiomamba.errors import TrainingError
-from audiomamba.train import processes
-from audiomamba.train.teachers import Teacher
+from audiomamba.train.distillation.teachers import Teacher
+from audiomamba.train.fitting import processes
 
 __all__ = ["recall"]
 

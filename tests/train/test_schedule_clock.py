@@ -7,8 +7,8 @@ import pytest
 from audiomamba import checkpoints, train
 from audiomamba.errors import ConfigError
 from audiomamba.recipes import override
-from audiomamba.train.module import TrainingModule
-from audiomamba.train.pace import Pace
+from audiomamba.train.fitting.module import TrainingModule
+from audiomamba.train.fitting.schedule_clock import Pace
 
 N_STEPS, BUDGET_S = 1000, 100.0
 
@@ -17,7 +17,7 @@ N_STEPS, BUDGET_S = 1000, 100.0
 def clock(monkeypatch) -> list[float]:
     """The time, which a test sets."""
     now = [0.0]
-    monkeypatch.setattr("audiomamba.train.pace.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("audiomamba.train.fitting.schedule_clock.time.perf_counter", lambda: now[0])
     return now
 
 

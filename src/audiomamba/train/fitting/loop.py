@@ -11,9 +11,9 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from audiomamba.recipes import Recipe
-from audiomamba.train import processes
+from audiomamba.train.fitting import processes
+from audiomamba.train.fitting.early_stop import EarlyStop
 from audiomamba.train.run import Run
-from audiomamba.train.stopping import EarlyStop
 
 __all__ = ["make_trainer"]
 
@@ -69,7 +69,7 @@ def make_trainer(
     if n_processes > 1:
         strategy = DDPStrategy()
     if shard:
-        from audiomamba.train.sharding import ShardingStrategy
+        from audiomamba.train.fitting.sharding import ShardingStrategy
 
         strategy = ShardingStrategy()
     loggers: list[Logger] = []

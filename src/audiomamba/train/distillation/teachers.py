@@ -14,7 +14,7 @@ from audiomamba.errors import ConfigError
 from audiomamba.infer import Tagger
 from audiomamba.infer.windows import WindowBatch
 from audiomamba.recipes import Recipe
-from audiomamba.train.losses import Loss
+from audiomamba.train.fitting.losses import Loss
 
 __all__ = ["Teacher", "find_teachers", "fingerprints"]
 

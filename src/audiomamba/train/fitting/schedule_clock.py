@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
-from audiomamba.train import processes
+from audiomamba.train.fitting import processes
 
 __all__ = ["Pace"]
 

@@ -15,8 +15,8 @@ from audiomamba.data import (
 )
 from audiomamba.data.sampler import draw_for
 from audiomamba.recipes import Recipe
-from audiomamba.train import processes
-from audiomamba.train.state import Position
+from audiomamba.train.fitting import processes
+from audiomamba.train.fitting.state import Position
 
 __all__ = ["EpochLoader", "new_loader"]
 

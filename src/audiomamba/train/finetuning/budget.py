@@ -28,9 +28,9 @@ from audiomamba.data import (
 )
 from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe
-from audiomamba.train.distillation import Lessons, open_lessons
-from audiomamba.train.parts import Parts
-from audiomamba.train.scoring import predict
+from audiomamba.train.distillation.targets import Lessons, open_lessons
+from audiomamba.train.fitting.scoring import predict
+from audiomamba.train.split import Parts
 
 __all__ = ["Size", "size"]
 
@@ -168,7 +168,7 @@ def _step_seconds(
     lessons: Lessons | None,
 ) -> float:
     """Seconds of one step, making the batch included."""
-    from audiomamba.train.module import TrainingModule
+    from audiomamba.train.fitting.module import TrainingModule
 
     targets = targets if lessons is None else lessons.targets(targets)
     training = TrainingSet(

@@ -36,24 +36,24 @@ from audiomamba.models import AudioModel
 from audiomamba.models.ood import Familiarity, check_enough, measure_familiarity
 from audiomamba.provenance import commit, versions
 from audiomamba.recipes import Recipe, from_dict, to_dict
-from audiomamba.train import processes
-from audiomamba.train.pace import Pace
-from audiomamba.train.parts import NOTHING, Parts, divide
+from audiomamba.train.distillation.teachers import fingerprints
+from audiomamba.train.fitting import processes
+from audiomamba.train.fitting.schedule_clock import Pace
+from audiomamba.train.fitting.start import find_start
+from audiomamba.train.fitting.state import Position, position_of
 from audiomamba.train.run import (
     SAVE_EVERY_S,
     Run,
     RunResult,
     differences,
 )
-from audiomamba.train.start import find_start
-from audiomamba.train.state import Position, position_of
-from audiomamba.train.teachers import fingerprints
+from audiomamba.train.split import NOTHING, Parts, divide
 
 __all__ = ["fit"]
 
 if TYPE_CHECKING:
-    from audiomamba.train.callbacks import Keeper
-    from audiomamba.train.distillation import Lessons
+    from audiomamba.train.distillation.targets import Lessons
+    from audiomamba.train.fitting.checkpointer import Keeper
 
 
 def fit(
@@ -241,10 +241,10 @@ def _train(
 ) -> RunResult:
     """Train from the beginning or from the last saved state to the end."""
     with _quiet():
-        from audiomamba.train.callbacks import checkpoint_of
-        from audiomamba.train.loader import new_loader
-        from audiomamba.train.module import TrainingModule
-        from audiomamba.train.trainer import make_trainer
+        from audiomamba.train.fitting.checkpointer import checkpoint_of
+        from audiomamba.train.fitting.loader import new_loader
+        from audiomamba.train.fitting.loop import make_trainer
+        from audiomamba.train.fitting.module import TrainingModule
     recipe, clips = inputs.recipe, inputs.parts.training
     cache = ClipCache(clips, recipe.front_end.sample_rate)
     front_end = _front_end(recipe, cache) if record is None else FrontEnd(**record["front_end"])
@@ -299,7 +299,7 @@ def _start(inputs: _Inputs, run: Run, model: AudioModel) -> TransferReport | Non
 
 def _keeper(run: Run, inputs: _Inputs, front_end: FrontEnd) -> "Keeper":
     """What evaluates and saves, with this process's share of the held-out clips."""
-    from audiomamba.train.callbacks import Keeper
+    from audiomamba.train.fitting.checkpointer import Keeper
 
     targets = inputs.manifest.targets(inputs.parts.held_out)
     share = slice(processes.rank(), None, processes.n_processes())
@@ -320,7 +320,7 @@ def _keeper(run: Run, inputs: _Inputs, front_end: FrontEnd) -> "Keeper":
 
 def _targets(inputs: _Inputs) -> tuple[LabelVectors, "Lessons | None"]:
     """Label vectors of the training clips, and what is learned from teachers beside them."""
-    from audiomamba.train.distillation import open_lessons, remarks
+    from audiomamba.train.distillation.targets import open_lessons, remarks
 
     recipe, manifest, parts = inputs.recipe, inputs.manifest, inputs.parts
     labels = manifest.label_vectors(parts.training)
@@ -404,7 +404,7 @@ def _familiarity(inputs: _Inputs, checkpoint: Checkpoint) -> Familiarity | None:
     limit, front_end = inputs.recipe.familiarity_limit, checkpoint.front_end
     if limit is None or front_end is None:
         return None
-    from audiomamba.train.scoring import predict
+    from audiomamba.train.fitting.scoring import predict
 
     targets = inputs.manifest.targets(inputs.parts.training)
     model = checkpoint.model

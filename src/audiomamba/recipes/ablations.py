@@ -3,7 +3,7 @@
 A set is a base recipe and, for each cell of the table, changes to it. It can be made on another
 base, such as a recipe for a small corpus, where the paper's figures are no more than a comparison:
 
-    cells = sets.recipes_of("aum/table-ii", on="esc10/aum-tiny")
+    cells = ablations.recipes_of("aum/table-ii", on="esc10/aum-tiny")
 """
 
 from collections.abc import Iterable, Mapping

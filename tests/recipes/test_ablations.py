@@ -3,7 +3,7 @@ import torch
 
 from audiomamba import models, recipes
 from audiomamba.errors import ConfigError, UnknownNameError
-from audiomamba.recipes import STARTS, sets
+from audiomamba.recipes import STARTS, ablations
 
 N_CELLS = {
     "aum/table-ii": 9,
@@ -22,12 +22,12 @@ SMALL = {
 
 
 def test_the_sets_are_these():
-    assert {name: len(sets.get_set(name).cells) for name in sets.set_names()} == N_CELLS
+    assert {name: len(ablations.get_set(name).cells) for name in ablations.set_names()} == N_CELLS
 
 
 @pytest.mark.parametrize("name", N_CELLS)
 def test_a_set_has_the_papers_figures_in_all_columns(name):
-    chosen = sets.get_set(name)
+    chosen = ablations.get_set(name)
     assert chosen.base in recipes.names()
     for cell in chosen.cells.values():
         assert len(cell.figures) == len(chosen.columns)
@@ -36,7 +36,7 @@ def test_a_set_has_the_papers_figures_in_all_columns(name):
 @pytest.mark.parametrize("on", [None, "small"])
 @pytest.mark.parametrize("name", N_CELLS)
 def test_every_cell_is_another_model_or_training_and_builds(name, on):
-    cells = sets.recipes_of(name, on=on and SMALL[name])
+    cells = ablations.recipes_of(name, on=on and SMALL[name])
     assert (
         len({repr(recipes.to_dict(recipe) | {"name": ""}) for recipe in cells.values()})
         == (N_CELLS[name])
@@ -54,12 +54,12 @@ def test_every_cell_is_another_model_or_training_and_builds(name, on):
 
 
 def test_table_ii_is_direction_by_place():
-    cells = sets.recipes_of("aum/table-ii", on="esc10/aum-tiny", changes=["epochs=3"])
+    cells = ablations.recipes_of("aum/table-ii", on="esc10/aum-tiny", changes=["epochs=3"])
     recipe = cells["bi-bi, end"]
     assert recipe.model_changes == {"depth": 12, "direction": "bi-bi", "class_token": "end"}
     assert recipe.epochs == 3
     assert recipe.name == "esc10/aum-tiny, aum/table-ii: bi-bi, end"
-    figures = {name: cell.figures for name, cell in sets.get_set("aum/table-ii").cells.items()}
+    figures = {name: cell.figures for name, cell in ablations.get_set("aum/table-ii").cells.items()}
     assert figures["fo-fo, head"] == (0.48, 0.33)
     assert figures["fo-bi, middle"] == (13.81, 42.58)
     assert figures["bi-bi, head"] == (4.97, 34.22)
@@ -67,7 +67,7 @@ def test_table_ii_is_direction_by_place():
 
 def test_the_comparison_changes_nothing_but_the_model_and_cutmix():
     base = recipes.to_dict(recipes.get("esc10/short"))
-    cells = sets.recipes_of("esc10/comparison")
+    cells = ablations.recipes_of("esc10/comparison")
     for name, recipe in cells.items():
         own = recipes.to_dict(recipe)
         assert own["augment"].pop("cutmix") == (0.5 if "CutMix" in name else 0.0)
@@ -79,12 +79,16 @@ def test_the_comparison_changes_nothing_but_the_model_and_cutmix():
 
 
 def test_the_comparison_holds_table_ii_and_table_v_and_models_of_like_size():
-    cells, models_of = sets.recipes_of("esc10/comparison"), {}
-    table_ii = sets.recipes_of("aum/table-ii", on="esc10/short", changes=["model_changes.depth=4"])
+    cells, models_of = ablations.recipes_of("esc10/comparison"), {}
+    table_ii = ablations.recipes_of(
+        "aum/table-ii", on="esc10/short", changes=["model_changes.depth=4"]
+    )
     for name, recipe in table_ii.items():
         assert cells[f"AuM, {name}"].model_changes == recipe.model_changes
-    figures = {name: cell.figures for name, cell in sets.get_set("esc10/comparison").cells.items()}
-    table_v = {name: cell.figures for name, cell in sets.get_set("aum/table-v").cells.items()}
+    figures = {
+        name: cell.figures for name, cell in ablations.get_set("esc10/comparison").cells.items()
+    }
+    table_v = {name: cell.figures for name, cell in ablations.get_set("aum/table-v").cells.items()}
     assert figures["AuM, fo-bi, middle"] == table_v["class token"]
     assert figures["AuM, fo-bi, mean"] == table_v["mean"]
     assert figures["AuM, fo-bi, middle, no positions"] == table_v["no positions"]
@@ -108,9 +112,9 @@ def test_the_comparison_holds_table_ii_and_table_v_and_models_of_like_size():
 
 def test_what_a_set_compares_cannot_be_set_for_all():
     with pytest.raises(ConfigError, match="is what aum/table-ii compares"):
-        sets.recipes_of("aum/table-ii", changes=["model_changes.direction=fo-fo"])
+        ablations.recipes_of("aum/table-ii", changes=["model_changes.direction=fo-fo"])
 
 
 def test_an_unknown_set_offers_names():
     with pytest.raises(UnknownNameError, match="did you mean aum/table-ii"):
-        sets.get_set("aum/table-iii")
+        ablations.get_set("aum/table-iii")

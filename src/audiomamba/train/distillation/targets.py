@@ -11,11 +11,11 @@ from torch import Tensor
 from audiomamba.checkpoints import load
 from audiomamba.data import Clips, Example, LabelVectors, Manifest
 from audiomamba.recipes import Recipe
-from audiomamba.train.losses import soften, with_teachers
-from audiomamba.train.parts import Parts, divide
+from audiomamba.train.distillation.target_cache import recall
+from audiomamba.train.distillation.teachers import Teacher, find_teachers
+from audiomamba.train.fitting.losses import soften, with_teachers
 from audiomamba.train.run import Run
-from audiomamba.train.teacher_cache import recall
-from audiomamba.train.teachers import Teacher, find_teachers
+from audiomamba.train.split import Parts, divide
 
 __all__ = ["Lessons", "open_lessons", "remarks"]
 

@@ -21,19 +21,19 @@ from audiomamba.data.feature_changes import blend, change_features
 from audiomamba.errors import TrainingError
 from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe
-from audiomamba.train import processes
-from audiomamba.train.activations import checkpoint_blocks
-from audiomamba.train.losses import label_loss, smooth
-from audiomamba.train.not_finite import name_layer, name_layer_of_gradient, record_outputs
-from audiomamba.train.optimizer import new_optimizer
-from audiomamba.train.pace import Pace
-from audiomamba.train.schedule import learning_rate_fraction
-from audiomamba.train.whole import whole, whole_model
+from audiomamba.train.fitting import processes
+from audiomamba.train.fitting.activations import checkpoint_blocks
+from audiomamba.train.fitting.full_state import whole, whole_model
+from audiomamba.train.fitting.losses import label_loss, smooth
+from audiomamba.train.fitting.not_finite import name_layer, name_layer_of_gradient, record_outputs
+from audiomamba.train.fitting.optimizer import new_optimizer
+from audiomamba.train.fitting.schedule import learning_rate_fraction
+from audiomamba.train.fitting.schedule_clock import Pace
 
 __all__ = ["TrainingModule"]
 
 if TYPE_CHECKING:
-    from audiomamba.train.distillation import Lessons
+    from audiomamba.train.distillation.targets import Lessons
 
 SMALLEST_SCALE = 1e-3  # of the loss in float16: below it gradients overflow whatever the scale
 

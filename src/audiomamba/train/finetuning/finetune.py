@@ -41,8 +41,6 @@ from audiomamba.errors import ConfigError, DataError, TrainingError
 from audiomamba.infer import Tagger
 from audiomamba.progress import Progress
 from audiomamba.recipes import Recipe, from_dict, to_dict
-from audiomamba.train.choices import Start, choose_recipe, find_model
-from audiomamba.train.engine import fit
 from audiomamba.train.evaluation import (
     EVALUATION_NAME,
     FINETUNE_NAME,
@@ -50,11 +48,13 @@ from audiomamba.train.evaluation import (
     describe,
     score_clips,
 )
-from audiomamba.train.parts import Parts, divide
-from audiomamba.train.probe import probe_checkpoint
-from audiomamba.train.processes import started_together
+from audiomamba.train.finetuning.auto_recipe import Start, choose_recipe, find_model
+from audiomamba.train.finetuning.budget import Size, size
+from audiomamba.train.finetuning.probe import probe_checkpoint
+from audiomamba.train.fitting.fit import fit
+from audiomamba.train.fitting.processes import started_together
 from audiomamba.train.run import differences
-from audiomamba.train.sizing import Size, size
+from audiomamba.train.split import Parts, divide
 
 __all__ = ["CONFUSIONS_NAME", "FinetuneResult", "finetune"]
 

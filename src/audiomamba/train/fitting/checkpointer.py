@@ -20,12 +20,12 @@ from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import EvaluationSet
 from audiomamba.errors import TrainingError
 from audiomamba.models import AudioModel
-from audiomamba.train import processes
-from audiomamba.train.module import TrainingModule
+from audiomamba.train.fitting import processes
+from audiomamba.train.fitting.full_state import whole_model
+from audiomamba.train.fitting.module import TrainingModule
+from audiomamba.train.fitting.scoring import predict, score
+from audiomamba.train.fitting.state import Position
 from audiomamba.train.run import Run, figure_of
-from audiomamba.train.scoring import predict, score
-from audiomamba.train.state import Position
-from audiomamba.train.whole import whole_model
 
 __all__ = ["Keeper", "checkpoint_of"]
 

@@ -1,6 +1,6 @@
 """The process that cross-validation starts for one fold, or a set of recipes for one cell.
 
-python -m audiomamba.train.worker RECIPE.json DATA OUT FOLD THREADS WEIGHTS
+python -m audiomamba.train.comparison.worker RECIPE.json DATA OUT FOLD THREADS WEIGHTS
 """
 
 import json

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from audiomamba.errors import ConfigError, TrainingError
 from audiomamba.recipes import Recipe, to_dict
-from audiomamba.train.processes import started_together
+from audiomamba.train.fitting.processes import started_together
 from audiomamba.train.run import Run
 
 __all__ = ["Job", "Worker", "work"]
@@ -39,7 +39,7 @@ class Job:
     weights: Path | None = None
 
     def arguments(self, n_threads: int) -> list[str]:
-        """Return the arguments of audiomamba.train.worker."""
+        """Return the arguments of audiomamba.train.comparison.worker."""
         parts = (self.recipe, self.data, self.out, self.fold, n_threads, self.weights)
         return ["" if part is None else str(part) for part in parts]
 
@@ -70,7 +70,7 @@ class Worker:
         self.run.folder.mkdir(parents=True, exist_ok=True)
         with (self.run.folder / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "audiomamba.train.worker", *self.arguments],
+                [sys.executable, "-m", "audiomamba.train.comparison.worker", *self.arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

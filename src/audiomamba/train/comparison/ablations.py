@@ -15,10 +15,10 @@ from audiomamba.data import Manifest, open_manifest
 from audiomamba.errors import CheckpointError, ConfigError, TrainingError
 from audiomamba.provenance import command_line
 from audiomamba.recipes import Recipe, to_dict
-from audiomamba.recipes.sets import get_set, recipes_of
+from audiomamba.recipes.ablations import get_set, recipes_of
+from audiomamba.train.comparison.workers import Job, Worker, work
+from audiomamba.train.fitting.start import find_start
 from audiomamba.train.run import Run, figure_of, n_cores
-from audiomamba.train.start import find_start
-from audiomamba.train.workers import Job, Worker, work
 
 __all__ = ["CellResult", "SetResult", "run_set"]
 

@@ -15,7 +15,7 @@ from audiomamba.data import Manifest
 from audiomamba.errors import ConfigError, UnknownNameError
 from audiomamba.models import ModelConfig
 from audiomamba.recipes import Recipe
-from audiomamba.train.parts import Parts
+from audiomamba.train.split import Parts
 
 __all__ = ["Start", "choose_recipe", "find_model", "fitting_frames"]
 

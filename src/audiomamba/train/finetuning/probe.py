@@ -13,8 +13,8 @@ from audiomamba.data.sound import load_clip
 from audiomamba.errors import ConfigError, MissingDependencyError
 from audiomamba.infer import Tagger
 from audiomamba.progress import Progress
-from audiomamba.train.choices import Start
-from audiomamba.train.parts import Parts
+from audiomamba.train.finetuning.auto_recipe import Start
+from audiomamba.train.split import Parts
 
 __all__ = ["fit_head", "probe_checkpoint"]
 

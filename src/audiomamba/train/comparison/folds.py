@@ -13,11 +13,11 @@ from audiomamba.data import open_manifest
 from audiomamba.errors import ConfigError, TrainingError
 from audiomamba.provenance import command_line
 from audiomamba.recipes import Recipe, to_dict
-from audiomamba.train.distillation import remarks
-from audiomamba.train.parts import divide
-from audiomamba.train.processes import warn
+from audiomamba.train.comparison.workers import Job, Worker, work
+from audiomamba.train.distillation.targets import remarks
+from audiomamba.train.fitting.processes import warn
 from audiomamba.train.run import Run, n_cores
-from audiomamba.train.workers import Job, Worker, work
+from audiomamba.train.split import divide
 
 __all__ = ["CrossValidation", "Fold", "cross_validate"]
 

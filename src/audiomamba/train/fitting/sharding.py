@@ -19,9 +19,9 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_avg_fn, get_swa_avg_fn
 
 from audiomamba.models import AudioModel
-from audiomamba.train.activations import blocks_of
-from audiomamba.train.module import TrainingModule
-from audiomamba.train.whole import whole, whole_model
+from audiomamba.train.fitting.activations import blocks_of
+from audiomamba.train.fitting.full_state import whole, whole_model
+from audiomamba.train.fitting.module import TrainingModule
 
 __all__ = ["ShardingStrategy", "shard"]
 

@@ -4,7 +4,7 @@ import pytest
 
 from audiomamba.data import Clip, Manifest
 from audiomamba.errors import DataError
-from audiomamba.train.parts import NOTHING, divide
+from audiomamba.train.split import NOTHING, divide
 
 
 def manifest_of(splits, labels="ab") -> Manifest:

@@ -1,0 +1,1 @@
+"""Many runs side by side: the folds of a cross-validation, the cells of an ablation table."""

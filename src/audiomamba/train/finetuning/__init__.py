@@ -1,0 +1,1 @@
+"""A tagger of one's own, with nothing to decide."""
