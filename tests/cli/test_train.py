@@ -11,7 +11,7 @@ import pytest
 from command_line import command, interrupt, noise, run, write
 
 from audiomamba import recipes
-from audiomamba.recipes import sets
+from audiomamba.recipes import ablations
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_train_lists_every_recipe_and_every_table_of_a_paper() -> None:
 
     first_words = [line.split()[0] for line in shown.stdout.splitlines() if line.startswith("  ")]
     assert shown.exit_code == 0
-    assert sorted(first_words) == sorted(["name", *recipes.names(), "name", *sets.set_names()])
+    assert sorted(first_words) == sorted(["name", *recipes.names(), "name", *ablations.set_names()])
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_train_without_data_or_a_folder_says_so(tmp_path: Path) -> None:
 def test_a_table_of_a_paper_is_trained_and_what_is_missing_ends_with_1(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = sets.get_set("audiomamba/table-2")
+    chosen = ablations.get_set("audiomamba/table-2")
     cells = {name: chosen.cells[name] for name in ("Audio Mamba", "+ ImageNet")}
-    monkeypatch.setattr(sets, "SETS", {chosen.name: replace(chosen, cells=cells)})
+    monkeypatch.setattr(ablations, "SETS", {chosen.name: replace(chosen, cells=cells)})
     _, _, *quick = training(clips, tmp_path, "epochs=1", "corpus=own")
 
     done = run("train", "own/starter", "--set-of", chosen.name, *quick)
