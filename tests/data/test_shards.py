@@ -25,7 +25,7 @@ from audiomamba.data import (
     shard,
     shards,
 )
-from audiomamba.data.sound import load_clip
+from audiomamba.data.clip_reader import load_clip
 from audiomamba.errors import ConfigError, DataError
 
 FRONT_END = FrontEnd(n_frames=32, n_mels=16)

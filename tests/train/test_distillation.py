@@ -9,7 +9,7 @@ import torch
 
 from audiomamba import checkpoints, train
 from audiomamba.data import ClipCache, Example, TrainingSet, collate, open_manifest
-from audiomamba.data.sound import load_clip
+from audiomamba.data.clip_reader import load_clip
 from audiomamba.errors import ConfigError, TrainingError, UnknownNameError
 from audiomamba.recipes import Recipe, override
 from audiomamba.train.distillation.targets import Lessons, open_lessons, remarks

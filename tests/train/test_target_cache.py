@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import load_file
 
 from audiomamba.data import Clip, Clips, open_manifest
-from audiomamba.data.sound import load_clip
+from audiomamba.data.clip_reader import load_clip
 from audiomamba.errors import TrainingError
 from audiomamba.train.distillation.target_cache import CLIPS_PER_BATCH, recall
 from audiomamba.train.distillation.teachers import Teacher

@@ -13,11 +13,11 @@ from torch.utils.data import Dataset, default_collate
 from audiomamba import audio
 from audiomamba.audio import FrontEnd
 from audiomamba.data.augment import Augment, change_waveform, draw_box, fill_up, mix
+from audiomamba.data.clip_reader import load_clip
 from audiomamba.data.clips import Clip, LabelVectors
 from audiomamba.data.feature_changes import FeatureChanges, SecondClip, draw_changes
 from audiomamba.data.negatives import mirror, synthesize
 from audiomamba.data.sampler import clip_rng
-from audiomamba.data.sound import load_clip
 from audiomamba.errors import DataError
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 CACHE_BYTES = 2 << 30  # of decoded sound kept in memory: about 3.6 hours at 16 kHz
-FULL_SCALE = 32767
+LARGEST_INT16 = 32_767  # what the peak of a kept clip becomes
 
 
 class ClipCache:
@@ -73,7 +73,7 @@ class ClipCache:
         """
         if place not in self._kept:
             waveform = load_clip(self.clips[place], self.sample_rate).numpy()
-            step = np.float32(max(float(np.abs(waveform).max()), 1e-9) / FULL_SCALE)
+            step = np.float32(max(float(np.abs(waveform).max()), 1e-9) / LARGEST_INT16)
             samples = np.rint(waveform / step).astype(np.int16)
             if self.used_bytes + samples.nbytes > self.budget_bytes:
                 return samples * step

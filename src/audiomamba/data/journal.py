@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from audiomamba.data.sound import Examined
+from audiomamba.data.clip_reader import Examined
 from audiomamba.errors import DataError
 
 __all__ = ["Journal", "Recording"]

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from audiomamba.atomic import write_text
+from audiomamba.data.clip_reader import Examined, examine_recording
 from audiomamba.data.clips import Clip
 from audiomamba.data.corpora import list_clips
 from audiomamba.data.journal import Journal, Recording
 from audiomamba.data.manifest import Manifest
 from audiomamba.data.manifest_file import MANIFEST_NAME, write_manifest
-from audiomamba.data.sound import Examined, examine_recording
 from audiomamba.errors import AudioError, ConfigError, DataError
 from audiomamba.progress import Progress
 

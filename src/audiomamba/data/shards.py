@@ -3,7 +3,7 @@
 A clip is two members, NUMBER.flac and NUMBER.json, side by side; numbers are places in the manifest
 that was packed. Readers of WebDataset stream such files as they are. This package needs no order
 and no buffer: the manifest beside the shards says at which byte each recording begins, so that
-shards are read clip by clip in any order, like files (see data.sound).
+shards are read clip by clip in any order, like files (see data.clip_reader).
 
 Shards follow from the manifest alone: the same call makes the same bytes, and one that was
 interrupted goes on with the shards that are not there.
@@ -28,10 +28,10 @@ import soundfile
 from torch import Tensor
 
 from audiomamba.atomic import replacing, write_json
+from audiomamba.data.clip_reader import load_clip
 from audiomamba.data.clips import Clip, Clips
 from audiomamba.data.manifest import Manifest
 from audiomamba.data.manifest_file import MANIFEST_NAME, write_manifest
-from audiomamba.data.sound import load_clip
 from audiomamba.errors import AudioError, ConfigError, DataError
 from audiomamba.progress import Progress
 

@@ -17,8 +17,8 @@ from audiomamba import checkpoints, metrics
 from audiomamba.atomic import write_json
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import Clip, Clips, Manifest, open_manifest, read_manifest
+from audiomamba.data.clip_reader import load_clip
 from audiomamba.data.manifest_file import MANIFEST_NAME
-from audiomamba.data.sound import load_clip
 from audiomamba.errors import AudioError, AudioMambaError, DataError
 from audiomamba.infer import Tagger
 from audiomamba.infer.many import score_many

@@ -14,7 +14,7 @@ from audiomamba.data.corpora.table import read_table
 from audiomamba.data.corpora.tree import Tree
 from audiomamba.data.labels import label_names
 from audiomamba.data.manifest import Manifest
-from audiomamba.data.sound import HDF5_SUFFIXES, open_hdf5
+from audiomamba.data.open_files import HDF5_SUFFIXES, open_hdf5
 from audiomamba.errors import DataError
 
 __all__ = ["read"]

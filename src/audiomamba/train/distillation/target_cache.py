@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from audiomamba.atomic import write_bytes
 from audiomamba.data import Clip, Clips
-from audiomamba.data.sound import digest_of, load_clip
+from audiomamba.data.clip_reader import digest_of, load_clip
 from audiomamba.errors import TrainingError
 from audiomamba.train.distillation.teachers import Teacher
 from audiomamba.train.fitting import processes

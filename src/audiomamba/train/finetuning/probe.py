@@ -9,7 +9,7 @@ from torch import nn
 
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import Clips, Manifest
-from audiomamba.data.sound import load_clip
+from audiomamba.data.clip_reader import load_clip
 from audiomamba.errors import ConfigError, MissingDependencyError
 from audiomamba.infer import Tagger
 from audiomamba.progress import Progress

@@ -30,7 +30,7 @@ from audiomamba.data import (
     measure,
     open_manifest,
 )
-from audiomamba.data.sound import check_header
+from audiomamba.data.clip_reader import check_header
 from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
 from audiomamba.models import AudioModel
 from audiomamba.models.ood import Familiarity, check_enough, measure_familiarity

@@ -12,8 +12,8 @@ import soundfile
 import torch
 
 from audiomamba import audio
-from audiomamba.data import Clip, sound
-from audiomamba.data.sound import check_header, examine_recording, load_clip
+from audiomamba.data import Clip, open_files
+from audiomamba.data.clip_reader import check_header, examine_recording, load_clip
 from audiomamba.errors import AudioError, DataError, MissingDependencyError
 
 
@@ -118,7 +118,7 @@ def test_files_that_are_not_there_are_named(tmp_path):
 def test_without_h5py_the_extra_is_named(pack, monkeypatch):
     real = builtins.__import__
     monkeypatch.delitem(sys.modules, "h5py")
-    monkeypatch.setattr(sound, "_handles", sound._Handles())
+    monkeypatch.setattr(open_files, "_pool", open_files._Pool())
 
     def refuse(name, *arguments, **options):
         if name == "h5py":
@@ -136,7 +136,7 @@ def _sum(path: Path, results) -> None:
 
 def test_a_process_that_was_forked_opens_files_anew(pack):
     expected = [float(load_clip(row(pack, f"waveform/{i}"), 32_000).sum()) for i in range(3)]
-    opened = sound.open_hdf5(pack)
+    opened = open_files.open_hdf5(pack)
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     children = [context.Process(target=_sum, args=(pack, results)) for _ in range(3)]
@@ -145,18 +145,18 @@ def test_a_process_that_was_forked_opens_files_anew(pack):
     assert [results.get(timeout=60) for _ in children] == [expected] * 3
     for child in children:
         child.join()
-    assert sound.open_hdf5(pack) is opened
+    assert open_files.open_hdf5(pack) is opened
 
 
 def test_only_so_many_files_stay_open(tmp_path, write_wav, monkeypatch):
-    monkeypatch.setattr(sound, "N_OPEN", 2)
-    handles = sound._Handles()
-    monkeypatch.setattr(sound, "_handles", handles)
+    monkeypatch.setattr(open_files, "N_OPEN", 2)
+    pool = open_files._Pool()
+    monkeypatch.setattr(open_files, "_pool", pool)
     source = write_wav("a.wav").read_bytes()
     for i in range(5):
         (tmp_path / f"{i}.tar").write_bytes(source)
         load_clip(row(tmp_path / f"{i}.tar", f"0+{len(source)}"), 16_000)
-    assert len(handles._open) == 2
+    assert len(pool._open) == 2
 
 
 def test_a_stereo_file_is_mixed(tmp_path):

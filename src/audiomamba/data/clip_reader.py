@@ -4,19 +4,13 @@ Every clip says by itself where its samples are (Clip.path, Clip.key, Clip.start
 that clips can be read in any order by any process. All else follows from this random access: an
 epoch is a permutation of places, ranks and workers share it out by stride, and a run goes on in the
 middle of an epoch by skipping the places that were seen.
-
-Files that hold many recordings are opened once per process: a handle that was open before a fork is
-not used after it.
 """
 
 import hashlib
 import io
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -25,24 +19,21 @@ from torch import Tensor
 from audiomamba import audio
 from audiomamba.audio.resample import resample
 from audiomamba.data.clips import Clip
-from audiomamba.errors import AudioError, DataError, MissingDependencyError
+from audiomamba.data.open_files import HDF5_SUFFIXES, open_hdf5, open_tar
+from audiomamba.errors import AudioError, DataError
 
 if TYPE_CHECKING:
     import h5py
 
 __all__ = [
-    "HDF5_SUFFIXES",
     "Examined",
     "check_header",
     "digest_of",
     "examine_recording",
     "load_clip",
-    "open_hdf5",
 ]
 
-HDF5_SUFFIXES = frozenset({".h5", ".hdf5"})
-FULL_SCALE = 32767  # of the integers in packs of waveforms
-N_OPEN = 64  # files of many recordings that one process keeps open
+PACK_SCALE = 32_767  # what those who pack waveforms as 16-bit integers multiply them by
 BLOCK_BYTES = 1 << 20
 
 
@@ -170,73 +161,12 @@ def _member(path: Path, key: str) -> _Member:
     offset, plus, size = key.partition("+")
     if not (plus and offset.isdecimal() and size.isdecimal()):
         raise DataError(f"{path}: the key is {key!r}; expected OFFSET+SIZE of a tar file's member")
-    descriptor = _handles.get(path, _open_file)
-    data = os.pread(descriptor, int(size), int(offset))
+    data = os.pread(open_tar(path), int(size), int(offset))
     member = _Member(data)
     member.name = f"{path}#{key}"
     if len(data) < int(size):
         raise AudioError(f"{member.name}: cut short, only {len(data)} of {size} bytes are there")
     return member
-
-
-def open_hdf5(path: Path) -> "h5py.File":
-    """Open an HDF5 file for reading, once per process.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The open file, which stays open.
-
-    Raises:
-        AudioError: it cannot be read.
-        MissingDependencyError: h5py is not installed.
-    """
-    file: h5py.File = _handles.get(path, _open_hdf5)
-    return file
-
-
-def _open_hdf5(path: Path) -> "h5py.File":
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingDependencyError("h5py", "hdf5", f"{path}: reading HDF5 files") from error
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be read as an HDF5 file") from error
-
-
-def _open_file(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDONLY)
-    except OSError as error:
-        reason = (error.strerror or "cannot be read").lower()
-        raise AudioError(f"{path}: {reason}") from error
-
-
-class _Handles(threading.local):
-    """Open files of this process and thread, the ones used last."""
-
-    def __init__(self) -> None:
-        self._process = os.getpid()
-        self._open: OrderedDict[Path, Any] = OrderedDict()
-        self._inherited: list[Any] = []  # kept, so that they are not closed for the parent
-
-    def get(self, path: Path, opener: Callable[[Path], Any]) -> Any:
-        if self._process != os.getpid():
-            self._inherited.append(self._open)
-            self._open, self._process = OrderedDict(), os.getpid()
-        if path not in self._open:
-            self._open[path] = opener(path)
-            if len(self._open) > N_OPEN:
-                _, oldest = self._open.popitem(last=False)
-                os.close(oldest) if isinstance(oldest, int) else oldest.close()
-        self._open.move_to_end(path)
-        return self._open[path]
-
-
-_handles = _Handles()
 
 
 def _row(path: Path, key: str) -> tuple["h5py.Dataset", int | None]:
@@ -288,7 +218,7 @@ def _examine_row(path: Path, key: str, sample_rate: int | None) -> Examined:
 def _to_float(samples: np.ndarray) -> np.ndarray:
     """Samples as float32; integers are taken as those of 16 bits."""
     if samples.dtype.kind in "iu":
-        return samples.astype(np.float32) / np.float32(FULL_SCALE)
+        return samples.astype(np.float32) / np.float32(PACK_SCALE)
     return samples.astype(np.float32)
 
 
