@@ -104,8 +104,7 @@ def at_standard_size(config: ModelConfig) -> ModelConfig:
     Returns:
         The same with 1024 frames, if the model is made for shorter sound but takes any.
     """
-    reads_sound = getattr(config, "n_channels", 1) == 1
-    if config.any_length and reads_sound and config.n_frames < LEAST_FRAMES:
+    if config.any_length and config.reads_sound and config.n_frames < LEAST_FRAMES:
         return config.changed(n_frames=STANDARD_FRAMES)
     return config
 
@@ -121,7 +120,7 @@ def example_input(config: ModelConfig, batch: int = 1, device: str = "cpu") -> T
     Returns:
         Features (batch, frames, mels), or images (batch, 3, height, width).
     """
-    if getattr(config, "n_channels", 1) == 1:
+    if config.reads_sound:
         return torch.zeros(batch, config.n_frames, config.n_mels, device=device)
     return torch.zeros(batch, 3, config.n_mels, config.n_frames, device=device)
 

@@ -13,8 +13,7 @@ from audiomamba.audio import frames
 from audiomamba.errors import ConfigError, UnknownNameError
 from audiomamba.infer import Tagger
 from audiomamba.infer.files import Failed, Tagged, tag_files
-from audiomamba.models import conv_aum
-from audiomamba.models.layers import mamba
+from audiomamba.models.layers import conv, mamba
 
 RATE = 16_000
 
@@ -54,7 +53,7 @@ def test_reading_in_stretches_changes_nothing(
     expected = tagger.scores(recording, mode="native")
     monkeypatch.setattr(mamba, "STRETCH_TOKENS", 8)
     monkeypatch.setattr(mamba, "LONG_TOKENS_IN_SLICES", 16)
-    monkeypatch.setattr(conv_aum, "STRETCH_COLUMNS", 48)
+    monkeypatch.setattr(conv, "CHUNK_COLUMNS", 48)
     monkeypatch.setattr(frames, "STRETCH_FRAMES", 50)
     found = tagger.scores(recording, mode="native")
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

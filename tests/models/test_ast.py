@@ -3,7 +3,7 @@ import torch
 
 from audiomamba import models
 from audiomamba.errors import ConfigError
-from audiomamba.models.ast import Attention
+from audiomamba.models.layers.attention import Attention
 
 SIZE = {"n_classes": 3, "n_mels": 32, "n_frames": 48, "dim": 16, "depth": 2, "n_heads": 2}
 

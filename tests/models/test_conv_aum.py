@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from audiomamba import models
-from audiomamba.models import conv_aum as module
+from audiomamba.models.layers import conv
 
 
 def conv_aum(**changes) -> models.ConvAuM:
@@ -73,7 +73,7 @@ def test_a_long_map_is_convolved_in_stretches(name, lengths, monkeypatch):
     with torch.no_grad():
         expected = stack(x, columns)
         for columns_at_once in (16, 64, 480):
-            monkeypatch.setattr(module, "STRETCH_COLUMNS", columns_at_once)
+            monkeypatch.setattr(conv, "CHUNK_COLUMNS", columns_at_once)
             found = stack(x, columns)
             n_own = [63, 63, 21] if lengths else [63] * 3
             for one, other, n in zip(found, expected, n_own, strict=True):

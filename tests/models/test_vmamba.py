@@ -6,7 +6,7 @@ from audiomamba import models
 from audiomamba.errors import ConfigError
 from audiomamba.models.layers.downsample import PatchMerging
 from audiomamba.models.layers.ss2d import SS2D
-from audiomamba.models.vmamba import VSSBlock
+from audiomamba.models.layers.stages import VSSBlock
 
 SIZE = {"depths": (1, 2, 1), "dims": (8, 16, 24), "n_classes": 5}
 

@@ -93,9 +93,9 @@ def small(name: str) -> models.ModelConfig:
 
 # Names that differ only in width and depth are the same model here, and are tested once.
 VARIANTS = {config: name for name, config in reversed([(n, small(n)) for n in models.names()])}
-SOUND = {c: name for c, name in VARIANTS.items() if getattr(c, "n_channels", 1) == 1}
+SOUND = {c: name for c, name in VARIANTS.items() if c.reads_sound}
 # What takes long is tested once per family and kind of input.
-FAMILIES = {(c.family, getattr(c, "n_channels", 1)): c for c in VARIANTS}.values()
+FAMILIES = {(c.family, c.reads_sound): c for c in VARIANTS}.values()
 
 
 @pytest.fixture(params=VARIANTS, ids=VARIANTS.values())
@@ -117,7 +117,7 @@ def member(request):
 
 def inputs(model, batch: int = 2, frames: int = N_FRAMES) -> torch.Tensor:
     """Features, or images for a model that reads those."""
-    sound = getattr(model.config, "n_channels", 1) == 1
+    sound = model.config.reads_sound
     shape = (batch, frames, N_MELS) if sound else (batch, 3, N_MELS, frames)
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
@@ -178,7 +178,7 @@ def test_the_same_seed_gives_the_same_weights(model):
 
 
 def test_a_saved_model_gives_the_same_logits(model, tmp_path):
-    sound = getattr(model.config, "n_channels", 1) == 1
+    sound = model.config.reads_sound
     checkpoint = checkpoints.Checkpoint(
         name="small",
         model=model,
@@ -214,7 +214,7 @@ def test_bfloat16_is_close(model):
 
 
 def test_inputs_of_another_shape_are_refused(model):
-    if getattr(model.config, "n_channels", 1) == 1:
+    if model.config.reads_sound:
         wrong, message = (2, 96, 32), r"\(2, 96, 32\); expected \(batch, frames, 64\)"
     else:
         wrong, message = (2, 1, 64, 96), r"\(2, 1, 64, 96\); expected \(batch, 3, height, width\)"
@@ -267,7 +267,6 @@ PADDING = st.sampled_from([float("nan"), float("inf"), 0.0, 30.0])
 @given(lengths=LENGTHS, padding=PADDING)
 def test_each_clip_of_a_batch_gets_what_it_gets_alone(config, lengths, padding):
     model, x = built(config), batch_of(lengths, padding)
-    assert config.takes_lengths
     with torch.no_grad():
         for method in ("forward", "embed", "frame_logits", "frame_embeddings"):
             found = getattr(model, method)(x, torch.tensor(lengths))
@@ -330,7 +329,7 @@ def test_a_pooling_model_scores_the_mean_of_its_steps(config):
 
 @pytest.mark.parametrize("name", ["vim_tiny", "deit_tiny", "vmamba_tiny_v0", "mambaout_tiny_224"])
 def test_images_have_no_lengths(name):
-    assert not small(name).takes_lengths
+    assert not small(name).reads_sound
     with pytest.raises(ConfigError, match="images have none; give clips of one length"):
         built(small(name))(torch.randn(2, 3, N_MELS, N_FRAMES), torch.tensor([90, 96]))
 

@@ -68,10 +68,10 @@ def source_of(recipe: Recipe, folder: Path) -> Path:
     """A tiny model, saved, of the kind that the recipe starts from."""
     start = STARTS[recipe.init]
     config = MODELS[start.model].changed(**TINY[MODELS[start.model].family])
-    if getattr(config, "n_channels", 1) == 1:
+    if config.reads_sound:
         config = config.changed(n_frames=96)
     labels = tuple(map(str, range(config.n_classes)))
-    front_end = None if getattr(config, "n_channels", 1) == 3 else recipe.front_end
+    front_end = recipe.front_end if config.reads_sound else None
     if front_end is not None:
         front_end = replace(front_end, n_frames=96)
     checkpoint = Checkpoint(

@@ -21,7 +21,8 @@ from audiomamba.errors import ConfigError
 from audiomamba.models.ast import AST
 from audiomamba.models.aum import AuM
 from audiomamba.models.htsat import SwinBlock
-from audiomamba.models.vmamba import VMambaConfig, VSSBlock
+from audiomamba.models.layers.stages import VSSBlock
+from audiomamba.models.vmamba import VMambaConfig
 
 __all__ = ["build"]
 

@@ -322,7 +322,7 @@ class Tagger:
     @property
     def mixes_lengths(self) -> bool:
         """Whether windows of different lengths may share a batch."""
-        return not self._any_length or self.model.config.takes_lengths
+        return not self._any_length or self.model.config.reads_sound
 
     @property
     def _any_length(self) -> bool:

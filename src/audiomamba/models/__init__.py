@@ -16,9 +16,10 @@ from audiomamba.models.conv_aum import ConvAuM, ConvAuMConfig
 from audiomamba.models.htsat import HTSAT, HTSATConfig
 from audiomamba.models.layers.mamba import SSMConfig
 from audiomamba.models.layers.ss2d import SS2DConfig
+from audiomamba.models.layers.stages import MLPConfig
 from audiomamba.models.mambaout import MambaOut, MambaOutConfig
 from audiomamba.models.vim import RotaryPositions, Vim, VimConfig
-from audiomamba.models.vmamba import MLPConfig, VMamba, VMambaConfig
+from audiomamba.models.vmamba import VMamba, VMambaConfig
 
 __all__ = [
     "AST",

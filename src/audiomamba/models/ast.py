@@ -21,17 +21,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.aum import PatchEmbed, new_table, patch_grid
 from audiomamba.models.base import (
     AudioModel,
     FrameSteps,
-    ModelConfig,
-    as_map,
-    check_features,
+    VisionConfig,
     new_head,
 )
-from audiomamba.models.layers.padding import fitted, inside, refuse_lengths
-from audiomamba.ops import Linear
+from audiomamba.models.layers.attention import MLP, Attention
+from audiomamba.models.layers.padding import as_map, valid_mask
+from audiomamba.models.layers.patches import PatchEmbed, new_table, patch_grid
 
 __all__ = ["AST", "ASTConfig"]
 
@@ -39,12 +37,10 @@ NORM_EPS = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class ASTConfig(ModelConfig):
+class ASTConfig(VisionConfig):
     """Settings of AST; the defaults are AST-B of the AuM paper.
 
     Args:
-        n_channels: 1 for features, 3 for images (batch, 3, height, width); n_mels and n_frames are
-            the height and the width of an image.
         patch: (mel bands, frames) of a patch.
         stride: (mel bands, frames) between patches.
         dim: channels of a token.
@@ -60,7 +56,6 @@ class ASTConfig(ModelConfig):
 
     family: ClassVar[str] = "ast"
 
-    n_channels: Literal[1, 3] = 1
     patch: tuple[int, int] = (16, 16)
     stride: tuple[int, int] = (16, 16)
     dim: int = 768
@@ -87,51 +82,6 @@ class ASTConfig(ModelConfig):
     def build(self) -> "AST":
         """Make the model, with fresh weights."""
         return AST(self)
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention.
-
-    Args:
-        dim: channels of a token.
-        n_heads: attention heads.
-    """
-
-    def __init__(self, dim: int, n_heads: int) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.qkv = Linear(dim, 3 * dim)
-        self.proj = Linear(dim, dim)
-
-    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
-        """Attend.
-
-        Args:
-            x: (batch, tokens, dim).
-            seen: (batch, tokens) bool, the tokens that are attended to; None for all.
-
-        Returns:
-            (batch, tokens, dim).
-        """
-        query, key, value = self.qkv(x).unflatten(2, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
-        mask = None if seen is None else seen[:, None, None]
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
-        return out
-
-
-class MLP(nn.Module):
-    """Two linear layers, four times as wide between them."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.fc1 = Linear(dim, 4 * dim)
-        self.fc2 = Linear(4 * dim, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform each token; (batch, tokens, dim) in and out."""
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return out
 
 
 class TransformerBlock(nn.Module):
@@ -261,7 +211,9 @@ class AST(AudioModel):
         seen = None
         if lengths is not None:
             own = (lengths - config.patch[1]) // config.stride[1] + 1
-            seen = F.pad(inside(columns, own).repeat(1, rows), (len(class_tokens), 0), value=True)
+            seen = F.pad(
+                valid_mask(columns, own).repeat(1, rows), (len(class_tokens), 0), value=True
+            )
         for block in self.blocks:
             x = block(x, seen)
         return self.norm(x), (rows, columns)
@@ -278,12 +230,7 @@ class AST(AudioModel):
     def _image(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """An input of the configured size, or with lengths of at most that, as a map."""
         config = self.config
-        if config.n_channels == 3:
-            refuse_lengths(lengths, "images have none")
-        else:
-            check_features(features, config.n_mels)
-            features, lengths = fitted(features, lengths, shortest=config.patch[1])
-        image = as_map(features, config.n_channels, config.n_mels)
+        image, lengths = as_map(features, lengths, config, shortest=config.patch[1])
         rows, columns = image.shape[2:]
         fits = columns <= config.n_frames if lengths is not None else columns == config.n_frames
         if rows != config.n_mels or not fits:

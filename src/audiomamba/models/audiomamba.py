@@ -19,11 +19,11 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.ast import Attention
 from audiomamba.models.base import drop_path
+from audiomamba.models.layers.attention import Attention
 from audiomamba.models.layers.downsample import new_patch_embed
 from audiomamba.models.layers.mel_image import MelImageConfig, MelImageModel
-from audiomamba.models.vmamba import MLP, MLPConfig, Stage, StagesConfig, run_stages
+from audiomamba.models.layers.stages import MLP, MLPConfig, Stage, StagesConfig, run_stages
 
 __all__ = ["AudioMamba", "AudioMambaConfig"]
 

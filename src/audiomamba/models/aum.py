@@ -14,29 +14,22 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from audiomamba.errors import ConfigError
 from audiomamba.models.base import (
     AudioModel,
     FrameSteps,
     ModelConfig,
-    as_map,
-    check_features,
     new_head,
 )
-from audiomamba.models.layers.mamba import Direction, MambaBlock, SSMConfig, add_and_norm
-from audiomamba.models.layers.padding import fitted
-from audiomamba.models.layers.patches import resize_patch_kernel, resize_positions
+from audiomamba.models.layers.mamba import Direction, MambaBlock, SSMConfig, add_and_norm, new_norm
+from audiomamba.models.layers.padding import as_map
+from audiomamba.models.layers.patches import PatchEmbed, new_table, patch_grid, resize_positions
 from audiomamba.models.layers.sequence import ClassToken, Layout, TokenOrder
 
 __all__ = [
     "AuM",
     "AuMConfig",
-    "PatchEmbed",
     "Pool",
-    "new_table",
-    "patch_grid",
 ]
 
 Pool = Literal["mean", "max", "last"]
@@ -93,39 +86,6 @@ class AuMConfig(ModelConfig):
         return AuM(self)
 
 
-class PatchEmbed(nn.Module):
-    """Cut a spectrogram or an image into patches and project each to a token.
-
-    Args:
-        patch: (mel bands, frames), or (height, width).
-        dim: channels of a token.
-        n_channels: channels of the input.
-    """
-
-    def __init__(self, patch: tuple[int, int], dim: int, n_channels: int = 1) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(n_channels, dim, patch)
-        # A normal that is cut at two standard deviations has 0.8796 of its standard deviation left.
-        std = (n_channels * patch[0] * patch[1]) ** -0.5 / 0.87962566
-        nn.init.trunc_normal_(self.proj.weight, std=std, a=-2 * std, b=2 * std)
-        if self.proj.bias is not None:
-            nn.init.zeros_(self.proj.bias)
-
-    def forward(self, image: Tensor, patch: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-        """Project patches.
-
-        Args:
-            image: (batch, channels, mels, frames), or (batch, channels, height, width).
-            patch: (mel bands, frames) to cut now; the kernel is resized if it was made for another.
-            stride: (mel bands, frames).
-
-        Returns:
-            (batch, dim, rows, columns), rows of frequency, columns of time.
-        """
-        kernel = resize_patch_kernel(self.proj.weight, patch)
-        return F.conv2d(image, kernel, self.proj.bias, stride)
-
-
 class AuM(AudioModel):
     """Audio Mamba.
 
@@ -151,7 +111,7 @@ class AuM(AudioModel):
             MambaBlock(config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate)
             for rate in rates[: config.depth]
         )
-        self.norm_f = nn.RMSNorm(config.dim, eps=1e-5)
+        self.norm_f = new_norm("rms", config.dim)
         self.head = new_head(config.dim, config.n_classes)
 
     @property
@@ -279,16 +239,13 @@ class AuM(AudioModel):
     ) -> tuple[Tensor, Layout]:
         """Patches with positions and class tokens, in the order of the scan."""
         config = self.config
-        check_features(features, config.n_mels)
         stride = stride or patch or config.stride or config.patch
         patch = patch or config.patch
-        patch_grid((config.n_mels, features.shape[1]), patch, stride)
-        features, lengths = fitted(features, lengths, shortest=patch[1])
-        patches = self.patch_embed(as_map(features, 1, config.n_mels), patch, stride)
+        image, lengths = as_map(features, lengths, config, shortest=patch[1])
+        grid = patch_grid((image.shape[2], image.shape[3]), patch, stride)
+        patches = self.patch_embed(image, patch, stride)
         columns = None if lengths is None else (lengths - patch[1]) // stride[1] + 1
-        layout = Layout(
-            (patches.shape[2], patches.shape[3]), config.token_order, config.class_token, columns
-        )
+        layout = Layout(grid, config.token_order, config.class_token, columns)
         class_tokens = self._class_tokens()
         if config.positions == "absolute":
             patches = patches + layout.table(self._positions)
@@ -310,32 +267,3 @@ class AuM(AudioModel):
         if self.config.class_token == "double":
             return torch.cat([self.cls_token_head, self.cls_token_tail], dim=1)
         return None if self.config.class_token == "none" else self.cls_token
-
-
-def patch_grid(
-    size: tuple[int, int], patch: tuple[int, int], stride: tuple[int, int]
-) -> tuple[int, int]:
-    """Rows and columns of patches that fit into (mels, frames).
-
-    Args:
-        size: (mel bands, frames) of the spectrogram.
-        patch: (mel bands, frames) of a patch.
-        stride: (mel bands, frames) between patches.
-
-    Returns:
-        (rows, columns).
-
-    Raises:
-        ConfigError: not even one patch fits.
-    """
-    if size[0] < patch[0] or size[1] < patch[1]:
-        raise ConfigError(
-            f"a spectrogram of {size[0]} mel bands and {size[1]} frames is smaller than "
-            f"one patch of {patch[0]} by {patch[1]}"
-        )
-    return (size[0] - patch[0]) // stride[0] + 1, (size[1] - patch[1]) // stride[1] + 1
-
-
-def new_table(n_rows: int, dim: int) -> nn.Parameter:
-    """A learned table (1, rows, dim) of class tokens or positions."""
-    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, n_rows, dim), std=0.02))

@@ -1,19 +1,18 @@
 """What every model of the zoo has in common: a frozen config, scores of clips and of their steps.
 
 Models of sound read features (batch, frames, mels). Some systems come from vision and read images
-as well: their config has a field n_channels, 1 for sound and 3 for images (batch, 3, height,
-width), and n_mels and n_frames are then the height and the width.
+(batch, 3, height, width) as well.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from audiomamba.config import check
-from audiomamba.errors import ConfigError, UnknownNameError
+from audiomamba.errors import UnknownNameError
 from audiomamba.ops import Linear
 
 __all__ = [
@@ -22,8 +21,7 @@ __all__ = [
     "FrameSteps",
     "HierarchicalModel",
     "ModelConfig",
-    "as_map",
-    "check_features",
+    "VisionConfig",
     "drop_path",
     "new_head",
 ]
@@ -62,9 +60,12 @@ class ModelConfig(ABC):
         """
 
     @property
-    def takes_lengths(self) -> bool:
-        """Whether clips of a batch may have lengths of their own: images have none."""
-        return getattr(self, "n_channels", 1) == 1
+    def reads_sound(self) -> bool:
+        """Whether the input is (batch, frames, mels), and not images (batch, 3, height, width).
+
+        Clips of a batch may have lengths of their own, images may not.
+        """
+        return True
 
     def changed(self, **changes: Any) -> Self:
         """Copy the config with some fields changed.
@@ -84,6 +85,23 @@ class ModelConfig(ABC):
             if name not in known:
                 raise UnknownNameError(f"field of {type(self).__name__}", name, known)
         return replace(self, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionConfig(ModelConfig):
+    """The fields of models that come from vision and read images as well.
+
+    Args:
+        n_channels: 1 for features (batch, frames, mels), 3 for images (batch, 3, height, width),
+            whose height and width are n_mels and n_frames.
+    """
+
+    n_channels: Literal[1, 3] = 1
+
+    @property
+    def reads_sound(self) -> bool:
+        """Whether the input is (batch, frames, mels), and not images (batch, 3, height, width)."""
+        return self.n_channels == 1
 
 
 @dataclass(frozen=True)
@@ -271,37 +289,3 @@ def drop_path(branch: Tensor, probability: float) -> Tensor:
         return branch
     keep = torch.rand(branch.shape[0], *[1] * (branch.ndim - 1), device=branch.device)
     return branch * ((keep >= probability) / (1 - probability)).to(branch.dtype)
-
-
-def as_map(features: Tensor, n_channels: int, n_mels: int) -> Tensor:
-    """Lay out a model's input as a map: frequency along rows, time along columns.
-
-    Args:
-        features: (batch, frames, mels) if n_channels is 1, else images (batch, n_channels, height,
-            width).
-        n_channels: channels of the model's input.
-        n_mels: mel bands that it takes.
-
-    Returns:
-        (batch, n_channels, mels or height, frames or width).
-
-    Raises:
-        ConfigError: the features have another number of channels or mel bands.
-    """
-    if n_channels == 1:
-        check_features(features, n_mels)
-        return features.transpose(1, 2).unsqueeze(1)
-    if features.ndim != 4 or features.shape[1] != n_channels:
-        raise ConfigError(
-            f"images have shape {tuple(features.shape)}; "
-            f"expected (batch, {n_channels}, height, width)"
-        )
-    return features
-
-
-def check_features(features: Tensor, n_mels: int) -> None:
-    """Refuse what is not (batch, frames, mels) with the model's number of mel bands."""
-    if features.ndim != 3 or features.shape[2] != n_mels:
-        raise ConfigError(
-            f"features have shape {tuple(features.shape)}; expected (batch, frames, {n_mels})"
-        )

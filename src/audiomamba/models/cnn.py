@@ -9,13 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, check_features, new_head
-from audiomamba.models.conv_aum import ConvNorm, ConvStack
-from audiomamba.models.layers.padding import fitted, mean_inside
+from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, new_head
+from audiomamba.models.layers.conv import ConvNorm, ConvStack
+from audiomamba.models.layers.padding import as_map, masked_mean
 
 __all__ = ["CNN", "CNNConfig"]
 
-STRIDE = 16  # frames and mel bands per place of the last map
+STRIDE = 16  # frames and mel bands per step of the last map
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class CNN(AudioModel):
             (batch, dim), the mean of the tokens.
         """
         image, columns = self._map(features, lengths)
-        return mean_inside(image.mean(dim=2).transpose(1, 2), columns)
+        return masked_mean(image.mean(dim=2).transpose(1, 2), columns)
 
     def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as one vector per column of the map.
@@ -112,7 +112,6 @@ class CNN(AudioModel):
 
     def _map(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The last map (batch, dim, rows, columns), and each clip's columns."""
-        check_features(features, self.config.n_mels)
-        features, lengths = fitted(features, lengths)
-        image: Tensor = self.layers(features.transpose(1, 2).unsqueeze(1), lengths)
+        image, lengths = as_map(features, lengths, self.config)
+        image = self.layers(image, lengths)
         return image, None if lengths is None else -(-lengths // STRIDE)

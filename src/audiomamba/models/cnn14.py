@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, check_features, new_head
-from audiomamba.models.layers.padding import blanked, fitted, inside, mean_inside, normed_inside
+from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, new_head
+from audiomamba.models.layers.conv import masked_batch_norm
+from audiomamba.models.layers.padding import fit_features, mask_padding, masked_mean, valid_mask
 from audiomamba.ops import Linear
 
 __all__ = ["CNN14", "CNN14Config"]
@@ -87,8 +88,8 @@ class ConvBlock(nn.Module):
             (batch, channels, frames, mels), smaller by `shrinking`, and each clip's frames of it.
         """
         for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2)):
-            x = conv(blanked(x, frames, dim=2))
-            x = F.relu(normed_inside(norm, x, frames, dim=2), inplace=True)
+            x = conv(mask_padding(x, frames, dim=2))
+            x = F.relu(masked_batch_norm(norm, x, frames, dim=2), inplace=True)
         if self.shrinking > 1:
             x = F.avg_pool2d(x, self.shrinking)
             frames = None if frames is None else frames // self.shrinking
@@ -167,8 +168,8 @@ class CNN14(AudioModel):
         """
         steps, n_steps = self._steps(features, lengths)
         if self.config.pool == "segments":
-            return mean_inside(self._near(steps, n_steps), n_steps)
-        return self._project(_largest(steps, n_steps) + mean_inside(steps.mT, n_steps))
+            return masked_mean(self._near(steps, n_steps), n_steps)
+        return self._project(_largest(steps, n_steps) + masked_mean(steps.mT, n_steps))
 
     def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as one vector per step of 32 frames: the tokens.
@@ -198,9 +199,8 @@ class CNN14(AudioModel):
 
     def _steps(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The last map's mean over frequency (batch, dim, steps), and each clip's steps."""
-        check_features(features, self.config.n_mels)
-        features, frames = _filled(*fitted(features, lengths))
-        by_band = normed_inside(self.bn0, features.transpose(1, 2), frames, dim=2)
+        features, frames = _filled(*fit_features(features, lengths, self.config.n_mels))
+        by_band = masked_batch_norm(self.bn0, features.transpose(1, 2), frames, dim=2)
         x = by_band.transpose(1, 2).unsqueeze(1)
         for block in self.blocks:
             x, frames = block(x, frames)
@@ -209,7 +209,9 @@ class CNN14(AudioModel):
 
     def _near(self, steps: Tensor, n_steps: Tensor | None) -> Tensor:
         """The tokens: each step with its neighbors, (batch, dim, steps) to (batch, steps, dim)."""
-        steps = blanked(steps, n_steps, dim=2)  # behind a ReLU and a mean 0 is the least there is
+        steps = mask_padding(
+            steps, n_steps, dim=2
+        )  # behind a ReLU and a mean 0 is the least there is
         near = F.max_pool1d(steps, 3, 1, 1) + F.avg_pool1d(steps, 3, 1, 1)
         return self._project(near.transpose(1, 2))
 
@@ -234,6 +236,6 @@ def _filled(features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | 
 def _largest(steps: Tensor, n_steps: Tensor | None) -> Tensor:
     """The largest value of each clip's own steps; (batch, channels, steps) to (batch, channels)."""
     if n_steps is not None:
-        behind = ~inside(steps.shape[2], n_steps)
-        steps = steps.masked_fill(behind[:, None], -torch.inf)
+        padding = ~valid_mask(steps.shape[2], n_steps)
+        steps = steps.masked_fill(padding[:, None], -torch.inf)
     return steps.amax(dim=2)

@@ -8,30 +8,28 @@ number of frames is read as it is.
 Source: this project; the blocks are AuM's (Erol et al. 2024).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, check_features, new_head
+from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, new_head
+from audiomamba.models.layers.conv import ConvNorm, ConvStack, Residual
 from audiomamba.models.layers.mamba import (
     Direction,
     MambaBlock,
     SSMConfig,
     add_and_norm,
-    runs_plainly,
+    new_norm,
 )
-from audiomamba.models.layers.padding import blanked, columns_behind, fitted, normed_inside
+from audiomamba.models.layers.padding import as_map
 from audiomamba.models.layers.sequence import Layout, TokenOrder
 
-__all__ = ["ConvAuM", "ConvAuMConfig", "ConvNorm", "ConvStack"]
+__all__ = ["ConvAuM", "ConvAuMConfig"]
 
 STEM_STRIDE = 16
-STRETCH_COLUMNS = 4096  # a multiple of every stride; of 128 mel bands, 13 MB per activation
 ORDERS: tuple[TokenOrder, ...] = ("frequency", "time")  # of the blocks, in turns
 
 
@@ -74,88 +72,6 @@ class ConvAuMConfig(ModelConfig):
         return ConvAuM(self)
 
 
-class ConvNorm(nn.Sequential):
-    """A 3x3 convolution, a batch norm and a ReLU."""
-
-    reach = 1
-
-    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
-        conv = nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False)
-        super().__init__(conv, nn.BatchNorm2d(n_out), nn.ReLU())
-        self.stride = stride
-
-    def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
-        """Convolve a map.
-
-        Args:
-            x: (batch, channels, rows, columns).
-            columns: (batch,) columns of each clip; None for all.
-
-        Returns:
-            (batch, channels, rows, columns), smaller by the stride.
-        """
-        layers: tuple[nn.Conv2d, nn.BatchNorm2d, nn.ReLU] = tuple(self)  # type: ignore[assignment]
-        conv, norm, activation = layers
-        x = conv(blanked(x, columns, dim=3))
-        out: Tensor = activation(normed_inside(norm, x, columns_behind(conv, columns), dim=3))
-        return out
-
-
-class Residual(nn.Module):
-    """Two 3x3 convolutions with a shortcut."""
-
-    reach = 2
-    stride = 1
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = ConvNorm(channels, channels, stride=1)
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
-
-    def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
-        """Add the branch to its input; as of ConvNorm."""
-        branch = self.conv(blanked(self.first(x, columns), columns, dim=3))
-        return F.relu(x + normed_inside(self.norm, branch, columns, dim=3))
-
-
-class ConvStack(nn.Sequential):
-    """Layers of convolution that each tell their stride, and how many columns beside one they see.
-
-    A long map is convolved stretch by stretch where no gradient is needed.
-    """
-
-    def __iter__(self) -> Iterator[ConvNorm | Residual]:
-        return iter(self._modules.values())  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
-        """Run the layers in turn; as of ConvNorm."""
-        if runs_plainly() and not self.training and x.shape[3] > 2 * STRETCH_COLUMNS:
-            return self._in_stretches(x, columns)
-        return self._run(x, columns)
-
-    def _run(self, x: Tensor, columns: Tensor | None) -> Tensor:
-        for layer in self:
-            x = layer(x, columns)
-            columns = None if columns is None else -(-columns // layer.stride)
-        return x
-
-    def _in_stretches(self, x: Tensor, columns: Tensor | None) -> Tensor:
-        stride, beside = 1, 0
-        for layer in self:
-            beside += layer.reach * stride
-            stride *= layer.stride
-        beside += -beside % stride
-        parts, n_columns = [], x.shape[3]
-        for start in range(0, n_columns, STRETCH_COLUMNS):
-            end = min(start + STRETCH_COLUMNS, n_columns)
-            first, last = max(0, start - beside), min(end + beside, n_columns)
-            own = None if columns is None else (columns - first).clamp(0, last - first)
-            part = self._run(x[..., first:last], own)
-            parts.append(part[..., (start - first) // stride : -(-(end - first) // stride)])
-        return torch.cat(parts, dim=3)
-
-
 class ConvAuM(AudioModel):
     """Scan blocks behind a convolution stem.
 
@@ -184,7 +100,7 @@ class ConvAuM(AudioModel):
             MambaBlock(config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate)
             for rate in rates[: config.depth]
         )
-        self.norm_f = nn.RMSNorm(config.dim, eps=1e-5)
+        self.norm_f = new_norm("rms", config.dim)
         self.head = new_head(config.dim, config.n_classes)
 
     def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -243,9 +159,8 @@ class ConvAuM(AudioModel):
 
     def _encode(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Layout]:
         """The tokens after the last norm, and where they stand."""
-        check_features(features, self.config.n_mels)
-        features, lengths = fitted(features, lengths)
-        image = self.stem(features.transpose(1, 2).unsqueeze(1), lengths) + self.pos_embed
+        image, lengths = as_map(features, lengths, self.config)
+        image = self.stem(image, lengths) + self.pos_embed
         columns = None if lengths is None else -(-lengths // STEM_STRIDE)
         grid = (image.shape[2], image.shape[3])
         by_row, by_column = (Layout(grid, order, "none", columns) for order in ORDERS)

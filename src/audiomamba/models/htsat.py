@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.ast import MLP
 from audiomamba.models.base import drop_path
+from audiomamba.models.layers.attention import MLP
 from audiomamba.models.layers.mel_image import MelImageConfig, MelImageModel
 from audiomamba.ops import Linear
 

@@ -10,7 +10,7 @@ Source: Yu and Wang, "MambaOut: Do We Really Need Mamba for Vision?" (2024), sec
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,19 +21,12 @@ from audiomamba.models.base import (
     FeatureMap,
     FrameSteps,
     HierarchicalModel,
-    ModelConfig,
-    as_map,
-    check_features,
+    VisionConfig,
     drop_path,
     new_head,
 )
-from audiomamba.models.layers.padding import (
-    blanked,
-    columns_behind,
-    fitted,
-    mean_inside,
-    refuse_lengths,
-)
+from audiomamba.models.layers.conv import conv_output_length
+from audiomamba.models.layers.padding import as_map, mask_padding, masked_mean
 from audiomamba.ops import Linear
 
 __all__ = ["GatedCNNBlock", "MambaOut", "MambaOutConfig"]
@@ -44,11 +37,10 @@ HEAD_RATIO = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class MambaOutConfig(ModelConfig):
+class MambaOutConfig(VisionConfig):
     """Settings of MambaOut; the defaults are MambaOut-Tiny for sound.
 
     Args:
-        n_channels: 1 reads features, 3 reads images.
         depths: blocks of each stage.
         dims: channels of each stage.
         expand_ratio: gated channels per channel of a block.
@@ -66,7 +58,6 @@ class MambaOutConfig(ModelConfig):
     any_length: ClassVar[bool] = True
     one_pass: ClassVar[bool] = True
 
-    n_channels: Literal[1, 3] = 1
     depths: tuple[int, ...] = (3, 3, 9, 3)
     dims: tuple[int, ...] = (96, 192, 384, 576)
     expand_ratio: float = 8 / 3
@@ -119,11 +110,11 @@ class Stem(nn.Module):
         Returns:
             (batch, rows, columns, dim), and each clip's columns.
         """
-        x = self.norm1(self.conv1(blanked(image, columns, dim=3)).permute(0, 2, 3, 1))
-        columns = columns_behind(self.conv1, columns)
-        x = self.conv2(blanked(F.gelu(x), columns, dim=2).permute(0, 3, 1, 2))
+        x = self.norm1(self.conv1(mask_padding(image, columns, dim=3)).permute(0, 2, 3, 1))
+        columns = conv_output_length(self.conv1, columns)
+        x = self.conv2(mask_padding(F.gelu(x), columns, dim=2).permute(0, 3, 1, 2))
         out: Tensor = self.norm2(x.permute(0, 2, 3, 1))
-        return out, columns_behind(self.conv2, columns)
+        return out, conv_output_length(self.conv2, columns)
 
 
 class Downsample(nn.Module):
@@ -141,9 +132,9 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor, columns: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Halve a map (batch, rows, columns, channels); as of Stem."""
-        x = self.conv(blanked(x, columns, dim=2).permute(0, 3, 1, 2))
+        x = self.conv(mask_padding(x, columns, dim=2).permute(0, 3, 1, 2))
         out: Tensor = self.norm(x.permute(0, 2, 3, 1))
-        return out, columns_behind(self.conv, columns)
+        return out, conv_output_length(self.conv, columns)
 
 
 class GatedCNNBlock(nn.Module):
@@ -187,7 +178,7 @@ class GatedCNNBlock(nn.Module):
         gate_kept, gate_moved = F.gelu(gate).split(self.sizes, dim=-1)
         # Channels that lie apart in memory would slow the convolution and its gradient down: the
         # copy makes them dense, and gating before joining gives them a dense gradient.
-        moved = blanked(moved.contiguous(), columns, dim=2)
+        moved = mask_padding(moved.contiguous(), columns, dim=2)
         moved = self.conv(moved.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         branch = self.fc2(torch.cat([gate_kept * kept, gate_moved * moved], dim=-1))
         return x + drop_path(branch, self.drop_path if self.training else 0.0)
@@ -269,12 +260,7 @@ class MambaOut(HierarchicalModel):
         self, features: Tensor, lengths: Tensor | None
     ) -> tuple[list[Tensor], Tensor | None]:
         """Each stage's map (batch, rows, columns, dim), and the last one's columns per clip."""
-        if self.config.n_channels == 3:
-            refuse_lengths(lengths, "images have none")
-        else:
-            check_features(features, self.config.n_mels)
-            features, lengths = fitted(features, lengths)
-        x, columns = as_map(features, self.config.n_channels, self.config.n_mels), lengths
+        x, columns = as_map(features, lengths, self.config)
         maps = []
         for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):
             x, columns = downsample(x, columns)
@@ -308,7 +294,7 @@ class MambaOut(HierarchicalModel):
             (batch, 4 * dim), the head's hidden layer.
         """
         maps, columns = self._stages(features, lengths)
-        return self._hidden(mean_inside(maps[-1].mean(dim=1), columns))
+        return self._hidden(masked_mean(maps[-1].mean(dim=1), columns))
 
     def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as one vector per column of the last map.

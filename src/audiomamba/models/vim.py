@@ -22,18 +22,15 @@ from torch.nn import functional as F
 
 from audiomamba.config import check
 from audiomamba.errors import ConfigError
-from audiomamba.models.aum import PatchEmbed, new_table, patch_grid
 from audiomamba.models.base import (
     AudioModel,
     FrameSteps,
-    ModelConfig,
-    as_map,
-    check_features,
+    VisionConfig,
     new_head,
 )
 from audiomamba.models.layers.mamba import MambaBlock, Norm, SSMConfig, add_and_norm, new_norm
-from audiomamba.models.layers.padding import fitted, refuse_lengths
-from audiomamba.models.layers.patches import resize_positions
+from audiomamba.models.layers.padding import as_map
+from audiomamba.models.layers.patches import PatchEmbed, new_table, patch_grid, resize_positions
 from audiomamba.models.layers.sequence import ClassToken, Layout, class_token_index
 
 __all__ = ["RotaryPositions", "Vim", "VimConfig"]
@@ -66,12 +63,10 @@ class RotaryPositions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VimConfig(ModelConfig):
+class VimConfig(VisionConfig):
     """Settings of Vim; the defaults are Vim-Ti on ImageNet.
 
     Args:
-        n_channels: 3 for images (batch, 3, height, width), 1 for features; n_mels and n_frames are
-            the height and the width of an image.
         patch: (height, width) of a patch.
         stride: (height, width) between patches; None for the patch itself, no overlap.
         dim: channels of a token; a multiple of 4 if positions are rotary.
@@ -280,16 +275,10 @@ class Vim(AudioModel):
         """Patches with absolute positions and class tokens, in the order of the sequence."""
         config = self.config
         patch, stride = config.patch, config.stride or config.patch
-        if config.n_channels == 3:
-            refuse_lengths(lengths, "images have none")
-        else:
-            check_features(features, config.n_mels)
-            features, lengths = fitted(features, lengths, shortest=patch[1])
-        image = as_map(features, config.n_channels, config.n_mels)
-        patch_grid((image.shape[2], image.shape[3]), patch, stride)
+        image, lengths = as_map(features, lengths, config, shortest=patch[1])
+        grid = patch_grid((image.shape[2], image.shape[3]), patch, stride)
         patches = self.patch_embed(image, patch, stride)
         columns = None if lengths is None else (lengths - patch[1]) // stride[1] + 1
-        grid = (patches.shape[2], patches.shape[3])
         layout = Layout(grid, "frequency", config.class_token, columns)
         class_tokens = self._class_tokens()
         if config.has_absolute_positions:

@@ -13,112 +13,34 @@ Source: Liu et al., "VMamba: Visual State Space Model" (2024); Bhati et al., "DA
 State Space Models Are Stronger and More Duration-Scalable Learners" (2024), for sound.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
-from audiomamba.config import check
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import (
     FeatureMap,
     FrameSteps,
     HierarchicalModel,
-    ModelConfig,
-    as_map,
-    check_features,
-    drop_path,
+    VisionConfig,
     new_head,
 )
-from audiomamba.models.layers.downsample import new_downsample, new_patch_embed
-from audiomamba.models.layers.padding import fitted, mean_inside, refuse_lengths
-from audiomamba.models.layers.ss2d import SS2D, Activation, SS2DConfig, activate, new_linear
+from audiomamba.models.layers.downsample import new_patch_embed
+from audiomamba.models.layers.padding import as_map, masked_mean
+from audiomamba.models.layers.stages import Stage, StagesConfig, run_stages
 
 __all__ = [
-    "MLPConfig",
-    "Stage",
-    "StagesConfig",
     "VMamba",
     "VMambaConfig",
-    "run_stages",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLPConfig:
-    """The MLP of a block.
-
-    Args:
-        kind: "plain", or "gated": the activation of one half of the first layer's outputs
-            multiplies the other half.
-        ratio: hidden channels per channel of the block.
-        activation: between the two layers.
-
-    Raises:
-        ConfigError: a field has a value that its type does not allow.
-    """
-
-    kind: Literal["plain", "gated"] = "plain"
-    ratio: float = 4.0
-    activation: Activation = "gelu"
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StagesConfig(ModelConfig):
-    """Settings of all models with VMamba's stages.
-
-    Args:
-        patch_embed: "patch" for one convolution without overlap (v1), "convs" for two overlapping
-            ones (v2).
-        depths: blocks per stage.
-        dims: channels per stage.
-        downsample: between stages: "merge" concatenates 2 by 2 neighbours, norms and projects them,
-            padding odd sides (v1), "merge-crop" drops the last row or column instead (v1 of January
-            2024); "conv2" and "conv3" are strided convolutions of 2 by 2 (v2) and 3 by 3 (v3) with
-            a norm.
-        ss2d: inner sizes of SS2D.
-        mlp: the blocks' MLP; None for blocks without.
-        drop_path: highest probability of dropping a block's branch in training; grows linearly with
-            depth.
-
-    Raises:
-        ConfigError: depths and dims differ in length.
-    """
-
-    patch_embed: Literal["patch", "convs"] = "patch"
-    depths: tuple[int, ...] = (2, 2, 9, 2)
-    dims: tuple[int, ...] = (96, 192, 384, 768)
-    downsample: Literal["merge", "merge-crop", "conv2", "conv3"] = "conv2"
-    ss2d: SS2DConfig = field(default_factory=SS2DConfig)
-    mlp: MLPConfig | None = field(default_factory=MLPConfig)
-    drop_path: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if len(self.depths) != len(self.dims):
-            raise ConfigError(
-                f"depths has {len(self.depths)} stages, dims {len(self.dims)}; expected the same"
-            )
-
-    def drop_rates(self, stage: int) -> list[float]:
-        """The probabilities of dropping a branch, for each block of a stage."""
-        before = sum(self.depths[:stage])
-        rates: list[float] = torch.linspace(
-            0, self.drop_path, sum(self.depths), device="cpu"
-        ).tolist()
-        return rates[before : before + self.depths[stage]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class VMambaConfig(StagesConfig):
+class VMambaConfig(StagesConfig, VisionConfig):
     """Settings of VMamba; the defaults are those of the authors' class.
 
     Args:
-        n_channels: 3 for images (n_mels by n_frames pixels), 1 for spectrograms.
         patch: rows and columns of the input per row and column of the first map.
         patch_norm: whether layer norms follow the patch embedding's convolutions.
 
@@ -152,124 +74,6 @@ class VMambaConfig(StagesConfig):
         return VMamba(self)
 
 
-class MLP(nn.Module):
-    """Two linear layers, position by position.
-
-    Args:
-        dim: channels of the map.
-        config: kind, width and activation.
-    """
-
-    def __init__(self, dim: int, config: MLPConfig) -> None:
-        super().__init__()
-        self.config = config
-        hidden = int(dim * config.ratio)
-        self.fc1 = new_linear(dim, hidden * (2 if config.kind == "gated" else 1))
-        self.fc2 = new_linear(hidden, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform each position; (batch, rows, columns, dim) in and out."""
-        hidden = self.fc1(x)
-        if self.config.kind == "gated":
-            hidden, gate = hidden.chunk(2, dim=-1)
-            hidden = hidden * activate(gate, self.config.activation)
-        else:
-            hidden = activate(hidden, self.config.activation)
-        out: Tensor = self.fc2(hidden)
-        return out
-
-
-class VSSBlock(nn.Module):
-    """SS2D and MLP, each behind a layer norm and beside a shortcut.
-
-    Args:
-        dim: channels of the map.
-        config: of the model.
-        drop_path: probability of dropping a branch of a sample, in training.
-    """
-
-    def __init__(self, dim: int, config: StagesConfig, drop_path: float) -> None:
-        super().__init__()
-        self.drop_path = drop_path
-        self.norm = nn.LayerNorm(dim)
-        self.op = SS2D(dim, config.ss2d)
-        self.mlp = None
-        if config.mlp is not None:
-            self.norm2 = nn.LayerNorm(dim)
-            self.mlp = MLP(dim, config.mlp)
-
-    def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
-        """Mix positions, then channels; as of SS2D."""
-        rate = self.drop_path if self.training else 0.0
-        x = x + drop_path(self.op(self.norm(x), columns), rate)
-        if self.mlp is not None:
-            x = x + drop_path(self.mlp(self.norm2(x)), rate)
-        return x
-
-
-class Stage(nn.Module):
-    """Blocks on maps of one size, and what reduces the map for the next stage.
-
-    Args:
-        config: of the model.
-        index: which stage.
-    """
-
-    def __init__(self, config: StagesConfig, index: int) -> None:
-        super().__init__()
-        dim = config.dims[index]
-        self.blocks = nn.ModuleList(
-            VSSBlock(dim, config, rate) for rate in config.drop_rates(index)
-        )
-        self.downsample = None
-        if index + 1 < len(config.dims):
-            self.downsample = new_downsample(config.downsample, dim, config.dims[index + 1])
-
-    def run_blocks(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
-        """Run the blocks; as of SS2D."""
-        for block in self.blocks:
-            x = block(x, columns)
-        return x
-
-    def forward(
-        self, x: Tensor, columns: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Run the blocks and reduce the map.
-
-        Args:
-            x: (batch, rows, columns, channels).
-            columns: (batch,) columns of each clip; None for all.
-
-        Returns:
-            The blocks' output; the next stage's input, half as large, or the same after the last
-            stage; and each clip's columns of that.
-        """
-        x = self.run_blocks(x, columns)
-        if self.downsample is None:
-            return x, x, columns
-        return x, *self.downsample(x, columns)
-
-
-def run_stages(
-    stages: nn.ModuleList, x: Tensor, columns: Tensor | None = None
-) -> tuple[list[Tensor], Tensor | None]:
-    """Run all stages.
-
-    Args:
-        stages: of kind Stage.
-        x: (batch, rows, columns, channels), the embedded patches.
-        columns: (batch,) columns of each clip; None for all.
-
-    Returns:
-        The output of each stage's blocks, in the same layout, and each clip's columns of the last.
-    """
-    maps = []
-    for stage in stages:
-        blocks_output, x, columns = stage(x, columns)
-        maps.append(blocks_output)
-    return maps, columns
-
-
 class VMamba(HierarchicalModel):
     """VMamba.
 
@@ -295,12 +99,7 @@ class VMamba(HierarchicalModel):
     def _maps(self, features: Tensor, lengths: Tensor | None) -> tuple[list[Tensor], Tensor | None]:
         """Each stage's map (batch, rows, columns, dim), and the last one's columns per clip."""
         config = self.config
-        if config.n_channels == 3:
-            refuse_lengths(lengths, "images have none")
-        else:
-            check_features(features, config.n_mels)
-            features, lengths = fitted(features, lengths, shortest=config.min_side)
-        x = as_map(features, config.n_channels, config.n_mels)
+        x, lengths = as_map(features, lengths, config, shortest=config.min_side)
         if min(x.shape[2:]) < config.min_side:
             raise ConfigError(
                 f"features have {x.shape[2]} rows and {x.shape[3]} columns; "
@@ -354,7 +153,7 @@ class VMamba(HierarchicalModel):
             (batch, dim), the mean of the tokens.
         """
         last, columns = self._last_map(features, lengths)
-        return mean_inside(last.mean(dim=1), columns)
+        return masked_mean(last.mean(dim=1), columns)
 
     def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as one vector per column of the last map.

@@ -6,7 +6,8 @@ Source: Liu et al., "VMamba: Visual State Space Model" (2024), section 4.1, and 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audiomamba.models.layers.padding import blanked, columns_behind
+from audiomamba.models.layers.conv import conv_output_length
+from audiomamba.models.layers.padding import mask_padding
 from audiomamba.models.layers.ss2d import dense_conv, new_linear
 
 __all__ = [
@@ -44,8 +45,8 @@ class PatchEmbed(nn.Module):
         Returns:
             (batch, rows, columns, dim), smaller by the patch, and each clip's columns of it.
         """
-        x = dense_conv(self.conv1, blanked(x, columns, dim=3))
-        return self.norm1(x.permute(0, 2, 3, 1)), columns_behind(self.conv1, columns)
+        x = dense_conv(self.conv1, mask_padding(x, columns, dim=3))
+        return self.norm1(x.permute(0, 2, 3, 1)), conv_output_length(self.conv1, columns)
 
 
 class OverlappingPatchEmbed(nn.Module):
@@ -61,11 +62,11 @@ class OverlappingPatchEmbed(nn.Module):
 
     def forward(self, x: Tensor, columns: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Reduce the map; as of PatchEmbed."""
-        x = dense_conv(self.conv1, blanked(x, columns, dim=3))
+        x = dense_conv(self.conv1, mask_padding(x, columns, dim=3))
         x = F.gelu(self.norm1(x.permute(0, 2, 3, 1)))
-        columns = columns_behind(self.conv1, columns)
-        x = dense_conv(self.conv2, blanked(x, columns, dim=2).permute(0, 3, 1, 2))
-        return self.norm2(x.permute(0, 2, 3, 1)), columns_behind(self.conv2, columns)
+        columns = conv_output_length(self.conv1, columns)
+        x = dense_conv(self.conv2, mask_padding(x, columns, dim=2).permute(0, 3, 1, 2))
+        return self.norm2(x.permute(0, 2, 3, 1)), conv_output_length(self.conv2, columns)
 
 
 def new_patch_embed(
@@ -105,7 +106,7 @@ class PatchMerging(nn.Module):
         if self.crop:
             x = x[:, : n_rows // 2 * 2, : n_columns // 2 * 2]
         else:
-            x = F.pad(blanked(x, columns, dim=2), (0, 0, 0, n_columns % 2, 0, n_rows % 2))
+            x = F.pad(mask_padding(x, columns, dim=2), (0, 0, 0, n_columns % 2, 0, n_rows % 2))
         if columns is not None:
             columns = (columns if self.crop else columns + 1) // 2
         x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
@@ -129,8 +130,8 @@ class ConvDownsample(nn.Module):
 
     def forward(self, x: Tensor, columns: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Halve the map; as of PatchMerging."""
-        x = dense_conv(self.conv, blanked(x, columns, dim=2).permute(0, 3, 1, 2))
-        return self.norm(x.permute(0, 2, 3, 1)), columns_behind(self.conv, columns)
+        x = dense_conv(self.conv, mask_padding(x, columns, dim=2).permute(0, 3, 1, 2))
+        return self.norm(x.permute(0, 2, 3, 1)), conv_output_length(self.conv, columns)
 
 
 def new_downsample(kind: str, dim: int, new_dim: int) -> nn.Module:

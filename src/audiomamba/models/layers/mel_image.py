@@ -24,10 +24,10 @@ from audiomamba.models.base import (
     FrameSteps,
     HierarchicalModel,
     ModelConfig,
-    check_features,
     new_head,
 )
-from audiomamba.models.layers.padding import fitted, for_each_length, normed_inside
+from audiomamba.models.layers.conv import masked_batch_norm
+from audiomamba.models.layers.padding import fit_features
 
 __all__ = ["MelImageConfig", "MelImageModel", "TokenSemanticHead", "fold_time", "unfold_time"]
 
@@ -249,6 +249,7 @@ class MelImageModel(HierarchicalModel):
         Raises:
             ConfigError: the features have another number of mel bands, or too many frames.
         """
+        features, _ = fit_features(features, None, self.config.n_mels)
         maps = self.stages(self._image(self._normed(features, None), None))
         size = self.config.image_size
         return [FeatureMap(one.permute(0, 3, 1, 2), size // one.shape[1]) for one in maps]
@@ -276,21 +277,19 @@ class MelImageModel(HierarchicalModel):
         run: Callable[[Tensor, Tensor | None], Tensor],
     ) -> Tensor:
         """Run what reads normed features; clips that take several images by their lengths."""
-        check_features(features, self.config.n_mels)
-        features, lengths = fitted(features, lengths)
+        features, lengths = fit_features(features, lengths, self.config.n_mels)
         normed = self._normed(features, lengths)
         if lengths is None or normed.shape[1] <= self.config.most_frames:
             return run(normed, lengths)
-        return for_each_length(normed, lengths, lambda clips: run(clips, None))
+        return _for_each_length(normed, lengths, lambda clips: run(clips, None))
 
     def _normed(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """Each mel band normalized; (batch, frames, mels) in and out."""
-        check_features(features, self.config.n_mels)
-        return normed_inside(self.bn0, features.transpose(1, 2), lengths, dim=2).transpose(1, 2)
+        return masked_batch_norm(self.bn0, features.transpose(1, 2), lengths, dim=2).transpose(1, 2)
 
     def _image(self, normed: Tensor, lengths: Tensor | None) -> Tensor:
         if lengths is not None:
-            return for_each_length(normed, lengths, lambda clips: self._image(clips, None))
+            return _for_each_length(normed, lengths, lambda clips: self._image(clips, None))
         if self.config.short_clips == "repeat":
             normed = normed.repeat(1, max(1, self.config.most_frames // normed.shape[1]), 1)
         return fold_time(normed, self.config.image_size, self.config.n_chunks)
@@ -400,3 +399,24 @@ def _crops(features: Tensor, longest: int) -> list[Tensor]:
 def _logit_of_mean_probability(logits: Tensor) -> Tensor:
     """(crops, batch, classes) -> (batch, classes), safe for very high and very low logits."""
     return F.logsigmoid(logits).logsumexp(dim=0) - F.logsigmoid(-logits).logsumexp(dim=0)
+
+
+def _for_each_length(features: Tensor, lengths: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+    """Run what reads clips of one length only, once for each length.
+
+    Args:
+        features: (batch, frames, mels).
+        lengths: (batch,) frames of each clip.
+        run: from (clips, frames, mels) to (clips, ...).
+
+    Returns:
+        (batch, ...), padded with 0 along the axis after the batch where results differ in length.
+    """
+    order, parts = [], []
+    for length in lengths.unique().tolist():
+        of_length = (lengths == length).nonzero().flatten()
+        order.append(of_length)
+        parts.append(run(features[of_length, :length]))
+    longest = max(part.shape[1] for part in parts)
+    parts = [F.pad(part, [0] * (2 * part.ndim - 3) + [longest - part.shape[1]]) for part in parts]
+    return torch.cat(parts)[torch.cat(order).argsort()]

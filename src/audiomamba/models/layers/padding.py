@@ -1,45 +1,39 @@
-"""Clips of different lengths in one batch: what lies behind a clip's own end plays no part.
+"""Clips of different lengths in one batch: what stands after a clip's own end plays no part.
 
-A map is cut to the longest clip and blanked behind each clip's end before whatever mixes columns,
-so that a clip finds there what it finds alone: zeros, the padding of a convolution.
+Features are cut to the longest clip and set to 0 after each clip's end. So is a map before each
+layer that mixes columns: a clip then finds there what it finds alone, the zeros of a padding.
 """
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from audiomamba.errors import ConfigError
+from audiomamba.models.base import ModelConfig
 
-__all__ = [
-    "blanked",
-    "columns_behind",
-    "fitted",
-    "for_each_length",
-    "inside",
-    "mean_inside",
-    "normed_inside",
-    "refuse_lengths",
-]
+__all__ = ["as_map", "fit_features", "mask_padding", "masked_mean", "valid_mask"]
 
 
-def fitted(
-    features: Tensor, lengths: Tensor | None, *, shortest: int = 1
+def fit_features(
+    features: Tensor, lengths: Tensor | None, n_mels: int, *, shortest: int = 1
 ) -> tuple[Tensor, Tensor | None]:
-    """Check lengths, cut features to the longest clip and blank them behind each clip's end.
+    """Check features and lengths, cut to the longest clip and mask the padding.
 
     Args:
         features: (batch, frames, mels).
         lengths: (batch,) frames of each clip, integers; None for all frames of all clips.
-        shortest: the fewest frames that the model reads.
+        n_mels: mel bands that the model reads.
+        shortest: the fewest frames that the model reads of a clip.
 
     Returns:
         The features, (batch, longest, mels), and the lengths in int64 on their device.
 
     Raises:
-        ConfigError: there is not one length per clip, or one is out of range.
+        ConfigError: another number of mel bands, not one length per clip, or one out of range.
     """
+    if features.ndim != 3 or features.shape[2] != n_mels:
+        raise ConfigError(
+            f"features have shape {tuple(features.shape)}; expected (batch, frames, {n_mels})"
+        )
     if lengths is None:
         return features, None
     batch, n_frames = features.shape[:2]
@@ -54,42 +48,49 @@ def fitted(
             f"lengths go from {least} to {most}; expected {shortest} to {n_frames} frames"
         )
     lengths = lengths.to(features.device, torch.int64)
-    return blanked(features[:, :most], lengths, dim=1), lengths
+    return mask_padding(features[:, :most], lengths, dim=1), lengths
 
 
-def refuse_lengths(lengths: Tensor | None, reason: str) -> None:
-    """Refuse lengths where a model cannot take them.
-
-    Args:
-        lengths: what was given.
-        reason: why not.
-
-    Raises:
-        ConfigError: lengths were given.
-    """
-    if lengths is not None:
-        raise ConfigError(f"lengths were given, but {reason}; give clips of one length")
-
-
-def inside(n: int, lengths: Tensor) -> Tensor:
-    """Mark the places before each clip's end.
+def as_map(
+    features: Tensor, lengths: Tensor | None, config: ModelConfig, *, shortest: int = 1
+) -> tuple[Tensor, Tensor | None]:
+    """Lay out a model's input as a map, frequency along rows and time along columns.
 
     Args:
-        n: places.
-        lengths: (batch,) places of each clip.
+        features: (batch, frames, mels), or images (batch, 3, height, width) if the config says so.
+        lengths: as for fit_features; images have none.
+        config: of the model.
+        shortest: as for fit_features.
 
     Returns:
-        (batch, n) bool.
+        (batch, channels, mels or height, frames or width), and the lengths as of fit_features.
+
+    Raises:
+        ConfigError: the input has another shape, or the lengths do not fit.
     """
+    if config.reads_sound:
+        features, lengths = fit_features(features, lengths, config.n_mels, shortest=shortest)
+        return features.transpose(1, 2).unsqueeze(1), lengths
+    if lengths is not None:
+        raise ConfigError("lengths were given, but images have none; give clips of one length")
+    if features.ndim != 4 or features.shape[1] != 3:
+        raise ConfigError(
+            f"images have shape {tuple(features.shape)}; expected (batch, 3, height, width)"
+        )
+    return features, None
+
+
+def valid_mask(n: int, lengths: Tensor) -> Tensor:
+    """Mark what is before each clip's end: lengths (batch,) to bool (batch, n)."""
     return torch.arange(n, device=lengths.device) < lengths[:, None]
 
 
-def blanked(x: Tensor, lengths: Tensor | None, *, dim: int) -> Tensor:
-    """Put 0 behind each clip's end.
+def mask_padding(x: Tensor, lengths: Tensor | None, *, dim: int) -> Tensor:
+    """Set to 0 what is after each clip's end.
 
     Args:
         x: (batch, ...).
-        lengths: (batch,) places of each clip along the axis; None to leave x as it is.
+        lengths: (batch,) each clip's length along the axis; None to leave x as it is.
         dim: the axis, at least 1.
 
     Returns:
@@ -97,85 +98,15 @@ def blanked(x: Tensor, lengths: Tensor | None, *, dim: int) -> Tensor:
     """
     if lengths is None:
         return x
-    behind = ~inside(x.shape[dim], lengths)
+    padding = ~valid_mask(x.shape[dim], lengths)
     shape = [1] * x.ndim
-    shape[0], shape[dim] = behind.shape
-    return x.masked_fill(behind.view(shape), 0)
+    shape[0], shape[dim] = padding.shape
+    return x.masked_fill(padding.view(shape), 0)
 
 
-def mean_inside(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Average each clip's own places.
-
-    Args:
-        x: (batch, places, channels).
-        lengths: (batch,) places of each clip; None for all.
-
-    Returns:
-        (batch, channels).
-    """
+def masked_mean(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Average over each clip's own steps: (batch, steps, channels) to (batch, channels)."""
     if lengths is None:
         return x.mean(dim=1)
     wide = torch.promote_types(x.dtype, torch.float32)
-    return (blanked(x, lengths, dim=1).sum(dim=1, dtype=wide) / lengths[:, None]).to(x.dtype)
-
-
-def normed_inside(
-    norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor, lengths: Tensor | None, *, dim: int
-) -> Tensor:
-    """Normalize by the statistics of a batch, in training of the clips' own places only.
-
-    Args:
-        norm: the batch norm.
-        x: (batch, channels, ...).
-        lengths: (batch,) places of each clip along the axis; None for all.
-        dim: the axis, at least 2.
-
-    Returns:
-        The same shape; in training 0 behind each clip's end.
-    """
-    if lengths is None or not norm.training:
-        out: Tensor = norm(x)
-        return out
-    own = inside(x.shape[dim], lengths)
-    places = x.movedim(dim, 1)  # (batch, places, channels, ...)
-    normed = norm(places[own].movedim(0, -1).unsqueeze(0))[0].movedim(-1, 0)
-    spread = torch.zeros_like(places)
-    spread[own] = normed.to(spread.dtype)
-    return spread.movedim(1, dim)
-
-
-def columns_behind(conv: nn.Conv2d, columns: Tensor | None) -> Tensor | None:
-    """Count the columns that a convolution leaves of each clip.
-
-    Args:
-        conv: without dilation, with padding in numbers.
-        columns: (batch,) columns of each clip; None for all.
-
-    Returns:
-        (batch,); None for all.
-    """
-    if columns is None:
-        return None
-    padding = int(conv.padding[-1])
-    return (columns + 2 * padding - conv.kernel_size[-1]) // conv.stride[-1] + 1
-
-
-def for_each_length(features: Tensor, lengths: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
-    """Run what reads clips of one length only, once for each length.
-
-    Args:
-        features: (batch, frames, mels).
-        lengths: (batch,) frames of each clip.
-        run: from (clips, frames, mels) to (clips, ...).
-
-    Returns:
-        (batch, ...), padded with 0 along the first axis behind the batch where results differ.
-    """
-    order, parts = [], []
-    for length in lengths.unique().tolist():
-        of_length = (lengths == length).nonzero().flatten()
-        order.append(of_length)
-        parts.append(run(features[of_length, :length]))
-    longest = max(part.shape[1] for part in parts)
-    parts = [F.pad(part, [0] * (2 * part.ndim - 3) + [longest - part.shape[1]]) for part in parts]
-    return torch.cat(parts)[torch.cat(order).argsort()]
+    return (mask_padding(x, lengths, dim=1).sum(dim=1, dtype=wide) / lengths[:, None]).to(x.dtype)

@@ -1,12 +1,86 @@
-"""Fitting weights that were made for one grid of patches to another."""
+"""Patches of a spectrogram or an image: their tokens, their grid, weights fitted to another grid.
+
+Source: Dosovitskiy et al., "An Image Is Worth 16x16 Words" (2021), section 3.1.
+"""
 
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["cut_or_stretch_positions", "resize_patch_kernel", "resize_positions"]
+from audiomamba.errors import ConfigError
+
+__all__ = [
+    "PatchEmbed",
+    "cut_or_stretch_positions",
+    "new_table",
+    "patch_grid",
+    "resize_patch_kernel",
+    "resize_positions",
+]
+
+
+class PatchEmbed(nn.Module):
+    """Cut a spectrogram or an image into patches and project each to a token.
+
+    Args:
+        patch: (mel bands, frames), or (height, width).
+        dim: channels of a token.
+        n_channels: channels of the input.
+    """
+
+    def __init__(self, patch: tuple[int, int], dim: int, n_channels: int = 1) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(n_channels, dim, patch)
+        # A normal that is cut at two standard deviations has 0.8796 of its standard deviation left.
+        std = (n_channels * patch[0] * patch[1]) ** -0.5 / 0.87962566
+        nn.init.trunc_normal_(self.proj.weight, std=std, a=-2 * std, b=2 * std)
+        if self.proj.bias is not None:
+            nn.init.zeros_(self.proj.bias)
+
+    def forward(self, image: Tensor, patch: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+        """Project patches.
+
+        Args:
+            image: (batch, channels, mels, frames), or (batch, channels, height, width).
+            patch: (mel bands, frames) to cut now; the kernel is resized if it was made for another.
+            stride: (mel bands, frames).
+
+        Returns:
+            (batch, dim, rows, columns), rows of frequency, columns of time.
+        """
+        kernel = resize_patch_kernel(self.proj.weight, patch)
+        return F.conv2d(image, kernel, self.proj.bias, stride)
+
+
+def patch_grid(
+    size: tuple[int, int], patch: tuple[int, int], stride: tuple[int, int]
+) -> tuple[int, int]:
+    """Rows and columns of patches that fit into (mels, frames).
+
+    Args:
+        size: (mel bands, frames) of the spectrogram.
+        patch: (mel bands, frames) of a patch.
+        stride: (mel bands, frames) between patches.
+
+    Returns:
+        (rows, columns).
+
+    Raises:
+        ConfigError: not even one patch fits.
+    """
+    if size[0] < patch[0] or size[1] < patch[1]:
+        raise ConfigError(
+            f"a spectrogram of {size[0]} mel bands and {size[1]} frames is smaller than "
+            f"one patch of {patch[0]} by {patch[1]}"
+        )
+    return (size[0] - patch[0]) // stride[0] + 1, (size[1] - patch[1]) // stride[1] + 1
+
+
+def new_table(n_rows: int, dim: int) -> nn.Parameter:
+    """A learned table (1, rows, dim) of class tokens or positions."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, n_rows, dim), std=0.02))
 
 
 def resize_positions(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from audiomamba.models.layers.padding import inside, mean_inside
+from audiomamba.models.layers.padding import masked_mean, valid_mask
 
 __all__ = [
     "ClassToken",
@@ -134,7 +134,7 @@ class Layout:
         elif pool == "last":
             places = lengths[:, None] - 1
         else:
-            return mean_inside(tokens, lengths)
+            return masked_mean(tokens, lengths)
         found = tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[2]))
         return found.mean(dim=1)
 
@@ -148,8 +148,8 @@ class Layout:
             (batch, channels).
         """
         if self.lengths is not None:
-            behind = ~inside(per_token.shape[1], self.lengths)
-            per_token = per_token.masked_fill(behind[..., None], -torch.inf)
+            padding = ~valid_mask(per_token.shape[1], self.lengths)
+            per_token = per_token.masked_fill(padding[..., None], -torch.inf)
         return per_token.amax(dim=1)
 
     def _patch_places(self, own: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from audiomamba.config import check
 from audiomamba.errors import ConfigError
 from audiomamba.models.layers.mamba import draw_step_sizes, log_of_states
-from audiomamba.models.layers.padding import blanked
+from audiomamba.models.layers.padding import mask_padding
 from audiomamba.ops import Linear, cross_selective_scan, linear
 from audiomamba.ops.cross_scan import N_DIRECTIONS
 
@@ -111,7 +111,7 @@ class SS2D(nn.Module):
         # One product per half: a slice of a common one would be no dense map for the convolution.
         u = linear(x, self.in_proj.weight[: self.d_inner])
         if self.config.d_conv > 1:
-            u = blanked(u, columns, dim=2).permute(0, 3, 1, 2)
+            u = mask_padding(u, columns, dim=2).permute(0, 3, 1, 2)
             u = dense_conv(self.conv2d, u).permute(0, 2, 3, 1)
         y: Tensor = self.out_norm(self._scan(activate(u, self.config.activation), columns))
         if self.config.gate:
