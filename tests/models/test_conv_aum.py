@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from audiomamba import models
-from audiomamba.models.layers import conv
+from audiomamba.ops import chunking
 
 
 def conv_aum(**changes) -> models.ConvAuM:
@@ -64,7 +64,7 @@ def test_training_takes_its_statistics_from_the_clips_alone():
 
 @pytest.mark.parametrize("lengths", [None, [1000, 999, 333]])
 @pytest.mark.parametrize("name", ["conv_aum_tiny", "cnn_small"])
-def test_a_long_map_is_convolved_in_stretches(name, lengths, monkeypatch):
+def test_a_long_map_is_convolved_in_chunks(name, lengths, monkeypatch):
     small = {"conv_aum_tiny": {"stem": (4, 6, 8), "dim": 16}, "cnn_small": {"widths": (4, 6, 8, 8)}}
     model = models.create(name, n_mels=32, **small[name]).eval()
     stack = model.stem if name == "conv_aum_tiny" else model.layers
@@ -73,7 +73,7 @@ def test_a_long_map_is_convolved_in_stretches(name, lengths, monkeypatch):
     with torch.no_grad():
         expected = stack(x, columns)
         for columns_at_once in (16, 64, 480):
-            monkeypatch.setattr(conv, "CHUNK_COLUMNS", columns_at_once)
+            monkeypatch.setattr(chunking, "CHUNK_COLUMNS", columns_at_once)
             found = stack(x, columns)
             n_own = [63, 63, 21] if lengths else [63] * 3
             for one, other, n in zip(found, expected, n_own, strict=True):

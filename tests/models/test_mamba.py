@@ -1,24 +1,22 @@
-"""The mixer on long sequences: stretches that carry the state give what the whole gives."""
+"""The mixer on long sequences: chunks that carry the state give what the whole gives."""
 
 import itertools
-import sys
 
 import pytest
 import torch
 
 from audiomamba import models
-from audiomamba.models.layers import mamba
 from audiomamba.models.layers.mamba import MambaMixer, SSMConfig
+from audiomamba.ops.mamba import channel_slices, in_chunks
 
-inner = sys.modules["audiomamba.ops.mamba_inner"]
-SIZES = ("STRETCH_TOKENS", "LONG_TOKENS", "LONG_TOKENS_IN_SLICES")
+SIZES = ("CHUNK_TOKENS", "MANY_TOKENS", "MANY_TOKENS_IN_SLICES")
 FORMS = [("fo-fo", False), ("fo-fo", True), ("fo-bi", False), ("bi-bi", False)]
 
 
-def set_stretch(monkeypatch, tokens: int) -> None:
-    """Read whatever is longer than two stretches of so many tokens in such stretches."""
+def set_chunk(monkeypatch, tokens: int) -> None:
+    """Read whatever is longer than two chunks of so many tokens in such chunks."""
     for name, factor in zip(SIZES, (1, 2, 2), strict=True):
-        monkeypatch.setattr(mamba, name, factor * tokens)
+        monkeypatch.setattr(in_chunks, name, factor * tokens)
 
 
 def mixer(direction="fo-bi", reverse=False) -> MambaMixer:
@@ -29,19 +27,19 @@ def mixer(direction="fo-bi", reverse=False) -> MambaMixer:
 @pytest.mark.parametrize(
     ("form", "lengths"), [*itertools.product(FORMS, [None, [101, 3, 50]])], ids=str
 )
-def test_stretches_give_what_the_whole_gives(form, lengths, monkeypatch):
+def test_chunks_give_what_the_whole_gives(form, lengths, monkeypatch):
     one, hidden = mixer(*form), torch.randn(3, 101, 24)
     lengths = None if lengths is None else torch.tensor(lengths)
     expected = one(hidden, lengths).detach()
     for tokens in (1, 2, 16, 50):
-        set_stretch(monkeypatch, tokens)
+        set_chunk(monkeypatch, tokens)
         with torch.no_grad():
             found = one(hidden, lengths)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_only_what_needs_no_gradient_runs_in_stretches(monkeypatch):
-    set_stretch(monkeypatch, 8)
+def test_only_what_needs_no_gradient_runs_in_chunks(monkeypatch):
+    set_chunk(monkeypatch, 8)
     seen: list[int] = []
     one = mixer()
     one.in_proj.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
@@ -60,12 +58,12 @@ def test_compiled_and_exported_models_read_whole_sequences(monkeypatch):
     x = torch.randn(1, 256, 32)
     with torch.no_grad():
         expected = model(x)
-        set_stretch(monkeypatch, 8)
+        set_chunk(monkeypatch, 8)
         torch.testing.assert_close(model(x), expected, rtol=1e-5, atol=1e-6)
         torch.compiler.reset()
         compiled = torch.compile(model, fullgraph=True, backend="eager")
         program = torch.export.export(model, (x,))
-        monkeypatch.setattr(MambaMixer, "_in_stretches", None)
+        monkeypatch.setattr(in_chunks, "mix", None)
         torch.testing.assert_close(compiled(x), expected, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(program.module()(x), expected, rtol=1e-5, atol=1e-6)
 
@@ -76,7 +74,7 @@ def test_a_model_exported_for_any_length_has_no_limit():
         program = torch.export.export(
             one, (torch.randn(1, 64, 24), None), dynamic_shapes=({1: tokens}, None)
         )
-        hidden = torch.randn(1, mamba.LONG_TOKENS_IN_SLICES + 5, 24)
+        hidden = torch.randn(1, in_chunks.MANY_TOKENS_IN_SLICES + 5, 24)
         torch.testing.assert_close(
             program.module()(hidden, None), one(hidden), rtol=1e-5, atol=1e-6
         )
@@ -85,7 +83,7 @@ def test_a_model_exported_for_any_length_has_no_limit():
 def test_long_sequences_take_less_memory_than_all_activations():
     """What is expanded is never there for all tokens at once."""
     one, most = mixer(), 0
-    hidden = torch.zeros(1, mamba.LONG_TOKENS_IN_SLICES + 1, 24)
+    hidden = torch.zeros(1, in_chunks.MANY_TOKENS_IN_SLICES + 1, 24)
 
     def watch(_module, _inputs, output):
         nonlocal most
@@ -95,7 +93,7 @@ def test_long_sequences_take_less_memory_than_all_activations():
         layer.register_forward_hook(watch)
     with torch.inference_mode():
         one(hidden)
-    assert most <= mamba.STRETCH_TOKENS + 3
+    assert most <= in_chunks.CHUNK_TOKENS + 3
 
 
 @pytest.mark.parametrize("lengths", [None, [301, 3, 50]], ids=str)
@@ -107,7 +105,7 @@ def test_slices_of_channels_give_what_the_whole_gives(form, lengths, monkeypatch
     hidden = torch.randn(3, 301, 96)
     lengths = None if lengths is None else torch.tensor(lengths)
     expected = one(hidden, lengths).detach()
-    monkeypatch.setattr(inner, "SLICE_NUMBERS", 1000)
-    monkeypatch.setattr(inner, "SLICE_CHANNELS", 8)
+    monkeypatch.setattr(channel_slices, "SLICE_NUMBERS", 1000)
+    monkeypatch.setattr(channel_slices, "SLICE_CHANNELS", 8)
     with torch.no_grad():
         torch.testing.assert_close(one(hidden, lengths), expected, rtol=1e-5, atol=1e-6)

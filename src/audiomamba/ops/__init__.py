@@ -12,6 +12,7 @@ from audiomamba.ops.backends import (
     use_backend,
 )
 from audiomamba.ops.causal_conv1d import causal_conv1d
+from audiomamba.ops.chunking import map_in_chunks
 from audiomamba.ops.cross_scan import cross_merge, cross_scan, cross_selective_scan
 from audiomamba.ops.linear import Linear, linear
 from audiomamba.ops.selective_scan import bidirectional_selective_scan, selective_scan
@@ -29,6 +30,7 @@ __all__ = [
     "cross_selective_scan",
     "explain_backends",
     "linear",
+    "map_in_chunks",
     "selective_scan",
     "use_backend",
     "warmup",

@@ -6,13 +6,13 @@ Elsewhere oneDNN, which PyTorch has for other purposes, is about twice as fast.
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Linear", "linear", "prefers_onednn", "weight_gradient"]
+__all__ = ["Linear", "is_as_made", "linear", "prefers_onednn", "weight_gradient"]
 
 CPUINFO = Path("/proc/cpuinfo")
 MIN_PRODUCTS = 1 << 21  # below, a call of oneDNN costs more than it saves
@@ -67,6 +67,27 @@ class Linear(nn.Linear):
             (..., n_out).
         """
         return linear(x, self.weight, self.bias)
+
+
+def is_as_made(layer: nn.Module) -> TypeGuard[Linear]:
+    """Tell whether a layer does nothing but multiply with its weight, and nobody watches it.
+
+    A layer that was replaced, has hooks, or whose weight is of a kind of its own (quantized,
+    sharded) must be called; of others the weight may be used instead.
+
+    Args:
+        layer: any layer.
+
+    Returns:
+        Whether its weight may be used without calling it.
+    """
+    watched = (
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
+    )
+    return type(layer) is Linear and not watched and type(layer.weight) in (Tensor, nn.Parameter)
 
 
 @functools.cache

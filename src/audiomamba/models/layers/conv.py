@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audiomamba.models.layers.mamba import runs_plainly
 from audiomamba.models.layers.padding import mask_padding, valid_mask
+from audiomamba.ops import map_in_chunks
 
 __all__ = ["ConvNorm", "ConvStack", "Residual", "conv_output_length", "masked_batch_norm"]
-
-CHUNK_COLUMNS = 4096  # a multiple of every stride; of 128 mel bands, 13 MB per activation
 
 
 class ConvNorm(nn.Sequential):
@@ -75,30 +73,19 @@ class ConvStack(nn.Sequential):
 
     def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
         """Run the layers in turn; as of ConvNorm."""
-        if runs_plainly() and not self.training and x.shape[3] > 2 * CHUNK_COLUMNS:
-            return self._in_chunks(x, columns)
-        return self._run(x, columns)
+        if self.training:  # batch norm takes its statistics from the whole map
+            return self._run(x, columns)
+        stride, reach = 1, 0
+        for layer in self:
+            reach += layer.reach * stride
+            stride *= layer.stride
+        return map_in_chunks(self._run, x, columns, reach=reach, stride=stride)
 
     def _run(self, x: Tensor, columns: Tensor | None) -> Tensor:
         for layer in self:
             x = layer(x, columns)
             columns = None if columns is None else -(-columns // layer.stride)
         return x
-
-    def _in_chunks(self, x: Tensor, columns: Tensor | None) -> Tensor:
-        stride, beside = 1, 0
-        for layer in self:
-            beside += layer.reach * stride
-            stride *= layer.stride
-        beside += -beside % stride
-        parts, n_columns = [], x.shape[3]
-        for start in range(0, n_columns, CHUNK_COLUMNS):
-            end = min(start + CHUNK_COLUMNS, n_columns)
-            first, last = max(0, start - beside), min(end + beside, n_columns)
-            own = None if columns is None else (columns - first).clamp(0, last - first)
-            part = self._run(x[..., first:last], own)
-            parts.append(part[..., (start - first) // stride : -(-(end - first) // stride)])
-        return torch.cat(parts, dim=3)
 
 
 def masked_batch_norm(

@@ -10,7 +10,6 @@ some channels at a time.
 Source: Gu and Dao 2023, section 3.3.2, recomputation.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import torch
@@ -19,18 +18,14 @@ from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 
 from audiomamba.ops.add_rms_norm import add_rms_norm
-from audiomamba.ops.backends import choose_backend
 from audiomamba.ops.causal_conv1d import cpu as conv_cpu
 from audiomamba.ops.linear import linear, weight_gradient
+from audiomamba.ops.mamba.channel_slices import channel_slices
+from audiomamba.ops.mamba.weights import Normed
 from audiomamba.ops.selective_scan.inputs import ScanInputs
 from audiomamba.ops.selective_scan.library import Gradients, Path, go_back, room_for_states, run
 
-__all__ = ["InnerWeights", "can_recompute", "channel_slices", "mamba_inner", "project_normed"]
-
-# Numbers of a tensor that a slice of channels has: 4 MB in float32. It is more where each thread
-# would otherwise have fewer channels than this.
-SLICE_NUMBERS = 1 << 20
-SLICE_CHANNELS = 128
+__all__ = ["InnerWeights", "mamba_inner", "project_normed"]
 
 
 class InnerWeights(NamedTuple):
@@ -68,49 +63,22 @@ class InnerWeights(NamedTuple):
         return InnerWeights(**cuts)
 
 
-def can_recompute(x: Tensor, channels: int) -> bool:
-    """Whether mamba_inner() can run, on x (batch, tokens, any), and saves more than a little.
-
-    It needs the compiled kernels, a gradient asked for, and nothing traced.
-    """
-    return bool(
-        torch.is_grad_enabled()
-        and x.requires_grad
-        and x.shape[0] * x.shape[1] * channels > SLICE_NUMBERS
-        and x.is_cpu
-        and type(x) is Tensor
-        and not torch.compiler.is_compiling()
-        and choose_backend("mamba_inner", None, x) == "cpu"
-    )
-
-
-def channel_slices(x: Tensor, channels: int) -> list[slice]:
-    """Cut the channels beside x (batch, tokens, any) into slices of one width, a multiple of 64."""
-    n_tokens = x.shape[0] * x.shape[1]
-    most = max(SLICE_NUMBERS // n_tokens, SLICE_CHANNELS * torch.get_num_threads())
-    width = math.ceil(channels / math.ceil(channels / most) / 64) * 64
-    return [slice(first, min(first + width, channels)) for first in range(0, channels, width)]
-
-
-def project_normed(
-    normed: Tensor, total: Tensor, norm_weight: Tensor, weight: Tensor, *, eps: float
-) -> Tensor:
+def project_normed(hidden: Tensor, normed: Normed, weight: Tensor) -> Tensor:
     """Multiply what add_rms_norm() gave with a weight; the gradient computes the norm again.
 
-    Differentiable once, in normed and weight.
+    Differentiable once, in hidden and weight.
 
     Args:
-        normed: (batch, tokens, dim), the normed sum.
-        total: (batch, tokens, dim), the sum.
-        norm_weight: (dim,), of the norm.
+        hidden: (batch, tokens, dim), the result of the norm.
+        normed: what it is the norm of.
         weight: (n_out, dim).
-        eps: of the norm.
 
     Returns:
         (batch, tokens, n_out).
     """
+    total, norm_weight, eps = normed
     out: Tensor = _NormedProduct.apply(  # type: ignore[no-untyped-call]
-        normed, total.detach(), norm_weight.detach(), weight, eps
+        hidden, total.detach(), norm_weight.detach(), weight, eps
     )
     return out
 

@@ -1,17 +1,14 @@
 """A mixer that keeps little for its gradient against the same mixer op by op."""
 
-import sys
-
 import pytest
 import torch
 from torch import Tensor, nn
 
 from audiomamba import models
-from audiomamba.models.layers import mamba
 from audiomamba.models.layers.mamba import MambaBlock, SSMConfig
 from audiomamba.ops import native, use_backend
+from audiomamba.ops.mamba import channel_slices, recomputed
 
-inner = sys.modules["audiomamba.ops.mamba_inner"]
 FORMS = [("fo-fo", False), ("fo-fo", True), ("fo-bi", False), ("bi-bi", False)]
 DIM, TOKENS = 72, 45  # 144 channels: slices of 64, 64 and 16
 Results = dict[str, Tensor]
@@ -22,8 +19,8 @@ def _slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut the channels of small tensors, as those of large ones are."""
     if native.problem() is not None:
         pytest.skip("needs the compiled library")
-    monkeypatch.setattr(inner, "SLICE_NUMBERS", 1000)
-    monkeypatch.setattr(inner, "SLICE_CHANNELS", 8)
+    monkeypatch.setattr(channel_slices, "SLICE_NUMBERS", 1000)
+    monkeypatch.setattr(channel_slices, "SLICE_CHANNELS", 8)
 
 
 def _block(form: tuple[str, bool], norm: str = "rms") -> MambaBlock:
@@ -58,20 +55,20 @@ def _op_by_op(
     block: MambaBlock, lengths: Tensor | None, monkeypatch: pytest.MonkeyPatch
 ) -> Results:
     with monkeypatch.context() as patch:
-        patch.setattr(mamba, "can_recompute", lambda *_: False)
+        patch.setattr(recomputed, "suits", lambda *_: False)
         return _results(block, lengths)
 
 
 def _count_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by an entry with each call that keeps little."""
     runs: list[int] = []
-    run = mamba.mamba_inner
+    run = recomputed.mamba_inner
 
     def counted(*given, **options):
         runs.append(1)
         return run(*given, **options)
 
-    monkeypatch.setattr(mamba, "mamba_inner", counted)
+    monkeypatch.setattr(recomputed, "mamba_inner", counted)
     return runs
 
 
@@ -169,7 +166,7 @@ def _kept(block: MambaBlock) -> int:
 def test_less_is_kept(monkeypatch):
     block = _block(("fo-bi", False))
     with_little = _kept(block)
-    monkeypatch.setattr(mamba, "can_recompute", lambda *_: False)
+    monkeypatch.setattr(recomputed, "suits", lambda *_: False)
     # x and z 2, the residual 0.5, the states 0.5, the maps 0.26, weights; and beside them
     # the normed input 0.5, u, delta and the result.
     assert with_little < 3.5
@@ -187,8 +184,7 @@ def test_watched_and_replaced_layers_are_called(layer, monkeypatch):
     hook = before.register_forward_hook(lambda *_: seen.append(1))
     _compare(_results(block), expected, 2e-6)
     hook.remove()
-    if layer != "dt_proj":  # whose weight alone is used
-        assert seen == [1]
+    assert seen == [1]
     other = nn.Linear(before.in_features, before.out_features, bias=before.bias is not None)
     other.load_state_dict(before.state_dict())
     setattr(block.mixer, layer, other)
@@ -196,12 +192,26 @@ def test_watched_and_replaced_layers_are_called(layer, monkeypatch):
     assert runs == [1]
 
 
+@pytest.mark.parametrize("kind", ["pre", "backward"])
+def test_whoever_watches_a_gradient_or_an_input_sees_it(kind, monkeypatch):
+    runs, seen = _count_runs(monkeypatch), list[int]()
+    block = _block(("fo-bi", False))
+    layer = block.mixer.x_proj
+    if kind == "pre":
+        layer.register_forward_pre_hook(lambda *_: seen.append(1))
+    else:
+        layer.register_full_backward_hook(lambda *_: seen.append(1))
+    _results(block)
+    assert seen == [1]
+    assert not runs
+
+
 def test_other_backends_and_small_inputs_go_op_by_op(monkeypatch):
     runs = _count_runs(monkeypatch)
     block = _block(("fo-bi", False))
     with use_backend("torch"):
         expected = _results(block)
-    monkeypatch.setattr(inner, "SLICE_NUMBERS", 2 * TOKENS * 2 * DIM)
+    monkeypatch.setattr(channel_slices, "SLICE_NUMBERS", 2 * TOKENS * 2 * DIM)
     _compare(_results(block), expected, 2e-5)
     assert not runs
 
