@@ -50,8 +50,8 @@ def test_a_new_head_leaves_the_hidden_layer():
         ({"depths": (1, 1)}, r"depths \(1, 1\) and dims \(6, 9, 12\) differ in length"),
         ({"conv_ratio": 3.0}, "conv_ratio is 3.0; expected above 0 and at most expand_ratio"),
         ({"kernel": 4}, "kernel is 4; expected an odd number"),
-        ({"depths": ()}, r"expected \(a positive int, \.\.\.\)"),
-        ({"n_channels": 2}, "n_channels is 2; expected one of 1, 3"),
+        ({"depths": ()}, "expected a list of values, each a whole number of at least 1"),
+        ({"n_channels": 2}, "n_channels is 2; expected 1 or 3"),
     ],
 )
 def test_bad_settings_are_named(changes, message):

@@ -123,8 +123,8 @@ def test_it_compiles_and_exports_whole():
     [
         ({"dims": (8, 16)}, "depths has 3 stages, dims 2"),
         ({"patch": 3}, "patch is 3; expected an even number"),
-        ({"downsample": "v3"}, "expected one of 'merge', 'merge-crop'"),
-        ({"mlp": 4.0}, "expected a MLPConfig or None"),
+        ({"downsample": "v3"}, "expected 'merge' or 'merge-crop'"),
+        ({"mlp": 4.0}, "expected a group of settings, MLPConfig or None"),
     ],
 )
 def test_bad_settings_are_named(changes, message):
