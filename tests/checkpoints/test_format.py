@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from audiomamba import checkpoints
 from audiomamba.checkpoints.state import read_state
 from audiomamba.errors import CheckpointError, UnknownNameError
-from audiomamba.models.ood import measure_familiarity
+from audiomamba.models.ood import fit_ood_detector
 
 
 @pytest.fixture
@@ -46,16 +46,16 @@ def test_thresholds_are_saved_with_the_model(checkpoint, tmp_path):
             checkpoints.load(tmp_path)
 
 
-def test_familiarity_is_saved_with_the_model(checkpoint, tmp_path):
+def test_an_out_of_distribution_detector_is_saved_with_the_model(checkpoint, tmp_path):
     dim = checkpoint.model.head.in_features
     embeddings = torch.randn(3 * dim, dim)
     targets = torch.eye(len(checkpoint.labels))[torch.arange(3 * dim) % len(checkpoint.labels)]
-    familiarity = measure_familiarity(embeddings, targets, limit=2.0)
-    checkpoints.save(tmp_path, replace(checkpoint, familiarity=familiarity), dtype=torch.float16)
+    detector = fit_ood_detector(embeddings, targets, limit=2.0)
+    checkpoints.save(tmp_path, replace(checkpoint, ood_detector=detector), dtype=torch.float16)
     found = checkpoints.load(tmp_path)
-    assert found.familiarity.limit == 2.0
+    assert found.ood_detector.limit == 2.0
     x = torch.randn(5, dim)
-    torch.testing.assert_close(found.familiarity(x), familiarity(x), rtol=0.02, atol=0.02)
+    torch.testing.assert_close(found.ood_detector(x), detector(x), rtol=0.02, atol=0.02)
     state = load_file(tmp_path / "model.safetensors")
     del state["familiarity.means"]
     save_file(state, tmp_path / "model.safetensors")

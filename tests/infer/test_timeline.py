@@ -17,7 +17,7 @@ from audiomamba.audio import FrontEnd
 from audiomamba.errors import ConfigError, UnknownNameError
 from audiomamba.infer import EventRule, Failed, Framing, Heard, Tagger, find_in_files
 from audiomamba.infer.timeline import embedding_frames, score_frames, timeline
-from audiomamba.models.ood import Familiarity
+from audiomamba.models.ood import OODDetector
 
 RATE = 16_000
 RECORDINGS = Path(__file__).parents[2] / "demo" / "recordings"
@@ -31,7 +31,7 @@ MODELS = {
 }
 
 
-def small_tagger(name: str, familiarity: Familiarity | None = None) -> Tagger:
+def small_tagger(name: str, detector: OODDetector | None = None) -> Tagger:
     torch.manual_seed(0)
     changes = SMALL | MODELS[name]
     model = models.create(name, **changes)
@@ -44,7 +44,7 @@ def small_tagger(name: str, familiarity: Familiarity | None = None) -> Tagger:
             front_end=front_end,
             labels=labels,
             scores="softmax",
-            familiarity=familiarity,
+            ood_detector=detector,
         )
     )
 
@@ -103,7 +103,7 @@ def test_a_model_that_scores_windows_only_gives_the_mean_of_those_around() -> No
 
 def test_what_sounds_unfamiliar_scores_less() -> None:
     plain = small_tagger("conv_aum_tiny")
-    near, far = Familiarity(1, 32, limit=1e9), Familiarity(1, 32, limit=-1e9)
+    near, far = OODDetector(1, 32, limit=1e9), OODDetector(1, 32, limit=-1e9)
 
     known = small_tagger("conv_aum_tiny", near).timeline((noise(2), RATE)).scores
     unknown = small_tagger("conv_aum_tiny", far).timeline((noise(2), RATE)).scores

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.ood import SHRINKAGE, measure_familiarity
+from audiomamba.models.ood import SHRINKAGE, fit_ood_detector
 
 DIM, N_CLIPS = 6, 4000
 
@@ -18,7 +18,7 @@ def clips() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_the_training_clips_are_at_distance_one_on_average() -> None:
     embeddings, targets = clips()
-    found = measure_familiarity(embeddings, targets, limit=2.5)
+    found = fit_ood_detector(embeddings, targets, limit=2.5)
     to_own = (embeddings - targets @ found.means) @ found.whitening
     assert to_own.square().mean().item() == pytest.approx(1, abs=2 * SHRINKAGE * DIM)
     assert found.distance(embeddings).mean() <= to_own.square().mean()
@@ -26,7 +26,7 @@ def test_the_training_clips_are_at_distance_one_on_average() -> None:
 
 
 def test_distance_counts_in_spreads_of_the_direction() -> None:
-    found = measure_familiarity(*clips(), limit=2.5)
+    found = fit_ood_detector(*clips(), limit=2.5)
     along, across = (found.means[0] + 4 * torch.eye(DIM)[k] for k in (0, 2))
     near, far = found.distance(torch.stack([along, across])).tolist()
     assert near < 0.5
@@ -35,7 +35,7 @@ def test_distance_counts_in_spreads_of_the_direction() -> None:
 
 
 def test_the_factor_is_one_half_at_the_limit() -> None:
-    found = measure_familiarity(*clips(), limit=2.5)
+    found = fit_ood_detector(*clips(), limit=2.5)
     away = torch.eye(DIM)[2]
     at_one = found.distance((found.means[0] + away)[None]).item()
     at_limit = found.means[0] + away * (2.5 / at_one) ** 0.5
@@ -45,4 +45,4 @@ def test_the_factor_is_one_half_at_the_limit() -> None:
 def test_too_few_clips_are_refused() -> None:
     embeddings, targets = clips()
     with pytest.raises(ConfigError, match=r"6 training clips are too few .* 6 channels"):
-        measure_familiarity(embeddings[:DIM], targets[:DIM], limit=2.5)
+        fit_ood_detector(embeddings[:DIM], targets[:DIM], limit=2.5)

@@ -188,7 +188,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_probe_of_several_labels_keeps_the_encoder_and_divides_by_group(table, tmp_path):
     tuned = train.finetune(table, tmp_path / "probe", probe=True, n_threads=1)
     starter, saved = checkpoints.load(checkpoints.find("starter")), checkpoints.load(tuned.folder)
-    assert (saved.labels, saved.scores, saved.familiarity) == (("high", "low"), "sigmoid", None)
+    assert (saved.labels, saved.scores, saved.ood_detector) == (("high", "low"), "sigmoid", None)
     assert saved.front_end == starter.front_end
     old, new = starter.model.state_dict(), saved.model.state_dict()
     assert all(torch.equal(old[key], new[key]) for key in old if not key.startswith("head"))

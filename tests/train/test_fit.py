@@ -376,8 +376,8 @@ def test_the_last_model_knows_what_is_familiar(corpus, recipe, tmp_path):
     changes = ["epochs=1", "familiarity_limit=3", "model_changes.dim=8"]
     train.fit(override(recipe, changes), corpus, tmp_path, fold=1, progress=False)
     found = checkpoints.load(tmp_path)
-    assert found.familiarity.limit == 3
-    assert found.familiarity.means.shape == (3, 8)
+    assert found.ood_detector.limit == 3
+    assert found.ood_detector.means.shape == (3, 8)
     tagger = infer.load(tmp_path)
     known = tagger.scores(min((corpus / "audio").glob("2-*")))
     strange = tagger.scores((np.sign(np.sin(np.arange(6_000) * 0.7)), 16_000))

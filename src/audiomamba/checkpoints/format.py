@@ -21,7 +21,7 @@ from audiomamba.checkpoints.state import State, build, check_state, read_state
 from audiomamba.config import from_plain
 from audiomamba.errors import CheckpointError, ConfigError, UnknownNameError
 from audiomamba.models import FAMILIES, AudioModel
-from audiomamba.models.ood import Familiarity
+from audiomamba.models.ood import OODDetector
 
 __all__ = ["Checkpoint", "find", "fingerprint", "load", "packaged", "save"]
 
@@ -30,7 +30,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 RUN_MODEL = "last"
 _HASHED_AT_ONCE = 1 << 20
-FAMILIARITY = "familiarity."  # what the keys of its tensors begin with
+OOD_PREFIX = "familiarity."  # of the keys of the detector's tensors; an older name of it
 
 Note = str | int | float
 
@@ -46,7 +46,7 @@ class Checkpoint:
         labels: one name per class, in the order of the logits.
         scores: how logits become scores: "sigmoid" for independent labels, "softmax" for exactly
             one.
-        familiarity: lowers the scores of sounds unlike those of the training; None for scores as
+        ood_detector: lowers the scores of sounds unlike those of the training; None for scores as
             they are.
         thresholds: the score from which on each class is heard, in the order of the labels; None
             if nobody has found out.
@@ -62,7 +62,7 @@ class Checkpoint:
     front_end: FrontEnd | None
     labels: tuple[str, ...]
     scores: Literal["sigmoid", "softmax"]
-    familiarity: Familiarity | None = None
+    ood_detector: OODDetector | None = None
     thresholds: tuple[float, ...] | None = None
     license: str = "unknown"
     notes: Mapping[str, Note] = field(default_factory=dict)
@@ -97,10 +97,10 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    familiarity = checkpoint.familiarity
+    detector = checkpoint.ood_detector
     state = checkpoint.model.state_dict()
-    if familiarity is not None:
-        state |= {FAMILIARITY + key: value for key, value in familiarity.state_dict().items()}
+    if detector is not None:
+        state |= {OOD_PREFIX + key: value for key, value in detector.state_dict().items()}
     state = {
         key: (value.to(dtype) if value.is_floating_point() else value).contiguous()
         for key, value in state.items()
@@ -113,7 +113,7 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
         "front_end": checkpoint.front_end and asdict(checkpoint.front_end),
         "labels": list(checkpoint.labels),
         "scores": checkpoint.scores,
-        "familiarity": familiarity and {"limit": familiarity.limit},
+        "familiarity": detector and {"limit": detector.limit},
         "thresholds": checkpoint.thresholds and list(checkpoint.thresholds),
         "license": checkpoint.license,
         "notes": dict(checkpoint.notes),
@@ -164,13 +164,13 @@ def load(folder: str | Path) -> Checkpoint:
         )
     weights = folder / WEIGHTS_FILE
     state = read_state(weights)
-    familiarity = None if limit is None else _familiarity(state, limit, weights)
+    detector = None if limit is None else _ood_detector(state, limit, weights)
     return Checkpoint(
         model=build(settings, state, str(weights)),
         front_end=front_end,
         labels=labels,
         scores=scores,
-        familiarity=familiarity,
+        ood_detector=detector,
         thresholds=thresholds,
         **about,
     )
@@ -231,17 +231,17 @@ def fingerprint(folder: str | Path) -> str:
     return found.hexdigest()
 
 
-def _familiarity(state: State, limit: float, source: Path) -> Familiarity:
-    """Take the measure of familiarity out of a model's tensors."""
-    own = {key: state.pop(key) for key in list(state) if key.startswith(FAMILIARITY)}
-    own = {key.removeprefix(FAMILIARITY): value for key, value in own.items()}
+def _ood_detector(state: State, limit: float, source: Path) -> OODDetector:
+    """Take the out-of-distribution detector out of a model's tensors."""
+    own = {key: state.pop(key) for key in list(state) if key.startswith(OOD_PREFIX)}
+    own = {key.removeprefix(OOD_PREFIX): value for key, value in own.items()}
     if "means" not in own or own["means"].ndim != 2:
-        raise CheckpointError(f"{source}: {FAMILIARITY}means is missing")
+        raise CheckpointError(f"{source}: {OOD_PREFIX}means is missing")
     n_classes, dim = own["means"].shape
-    found = Familiarity(n_classes, dim, limit)
-    check_state(found, own, str(source))
-    found.load_state_dict(own)
-    return found
+    detector = OODDetector(n_classes, dim, limit)
+    check_state(detector, own, str(source))
+    detector.load_state_dict(own)
+    return detector
 
 
 def _model_folder(folder: Path) -> Path:

@@ -77,7 +77,7 @@ class Tagger:
         self.labels = checkpoint.labels
         self.front_end = checkpoint.front_end
         self.model = checkpoint.model.eval()
-        self.familiarity = checkpoint.familiarity
+        self.familiarity = checkpoint.ood_detector
         self.thresholds = dict(zip(self.labels, checkpoint.thresholds or (), strict=False))
         self._scores = checkpoint.scores
 

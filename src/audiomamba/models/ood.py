@@ -1,8 +1,8 @@
-"""How much a sound is like those that a model was trained on.
+"""Out-of-distribution detection: how much a sound is unlike those that a model was trained on.
 
 A classifier that was only shown its own kinds of sound is sure of others as well. What tells those
-apart is where their embeddings lie: far from all classes, in directions in which the embeddings of
-a class hardly vary.
+apart is where their embeddings lie: far from the means of all classes, along directions in which
+the embeddings of one class hardly vary.
 
 Source: Lee, Lee, Lee, Shin, "A Simple Unified Framework for Detecting Out-of-Distribution Samples
 and Adversarial Attacks" (2018), section 2.1.
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from audiomamba.errors import ConfigError
 
-__all__ = ["Familiarity", "check_enough", "measure_familiarity"]
+__all__ = ["OODDetector", "check_enough_clips", "fit_ood_detector"]
 
 SHRINKAGE = 0.01  # share of the covariance that is replaced by one with the same spread everywhere
 SOFTNESS = 0.5  # change of distance that changes the odds by a factor of e
 
 
-class Familiarity(nn.Module):
+class OODDetector(nn.Module):
     """Mahalanobis distance to the nearest class, as a factor from 0 to 1 for the scores.
 
     Args:
@@ -27,6 +27,13 @@ class Familiarity(nn.Module):
         dim: channels of an embedding.
         limit: the distance at which the factor is one half; 1 is what the spread of the training
             clips' own embeddings gives on average.
+
+    Example:
+        >>> detector = OODDetector(n_classes=1, dim=2, limit=1.0)  # at 0, with a spread of 1
+        >>> detector.distance(torch.tensor([[1.0, 1.0], [3.0, 4.0]]))
+        tensor([ 1.0000, 12.5000])
+        >>> detector(torch.tensor([[1.0, 1.0]]))
+        tensor([0.5000])
     """
 
     means: Tensor
@@ -39,7 +46,7 @@ class Familiarity(nn.Module):
         self.register_buffer("whitening", torch.eye(dim))
 
     def distance(self, embeddings: Tensor) -> Tensor:
-        """Measure how far embeddings lie from the classes.
+        """Measure how far embeddings are from the classes.
 
         Args:
             embeddings: (batch, dim).
@@ -47,11 +54,11 @@ class Familiarity(nn.Module):
         Returns:
             (batch,) squared distance to the nearest class mean, per channel.
         """
-        apart = (embeddings.unsqueeze(1) - self.means) @ self.whitening
-        return apart.square().mean(dim=2).amin(dim=1)
+        offsets = (embeddings.unsqueeze(1) - self.means) @ self.whitening
+        return offsets.square().mean(dim=2).amin(dim=1)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Judge embeddings.
+        """Rate embeddings by how likely they are of the training's kinds of sound.
 
         Args:
             embeddings: (batch, dim).
@@ -62,37 +69,45 @@ class Familiarity(nn.Module):
         return torch.sigmoid((self.limit - self.distance(embeddings)) / SOFTNESS)
 
 
-def measure_familiarity(embeddings: Tensor, targets: Tensor, limit: float) -> Familiarity:
-    """Find where the embeddings of the training clips lie.
+def fit_ood_detector(embeddings: Tensor, targets: Tensor, limit: float) -> OODDetector:
+    """Fit a detector to the embeddings of the training clips.
 
     Args:
         embeddings: (clips, dim), more clips than channels.
         targets: (clips, classes), above 0 where a clip has a class.
-        limit: as for Familiarity.
+        limit: as for OODDetector.
 
     Returns:
-        The measure.
+        The detector.
 
     Raises:
         ConfigError: there are too few clips for the number of channels.
+
+    Example:
+        >>> embeddings = torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
+        >>> detector = fit_ood_detector(embeddings, torch.ones(4, 1), limit=2.0)
+        >>> detector.means
+        tensor([[0., 0.]])
+        >>> detector.distance(embeddings)
+        tensor([1.0000, 1.0000, 1.0000, 1.0000])
     """
     dim = embeddings.shape[1]
-    check_enough(len(embeddings), dim)
+    check_enough_clips(len(embeddings), dim)
     embeddings = embeddings.double()
     groups = [embeddings[has] for has in (targets > 0).unbind(dim=1) if has.any()]
     means = torch.stack([group.mean(dim=0) for group in groups])
-    apart = torch.cat([group - mean for group, mean in zip(groups, means, strict=True)])
-    covariance = apart.T @ apart / len(apart)
+    offsets = torch.cat([group - mean for group, mean in zip(groups, means, strict=True)])
+    covariance = offsets.T @ offsets / len(offsets)
     even = torch.eye(dim, dtype=torch.float64) * covariance.trace() / dim
     precision = torch.linalg.inv((1 - SHRINKAGE) * covariance + SHRINKAGE * even)
-    found = Familiarity(len(means), dim, limit)
-    found.means.copy_(means)
-    found.whitening.copy_(torch.linalg.cholesky(precision))
-    return found
+    detector = OODDetector(len(means), dim, limit)
+    detector.means.copy_(means)
+    detector.whitening.copy_(torch.linalg.cholesky(precision))
+    return detector
 
 
-def check_enough(n_clips: int, dim: int) -> None:
-    """Refuse to measure familiarity on too few clips.
+def check_enough_clips(n_clips: int, dim: int) -> None:
+    """Refuse to fit a detector to too few clips.
 
     Args:
         n_clips: training clips.

@@ -63,7 +63,7 @@ def probe_checkpoint(
         start.checkpoint,
         labels=manifest.labels,
         scores="softmax" if manifest.single_label else "sigmoid",
-        familiarity=None,
+        ood_detector=None,
         thresholds=None,
     )
 

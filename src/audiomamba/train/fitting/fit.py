@@ -33,7 +33,7 @@ from audiomamba.data import (
 from audiomamba.data.clip_reader import check_header
 from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
 from audiomamba.models import AudioModel
-from audiomamba.models.ood import Familiarity, check_enough, measure_familiarity
+from audiomamba.models.ood import OODDetector, check_enough_clips, fit_ood_detector
 from audiomamba.provenance import commit, versions
 from audiomamba.recipes import Recipe, from_dict, to_dict
 from audiomamba.train.distillation.teachers import fingerprints
@@ -276,7 +276,7 @@ def _train(
     def finish() -> RunResult:
         epochs = run.epochs()
         last = checkpoint_of(module, inputs.manifest.labels, epochs[-1])
-        keeper.save_model(replace(last, familiarity=_familiarity(inputs, last)), "last")
+        keeper.save_model(replace(last, ood_detector=_ood_detector(inputs, last)), "last")
         seconds = sum(line["seconds"] for line in epochs)
         write_json(run.record_path, record | {"seconds": seconds, "metrics": epochs[-1]})
         return RunResult(
@@ -396,10 +396,10 @@ def _check_familiarity(recipe: Recipe, model: AudioModel, n_clips: int) -> None:
             f"familiarity_limit is {recipe.familiarity_limit}, but the head of {recipe.model} does "
             "not read one vector per clip; set familiarity_limit to none"
         )
-    check_enough(n_clips, model.head.in_features)
+    check_enough_clips(n_clips, model.head.in_features)
 
 
-def _familiarity(inputs: _Inputs, checkpoint: Checkpoint) -> Familiarity | None:
+def _ood_detector(inputs: _Inputs, checkpoint: Checkpoint) -> OODDetector | None:
     """Where the training clips' embeddings lie, if the recipe wants to know."""
     limit, front_end = inputs.recipe.familiarity_limit, checkpoint.front_end
     if limit is None or front_end is None:
@@ -411,7 +411,7 @@ def _familiarity(inputs: _Inputs, checkpoint: Checkpoint) -> Familiarity | None:
     pad = not model.config.any_length
     clips = EvaluationSet(inputs.parts.training, targets, front_end, pad=pad)
     embeddings = predict(model, clips, inputs.recipe.batch_size, model.embed)
-    return measure_familiarity(embeddings, torch.from_numpy(targets), limit)
+    return fit_ood_detector(embeddings, torch.from_numpy(targets), limit)
 
 
 @contextmanager

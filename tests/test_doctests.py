@@ -1,0 +1,33 @@
+"""The examples in docstrings are run: they show what really comes out."""
+
+import doctest
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+
+import audiomamba
+
+ROOT = Path(audiomamba.__file__).parent
+MODULES = sorted(
+    ".".join(("audiomamba", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    )
+    for path in ROOT.rglob("*.py")
+    if ">>> " in path.read_text("utf-8")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_give_what_they_show(name, tmp_path, monkeypatch):
+    module = import_module(name)
+    monkeypatch.chdir(tmp_path)  # where examples may write
+    examples = [it for it in doctest.DocTestFinder().find(module) if it.examples]
+    assert examples, f"{name} has '>>> ' where no example is found"
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    for example in examples:
+        torch.manual_seed(0)
+        report: list[str] = []
+        result = runner.run(example, out=report.append)
+        assert not result.failed, "".join(report)
