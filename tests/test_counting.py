@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from audiomamba import counting, models
 
@@ -14,12 +15,43 @@ PAPERS = [
     ("deit_small", 4.6),
     ("vim_small", 5.1),
 ]
+# As the list in EfficientAT's README states them: millions of parameters, 10**9 MACs.
+EFFICIENTAT = [
+    ("mn04_as", 0.98, 0.11),
+    ("mn05_as", 1.43, 0.16),
+    ("mn10_as", 4.88, 0.54),
+    ("mn20_as", 17.91, 2.06),
+    ("mn30_as", 39.09, 4.55),
+    ("mn40_as", 68.43, 8.03),
+    ("mn40_as_ext", 68.43, 8.03),
+    ("mn40_as_no_im_pre", 68.43, 8.03),
+    ("mn10_as_hop_15", 4.88, 0.36),
+    ("mn10_as_hop_20", 4.88, 0.27),
+    ("mn10_as_hop_25", 4.88, 0.22),
+    ("mn10_as_mels_40", 4.88, 0.21),
+    ("mn10_as_mels_64", 4.88, 0.27),
+    ("mn10_as_mels_256", 4.88, 1.08),
+]
 VMAMBA = [("vmamba_tiny_v0", 5.6), ("vmamba_tiny_s2l5", 4.9), ("vmamba_tiny_s1l8", 4.9)]
 
 
 @pytest.mark.parametrize(("name", "expected"), PAPERS)
 def test_macs_are_those_of_the_papers(name, expected):
     assert round(counting.count(models.MODELS[name]).macs / 1e9, 1) == expected
+
+
+@pytest.mark.parametrize(("name", "n_parameters", "macs"), EFFICIENTAT)
+def test_figures_are_those_of_efficientats_readme(name, n_parameters, macs):
+    found = counting.count(models.MODELS[name])
+    assert round(found.n_parameters / 1e6, 2) == n_parameters
+    assert round(found.macs / 1e9, 2) == macs
+
+
+def test_blocks_that_differ_in_stride_only_are_not_taken_for_alike():
+    config = models.MODELS["mn01_as"]  # whose first two blocks have the same weights and inputs
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        config.build().eval()(counting.example_input(config, device="meta"))
+    assert counting.count(config).macs == counter.get_total_flops() // 2
 
 
 @pytest.mark.parametrize(("name", "expected"), VMAMBA)

@@ -273,7 +273,8 @@ class _Census:
                 it.shape if isinstance(it, Tensor) else repr(it)
                 for it in tree_leaves((args, kwargs))
             )
-            key = (name.rpartition(".")[0], type(block), _shapes(block), inputs)
+            # What is no weight, such as a stride, stands in the text of a module.
+            key = (name.rpartition(".")[0], str(block), _shapes(block), inputs)
             if key in self._known:
                 first, output, flops = self._known[key]
                 self._copied += flops

@@ -5,6 +5,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from audiomamba import checkpoints, counting, models, recipes
+from audiomamba.checkpoints import released
 from audiomamba.errors import UnknownNameError
 from audiomamba.recipes import ablations
 from audiomamba.terminal import columns
@@ -19,6 +20,8 @@ WEIGHTS: dict[str, str] = {
     "dass_*": "DASS",
     "deit_*": "DeiT (timm)",
     "htsat_*": "HTS-AT",
+    "mn10_as_fc*": "EfficientAT (fully convolutional)",
+    "mn*": "EfficientAT",
     "mambaout_*_224": "MambaOut",
     "vim_*": "Vision Mamba",
     "vmamba_*": "VMamba",
@@ -35,8 +38,12 @@ def list_models() -> str:
         "Shipped with weights: audiomamba tag --model NAME",
         _indented(columns(_shipped(), "<>>><")),
         "Released by the authors of AuM: get the file, then audiomamba convert FILE OUT",
-        *sorted({f"  from {it.address}, code under {it.license}" for it in checkpoints.RELEASED}),
-        _indented(columns(_released(), "<<<<>")),
+        *sorted({f"  from {it.address}, code under {it.license}" for it in released.RELEASED_AUM}),
+        _indented(columns(_released_aum(), "<<<<>")),
+        "Released by the authors of EfficientAT, for AudioSet: the same",
+        f"  from {released.EFFICIENTAT_RELEASE}/FILE,",
+        f"  under {released.EFFICIENTAT_LICENSE}; figures as reported by them",
+        _indented(columns(_released_efficientat(), "<<<>")),
         "All models; MACs for 10 s of sound or one image: audiomamba models NAME",
         _indented(columns(_all(), "<>>><")),
     )
@@ -111,11 +118,20 @@ def _shipped() -> list[tuple[str, ...]]:
     return rows
 
 
-def _released() -> list[tuple[str, ...]]:
+def _released_aum() -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("model", "direction", "trained on", "from", "paper, %")]
     rows += [
-        (it.model, it.direction, it.corpus, it.start, f"{it.metric} {it.score:.2f}")
-        for it in checkpoints.RELEASED
+        (it.model, it.direction or "-", it.corpus, it.start, f"{it.metric} {it.score:.2f}")
+        for it in released.RELEASED_AUM
+    ]
+    return rows
+
+
+def _released_efficientat() -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("model", "file", "from", "mAP, %")]
+    rows += [
+        (it.model, it.address.rpartition("/")[2], it.start, f"{it.score:.2f}")
+        for it in released.RELEASED_EFFICIENTAT
     ]
     return rows
 

@@ -34,6 +34,15 @@ def test_centered_frames_start_at_the_first_sample(kind):
         assert len(audio.log_mel_spectrogram(waveform, front_end)) == frames
 
 
+def test_efficientat_reads_whole_steps():
+    front_end = FrontEnd(kind="efficientat", sample_rate=32_000, n_frames=1000, low_hz=0.0)
+    assert front_end.clip_s == 10
+    for extra, frames in ((-320, 999), (-319, 1000), (0, 1000), (1, 1001)):
+        waveform = torch.zeros(front_end.n_samples + extra)
+        assert front_end.frames_in(len(waveform)) == frames
+        assert len(audio.log_mel_spectrogram(waveform, front_end)) == frames
+
+
 def test_times_that_no_float_holds_give_whole_samples():
     for n_samples in (80, 256, 441, 1023):
         time_ms = 1000 * n_samples / 22_050

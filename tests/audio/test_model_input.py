@@ -17,6 +17,7 @@ SETTINGS = {
     "epic_sounds": FrontEnd(
         kind="epic_sounds", n_mels=32, n_frames=20, high_hz=None, mean=None, std=None
     ),
+    "efficientat": FrontEnd(kind="efficientat", n_mels=32, n_frames=20, mean=-4.5, std=2.5),
 }
 
 

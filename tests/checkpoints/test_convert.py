@@ -173,7 +173,7 @@ def test_unknown_labels_are_numbered():
 
 
 def test_the_table_of_released_weights_names_models_that_exist():
-    assert len(RELEASED) == 16
+    assert len(RELEASED) == 16 + 26
     for entry in RELEASED:
         assert entry.model in models.names()
         assert 0 < entry.score < 100

@@ -23,6 +23,7 @@ SMALL = {
     "cnn": {"widths": (4, 8, 12, 16)},
     "cnn14": {"widths": (4, 6, 8, 8, 12, 16)},
     "conv_aum": {"dim": 24, "depth": 2, "stem": (4, 8, 12)},
+    "efficientat": {"width": 0.1},
     "htsat": {"image_size": 128, "dim": 8, "depths": (1, 2), "n_heads": (2, 2), "window": 4},
     "mambaout": {"depths": (1, 2), "dims": (8, 12)},
     "vim": {"dim": 24, "depth": 2},

@@ -14,7 +14,7 @@ from audiomamba.audio.frames import frame_by_frame
 from audiomamba.audio.front_end import FrontEnd
 from audiomamba.errors import AudioError, ConfigError
 
-__all__ = ["as_batch", "kaldi_fbank"]
+__all__ = ["PRE_EMPHASIS", "as_batch", "kaldi_fbank", "kaldi_filters"]
 
 PRE_EMPHASIS = 0.97
 LOOPED_DEVICES = frozenset({"cpu"})  # one clip at a time stays in the cache, and is faster
@@ -123,15 +123,35 @@ def _window_and_filters(
 ) -> tuple[Tensor, Tensor]:
     """The Hann window (window,) and Kaldi's triangular mel filters (bins, mels)."""
     window = torch.hann_window(window_samples, periodic=False, dtype=torch.float64, device="cpu")
+    filters = kaldi_filters(
+        n_mels, (low_hz, high_hz), fft_samples=fft_samples, sample_rate=sample_rate
+    )
+    return window.to(device, dtype), filters.to(device, dtype)
+
+
+def kaldi_filters(
+    n_mels: int, range_hz: tuple[float, float], *, fft_samples: int, sample_rate: int
+) -> Tensor:
+    """Make Kaldi's mel filters: triangles on the mel scale, not on that of frequency.
+
+    Args:
+        n_mels: number of mel bands.
+        range_hz: lower edge of the lowest band and upper edge of the highest.
+        fft_samples: samples of the Fourier transform, even.
+        sample_rate: rate of the waveform in Hz.
+
+    Returns:
+        (bins, mels) float64, each filter of height 1.
+    """
     bins_hz = torch.arange(fft_samples // 2 + 1, dtype=torch.float64, device="cpu")
     bins_mel = _mel(bins_hz * (sample_rate / fft_samples))
-    low, high = _mel(torch.tensor([low_hz, high_hz], dtype=torch.float64, device="cpu"))
+    low, high = _mel(torch.tensor(range_hz, dtype=torch.float64, device="cpu"))
     step = (high - low) / (n_mels + 1)
     left = low + step * torch.arange(n_mels, dtype=torch.float64, device="cpu")
     rising = (bins_mel[:, None] - left) / step
     filters = torch.minimum(rising, 2 - rising).clamp(min=0)
     filters[-1] = 0  # Kaldi leaves out the bin at half the sample rate
-    return window.to(device, dtype), filters.to(device, dtype)
+    return filters
 
 
 def _mel(frequency_hz: Tensor) -> Tensor:

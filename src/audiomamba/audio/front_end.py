@@ -8,7 +8,7 @@ from audiomamba.errors import ConfigError
 
 __all__ = ["FrontEnd", "Kind"]
 
-Kind = Literal["kaldi", "decibel", "epic_sounds"]
+Kind = Literal["kaldi", "decibel", "epic_sounds", "efficientat"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +17,9 @@ class FrontEnd:
 
     Args:
         kind: "kaldi" is the filter bank of AuM and AST; "decibel" is the log-mel spectrogram of
-            PANNs and HTS-AT; "epic_sounds" is that of the EPIC-SOUNDS models. The last two put a
-            frame's middle, not its start, at each step, and look beyond both ends of the sound.
+            PANNs and HTS-AT; "epic_sounds" is that of the EPIC-SOUNDS models; "efficientat" is that
+            of EfficientAT. The last three put a frame's middle, not its start, at each step, and
+            look beyond both ends of the sound.
         sample_rate: rate of the waveform in Hz.
         n_mels: number of mel bands.
         frame_length_ms: length of the analysis window.
@@ -29,8 +30,8 @@ class FrontEnd:
         mean: mean of the data set's log-mel values; None for no normalization.
         std: standard deviation of the same values; None for no normalization.
         pad_log_mel: kind "kaldi": log-mel value of the frames that pad a short clip, before
-            normalization. Kind "decibel" pads with silence instead, "epic_sounds" with the last
-            frame.
+            normalization. Kinds "decibel" and "efficientat" pad with silence instead, "epic_sounds"
+            with the last frame.
 
     Raises:
         ConfigError: a setting is out of its range.
@@ -85,7 +86,13 @@ class FrontEnd:
 
     @property
     def n_samples(self) -> int:
-        """The fewest samples that give n_frames frames; at least 1."""
+        """The fewest samples that give n_frames frames; at least 1.
+
+        For kind "efficientat" the most: there a frame belongs to each step that has begun, and a
+        clip of n_frames is made of whole steps.
+        """
+        if self.kind == "efficientat":
+            return self.n_frames * self.shift_samples
         ends = self.window_samples if self.kind == "kaldi" else 0
         return max(1, (self.n_frames - 1) * self.shift_samples + ends)
 
@@ -114,5 +121,6 @@ class FrontEnd:
         Returns:
             Frames, without any padding to n_frames; at least one.
         """
-        ends = self.window_samples if self.kind == "kaldi" else 0
+        # Kaldi's frames end within the sound; pre-emphasis of the whole takes one sample away.
+        ends = {"kaldi": self.window_samples, "efficientat": 1}.get(self.kind, 0)
         return 1 + max(0, n_samples - ends) // self.shift_samples

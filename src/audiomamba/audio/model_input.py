@@ -8,7 +8,13 @@ from torch.nn import functional as F
 
 from audiomamba.audio.fbank import as_batch, kaldi_fbank
 from audiomamba.audio.front_end import FrontEnd, Kind
-from audiomamba.audio.log_mel import SILENCE_DB, decibel_mel, epic_sounds_mel
+from audiomamba.audio.log_mel import (
+    LOG_SILENCE,
+    SILENCE_DB,
+    decibel_mel,
+    efficientat_mel,
+    epic_sounds_mel,
+)
 from audiomamba.errors import ConfigError
 
 __all__ = ["features", "fit_frames", "log_mel_spectrogram", "normalize", "to_decibels"]
@@ -18,7 +24,10 @@ _DECIBELS: dict[Kind, float] = {
     "kaldi": 10 / math.log(10),
     "decibel": 1.0,
     "epic_sounds": 20 / math.log(10),
+    "efficientat": 10 / math.log(10),
 }
+# What kinds that pad with silence give for it.
+_SILENCE: dict[Kind, float] = {"decibel": SILENCE_DB, "efficientat": LOG_SILENCE}
 
 
 def features(waveforms: Tensor, front_end: FrontEnd, lengths: Tensor | None = None) -> Tensor:
@@ -38,7 +47,8 @@ def features(waveforms: Tensor, front_end: FrontEnd, lengths: Tensor | None = No
             not fit.
         AudioError: the waveforms have no samples.
 
-    Source: the data loaders of AST and AuM; those of HTS-AT for kind "decibel".
+    Source: the data loaders of AST and AuM; those of HTS-AT for kind "decibel", of EfficientAT
+    for its own.
     """
     batch = as_batch(waveforms)
     if lengths is not None:
@@ -47,7 +57,7 @@ def features(waveforms: Tensor, front_end: FrontEnd, lengths: Tensor | None = No
     match front_end.kind:
         case "kaldi":
             batch = _without_mean(batch, lengths)[:, :n_samples]
-        case "decibel":
+        case "decibel" | "efficientat":
             batch = F.pad(batch, (0, max(0, n_samples - batch.shape[1])))[:, :n_samples]
         case "epic_sounds":
             batch = batch[:, : n_samples + front_end.window_samples]
@@ -109,7 +119,7 @@ def fit_frames(log_mel: Tensor, front_end: FrontEnd) -> Tensor:
     if front_end.kind == "epic_sounds":
         last = log_mel[..., -1:, :]
         return torch.cat([log_mel, last.expand(*last.shape[:-2], missing, -1)], dim=-2)
-    value = front_end.pad_log_mel if front_end.kind == "kaldi" else SILENCE_DB
+    value = _SILENCE.get(front_end.kind, front_end.pad_log_mel)
     return F.pad(log_mel, (0, 0, 0, missing), value=value)
 
 
@@ -152,7 +162,7 @@ def _behind(batch: Tensor, lengths: Tensor) -> Tensor:
 
 def _end_of_each(log_mel: Tensor, front_end: FrontEnd, lengths: Tensor) -> Tensor:
     """Put behind each clip's own frames what a clip alone is padded with."""
-    if front_end.kind == "decibel":  # has heard silence there
+    if front_end.kind in _SILENCE:  # has heard silence there
         return log_mel
     own = [front_end.frames_in(length) for length in lengths.tolist()]
     n_own = torch.tensor(own, device=log_mel.device)[:, None]
@@ -165,6 +175,11 @@ def _end_of_each(log_mel: Tensor, front_end: FrontEnd, lengths: Tensor) -> Tenso
 
 def _log_mel(batch: Tensor, front_end: FrontEnd) -> Tensor:
     """(batch, samples) -> (batch, frames, mels), in float32 or float64."""
-    compute = {"kaldi": kaldi_fbank, "decibel": decibel_mel, "epic_sounds": epic_sounds_mel}
+    compute = {
+        "kaldi": kaldi_fbank,
+        "decibel": decibel_mel,
+        "epic_sounds": epic_sounds_mel,
+        "efficientat": efficientat_mel,
+    }
     with torch.autocast(batch.device.type, enabled=False):
         return compute[front_end.kind](batch, front_end)

@@ -12,6 +12,7 @@ from audiomamba.checkpoints import (
     from_ast,
     from_aum,
     from_dass,
+    from_efficientat,
     from_htsat,
     from_mambaout,
     from_panns,
@@ -35,6 +36,8 @@ ORIGINS: tuple[Origin, ...] = (
     from_aum.ORIGIN,
     from_dass.ORIGIN,
     from_dass.ORIGIN_TRANSFORMERS,
+    from_efficientat.ORIGIN,
+    from_efficientat.ORIGIN_CONVOLUTIONAL,
     from_htsat.ORIGIN,
     from_htsat.ORIGIN_LINEAR,
     from_mambaout.ORIGIN,
@@ -202,4 +205,5 @@ def _front_end(origin: Origin, config: ModelConfig, corpus: str | None) -> Front
         return None
     if corpus and front_end == FrontEnd():
         front_end = CORPORA[corpus].front_end
+    front_end = origin.front_end_for(front_end, config)
     return replace(front_end, n_mels=config.n_mels, n_frames=config.n_frames)

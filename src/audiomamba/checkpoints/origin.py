@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from audiomamba.audio import FrontEnd
-from audiomamba.models import AudioModel
+from audiomamba.models import AudioModel, ModelConfig
 
 __all__ = ["Origin"]
 
@@ -23,6 +23,8 @@ class Origin:
         build: (state, source) -> the model, every tensor used but those that `unused` names; raises
             CheckpointError.
         front_end: how the models' input is made; None for images.
+        front_end_for: the front end of one model, where more than its size depends on the model's
+            settings.
         fits: whether a file with all marks is of this kind and not of a sibling with the same keys.
         unused: patterns of keys that such files have and the model has no use for.
     """
@@ -32,6 +34,7 @@ class Origin:
     marks: tuple[str, ...]
     build: Callable[[Mapping[str, Tensor], str], AudioModel]
     front_end: FrontEnd | None
+    front_end_for: Callable[[FrontEnd, ModelConfig], FrontEnd] = lambda given, _config: given
     fits: Callable[[Mapping[str, Tensor]], bool] = lambda _state: True
     unused: tuple[str, ...] = ()
 

@@ -1,8 +1,10 @@
-"""The weights that AuM's authors released: what they are, what they score, where they are.
+"""Released weights of AuM and EfficientAT: what they are, what they score, where they are.
 
-Scores are the paper's means over three runs; the released files are single runs. The authors host
-the files behind the links of their repository, whose code is under the BSD 3-Clause licence; no
-other is stated for the weights.
+All scores are reported by the authors. AuM's are the paper's means over three runs; the released
+files are single runs. Its authors host the files behind the links of their repository, whose code
+is under the BSD 3-Clause licence; no other is stated for the weights. EfficientAT's are those of
+the very files, which are part of a release of its repository, under the MIT licence; each file's
+name tells its score.
 """
 
 from dataclasses import dataclass
@@ -10,10 +12,20 @@ from typing import Literal
 
 from audiomamba.audio import FrontEnd
 
-__all__ = ["CORPORA", "RELEASED", "Corpus", "Released", "corpus_of"]
+__all__ = [
+    "CORPORA",
+    "RELEASED",
+    "RELEASED_AUM",
+    "RELEASED_EFFICIENTAT",
+    "Corpus",
+    "Released",
+    "corpus_of",
+]
 
 AUM_REPOSITORY = "https://github.com/kaistmm/Audio-Mamba-AuM"
-CODE_LICENSE = "BSD-3-Clause"
+AUM_LICENSE = "BSD-3-Clause"
+EFFICIENTAT_RELEASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1"
+EFFICIENTAT_LICENSE = "MIT"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,28 +76,28 @@ class Released:
 
     Args:
         model: the name of the model here.
-        direction: form of its mixer, as in models.AuMConfig.
+        direction: form of its mixer, as in models.AuMConfig; None where it has no mixer.
         corpus: what it was trained on last.
         start: what it was trained from: "scratch", "imagenet" or "audioset".
-        score: the paper's figure on that corpus, in percent.
+        score: the authors' figure on that corpus, in percent.
         metric: what the figure is.
-        table: where in the paper it stands.
-        address: the page that links the file.
+        table: where the authors report it.
+        address: the file, or the page that links it.
         license: as stated by the authors.
     """
 
     model: str
-    direction: str
+    direction: str | None
     corpus: str
     start: str
     score: float
     metric: Literal["mAP", "accuracy"]
     table: str
-    address: str = AUM_REPOSITORY
-    license: str = CODE_LICENSE
+    address: str
+    license: str
 
 
-RELEASED: tuple[Released, ...] = tuple(
+RELEASED_AUM: tuple[Released, ...] = tuple(
     Released(
         model=model,
         direction=direction,
@@ -94,6 +106,8 @@ RELEASED: tuple[Released, ...] = tuple(
         score=score,
         metric="mAP" if corpus in ("audioset", "audioset_20k") else "accuracy",
         table=table,
+        address=AUM_REPOSITORY,
+        license=AUM_LICENSE,
     )
     for model, direction, start, table, scores in (
         ("aum_base", "fo-bi", "scratch", "I", (32.43, 13.28, 42.58, 28.34, 91.58, 44.17)),
@@ -107,6 +121,53 @@ RELEASED: tuple[Released, ...] = tuple(
     )
     if score is not None
 )
+
+_EFFICIENTAT_FILES: dict[str, tuple[str, ...]] = {
+    "mn01_as": ("mn01_as_mAP_298.pt",),
+    "mn02_as": ("mn02_as_mAP_378.pt",),
+    "mn04_as": ("mn04_as_mAP_432.pt",),
+    "mn05_as": ("mn05_as_mAP_443.pt",),
+    "mn10_as": ("mn10_as_mAP_471.pt",),
+    "mn10_as_fc": ("mn10_as_fc_mAP_465.pt",),
+    "mn10_as_fc_s2211": ("mn10_as_fc_s2211_mAP_466.pt",),
+    "mn10_as_fc_s2221": ("mn10_as_fc_s2221_mAP_466.pt",),
+    "mn10_as_hop_5": ("mn10_as_hop_5_mAP_475.pt",),
+    "mn10_as_hop_15": ("mn10_as_hop_15_mAP_463.pt",),
+    "mn10_as_hop_20": ("mn10_as_hop_20_mAP_456.pt",),
+    "mn10_as_hop_25": ("mn10_as_hop_25_mAP_447.pt",),
+    "mn10_as_mels_40": ("mn10_as_mels_40_mAP_453.pt",),
+    "mn10_as_mels_64": ("mn10_as_mels_64_mAP_461.pt",),
+    "mn10_as_mels_256": ("mn10_as_mels_256_mAP_474.pt",),
+    "mn20_as": ("mn20_as_mAP_478.pt",),
+    "mn30_as": ("mn30_as_mAP_482.pt",),
+    "mn40_as": ("mn40_as_mAP_484.pt", "mn40_as_mAP_483.pt", "mn40_as_mAP_483(2).pt"),
+    "mn40_as_ext": (
+        "mn40_as_ext_mAP_487.pt",
+        "mn40_as_ext_mAP_486.pt",
+        "mn40_as_ext_mAP_485.pt",
+    ),
+    "mn40_as_no_im_pre": (
+        "mn40_as_no_im_pre_mAP_483.pt",
+        "mn40_as_no_im_pre_mAP_483(2).pt",
+        "mn40_as_no_im_pre_mAP_482.pt",
+    ),
+}
+RELEASED_EFFICIENTAT: tuple[Released, ...] = tuple(
+    Released(
+        model=model,
+        direction=None,
+        corpus="audioset",
+        start="scratch" if model.endswith("no_im_pre") else "imagenet",
+        score=int(file.partition("_mAP_")[2][:3]) / 10,
+        metric="mAP",
+        table="README of the repository and names of the files",
+        address=f"{EFFICIENTAT_RELEASE}/{file}",
+        license=EFFICIENTAT_LICENSE,
+    )
+    for model, files in _EFFICIENTAT_FILES.items()
+    for file in files
+)
+RELEASED: tuple[Released, ...] = RELEASED_AUM + RELEASED_EFFICIENTAT
 
 
 def corpus_of(n_classes: int) -> str | None:

@@ -13,6 +13,7 @@ from audiomamba.models.base import AudioModel, HierarchicalModel, ModelConfig
 from audiomamba.models.cnn import CNN, CNNConfig
 from audiomamba.models.cnn14 import CNN14, CNN14Config
 from audiomamba.models.conv_aum import ConvAuM, ConvAuMConfig
+from audiomamba.models.efficientat import EfficientAT, EfficientATConfig
 from audiomamba.models.htsat import HTSAT, HTSATConfig
 from audiomamba.models.layers.mamba import SSMConfig
 from audiomamba.models.layers.ss2d import SS2DConfig
@@ -38,6 +39,8 @@ __all__ = [
     "CNNConfig",
     "ConvAuM",
     "ConvAuMConfig",
+    "EfficientAT",
+    "EfficientATConfig",
     "HTSATConfig",
     "HierarchicalModel",
     "MLPConfig",
@@ -121,6 +124,26 @@ MODELS: dict[str, ModelConfig] = {
     "mambaout_small_224": _for_images(MambaOutConfig(depths=(3, 4, 27, 3), drop_path=0.4)),
     "mambaout_tiny": MambaOutConfig(),
     "mambaout_tiny_224": _for_images(MambaOutConfig()),
+    "mn01_as": EfficientATConfig(width=0.1),
+    "mn02_as": EfficientATConfig(width=0.2),
+    "mn04_as": EfficientATConfig(width=0.4),
+    "mn05_as": EfficientATConfig(width=0.5),
+    "mn10_as": EfficientATConfig(),
+    "mn10_as_fc": EfficientATConfig(head="fully-convolutional"),
+    "mn10_as_fc_s2211": EfficientATConfig(head="fully-convolutional", strides=(2, 2, 1, 1)),
+    "mn10_as_fc_s2221": EfficientATConfig(head="fully-convolutional", strides=(2, 2, 2, 1)),
+    "mn10_as_hop_5": EfficientATConfig(n_frames=2000),
+    "mn10_as_hop_15": EfficientATConfig(n_frames=667),
+    "mn10_as_hop_20": EfficientATConfig(n_frames=500),
+    "mn10_as_hop_25": EfficientATConfig(n_frames=400),
+    "mn10_as_mels_40": EfficientATConfig(n_mels=40),
+    "mn10_as_mels_64": EfficientATConfig(n_mels=64),
+    "mn10_as_mels_256": EfficientATConfig(n_mels=256),
+    "mn20_as": EfficientATConfig(width=2.0),
+    "mn30_as": EfficientATConfig(width=3.0),
+    "mn40_as": EfficientATConfig(width=4.0),
+    "mn40_as_ext": EfficientATConfig(width=4.0),
+    "mn40_as_no_im_pre": EfficientATConfig(width=4.0),
     "vim_base": VimConfig(dim=768),
     "vim_small": VimConfig(dim=384),
     "vim_tiny": VimConfig(dim=192),
@@ -138,6 +161,7 @@ FAMILIES: dict[str, type[ModelConfig]] = {
         CNN14Config,
         CNNConfig,
         ConvAuMConfig,
+        EfficientATConfig,
         HTSATConfig,
         MambaOutConfig,
         VMambaConfig,

@@ -1,0 +1,325 @@
+"""EfficientAT, an efficient convolution network for audio tagging: MobileNetV3 on spectrograms.
+
+Behind a stem that halves the map each way, fifteen inverted residual blocks halve it four times
+more; one width scales all channels. The released networks were trained to give the scores of an
+ensemble of Transformers. The mean of the last map feeds a perceptron ("mlp"), or each position of
+the map is scored and the scores are averaged ("fully-convolutional").
+
+Source: Schmid et al., "Efficient Large-Scale Audio Tagging via Transformer-to-CNN Knowledge
+Distillation" (2023), section 2.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiomamba.errors import ConfigError
+from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig
+from audiomamba.models.layers.conv import masked_batch_norm
+from audiomamba.models.layers.inverted_residual import (
+    Activation,
+    ConvNormActivation,
+    InvertedResidual,
+    round_channels,
+)
+from audiomamba.models.layers.padding import as_map, masked_mean
+from audiomamba.ops import Linear
+
+__all__ = ["BLOCKS", "EfficientAT", "EfficientATConfig"]
+
+
+class _Block(NamedTuple):
+    """One inverted residual block; channels are those of width 1."""
+
+    kernel: int
+    n_wide: int
+    n_out: int
+    activation: Activation
+    squeeze: bool = False
+    strided: bool = False  # takes the next of the config's strides
+
+
+BLOCKS: tuple[_Block, ...] = (
+    _Block(3, 16, 16, "relu"),
+    _Block(3, 64, 24, "relu", strided=True),
+    _Block(3, 72, 24, "relu"),
+    _Block(5, 72, 40, "relu", squeeze=True, strided=True),
+    _Block(5, 120, 40, "relu", squeeze=True),
+    _Block(5, 120, 40, "relu", squeeze=True),
+    _Block(3, 240, 80, "hard-swish", strided=True),
+    _Block(3, 200, 80, "hard-swish"),
+    _Block(3, 184, 80, "hard-swish"),
+    _Block(3, 184, 80, "hard-swish"),
+    _Block(3, 480, 112, "hard-swish", squeeze=True),
+    _Block(3, 672, 112, "hard-swish", squeeze=True),
+    _Block(5, 672, 160, "hard-swish", squeeze=True, strided=True),
+    _Block(5, 960, 160, "hard-swish", squeeze=True),
+    _Block(5, 960, 160, "hard-swish", squeeze=True),
+)
+STEM_CHANNELS, HIDDEN_CHANNELS = 16, 1280  # at width 1
+LAST_RATIO = 6  # channels of the last map per channel of the last block
+STEM_STRIDE = 2
+DROPOUT = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class EfficientATConfig(ModelConfig):
+    """Settings of EfficientAT; the defaults are those of mn10_as.
+
+    Args:
+        width: channels of every layer, as a multiple of MobileNetV3's.
+        strides: how far the blocks shrink the map, each 1 or 2; the stem halves it before them.
+        head: "mlp" scores the mean of the last map, "fully-convolutional" each of its positions.
+
+    Raises:
+        ConfigError: the width is 0, or a stride neither 1 nor 2.
+    """
+
+    family: ClassVar[str] = "efficientat"
+    any_length: ClassVar[bool] = True
+    one_pass: ClassVar[bool] = True
+
+    n_frames: int = 1000
+    width: float = 1.0
+    strides: tuple[int, int, int, int] = (2, 2, 2, 2)
+    head: Literal["mlp", "fully-convolutional"] = "mlp"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.width > 0:
+            raise ConfigError(f"width is {self.width}; expected more than 0")
+        if not {1, 2}.issuperset(self.strides):
+            raise ConfigError(f"strides are {self.strides}; expected four of 1 or 2")
+
+    @property
+    def stride(self) -> int:
+        """Frames per column of the last map."""
+        first, second, third, fourth = self.strides
+        return STEM_STRIDE * first * second * third * fourth
+
+    def channels(self, n: int) -> int:
+        """Scale a number of channels.
+
+        Args:
+            n: channels at width 1.
+
+        Returns:
+            A multiple of 8.
+        """
+        return round_channels(self.width * n)
+
+    def build(self) -> "EfficientAT":
+        """Make the model, with fresh weights."""
+        return EfficientAT(self)
+
+
+class MLPHead(nn.Module):
+    """Two layers on the mean of the last map.
+
+    Args:
+        dim: channels of the map.
+        n_hidden: channels of the layer in between.
+        n_classes: outputs.
+    """
+
+    def __init__(self, dim: int, n_hidden: int, n_classes: int) -> None:
+        super().__init__()
+        self.hidden = Linear(dim, n_hidden)
+        self.output = Linear(n_hidden, n_classes)
+        _init_linear(self.hidden)
+        _init_linear(self.output)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Score means; (..., dim) to logits (..., classes)."""
+        hidden = F.dropout(F.hardswish(self.hidden(pooled)), DROPOUT, self.training)
+        out: Tensor = self.output(hidden)
+        return out
+
+    def reset(self, n_classes: int) -> None:
+        """Take a fresh last layer for other classes."""
+        old = self.output.weight
+        self.output = Linear(old.shape[1], n_classes).to(old.device, old.dtype)
+        _init_linear(self.output)
+
+
+class ConvHead(nn.Module):
+    """A linear layer and a batch norm on each position of the last map.
+
+    Args:
+        dim: channels of the map.
+        n_classes: outputs.
+    """
+
+    def __init__(self, dim: int, n_classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, n_classes, 1, bias=False)
+        self.norm = nn.BatchNorm2d(n_classes)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Score means by the running statistics; (..., dim) to logits (..., classes).
+
+        Then all is linear, so that this is the mean of the scores of all positions, too.
+        """
+        scores = self.conv(pooled.reshape(-1, pooled.shape[-1], 1, 1))
+        norm = self.norm
+        out = F.batch_norm(
+            scores, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+        )
+        return out.view(*pooled.shape[:-1], -1)
+
+    def of_map(self, image: Tensor, columns: Tensor | None) -> Tensor:
+        """Score a map by the statistics of its own positions, as in training.
+
+        Args:
+            image: (batch, dim, rows, columns).
+            columns: (batch,) columns of each clip; None for all.
+
+        Returns:
+            Logits (batch, classes).
+        """
+        scores = masked_batch_norm(self.norm, self.conv(image), columns, dim=3)
+        return masked_mean(scores.mean(dim=2).transpose(1, 2), columns)
+
+    def reset(self, n_classes: int) -> None:
+        """Take fresh layers for other classes."""
+        old = self.conv.weight
+        fresh = ConvHead(old.shape[1], n_classes).to(old.device, old.dtype)
+        self.conv, self.norm = fresh.conv, fresh.norm
+
+
+class EfficientAT(AudioModel):
+    """MobileNetV3 for sound.
+
+    Args:
+        config: its settings.
+    """
+
+    config: EfficientATConfig
+    head: MLPHead | ConvHead
+
+    def __init__(self, config: EfficientATConfig) -> None:
+        super().__init__(config)
+        n_in = config.channels(STEM_CHANNELS)
+        self.stem = ConvNormActivation(1, n_in, 3, stride=STEM_STRIDE)
+        self.blocks = nn.ModuleList()
+        strides = iter(config.strides)
+        for block in BLOCKS:
+            n_out = config.channels(block.n_out)
+            self.blocks.append(
+                InvertedResidual(
+                    n_in,
+                    config.channels(block.n_wide),
+                    n_out,
+                    kernel=block.kernel,
+                    stride=next(strides) if block.strided else 1,
+                    squeeze=block.squeeze,
+                    activation=block.activation,
+                )
+            )
+            n_in = n_out
+        dim = LAST_RATIO * n_in
+        self.last = ConvNormActivation(n_in, dim, 1)
+        if config.head == "mlp":
+            self.head = MLPHead(dim, config.channels(HIDDEN_CHANNELS), config.n_classes)
+        else:
+            self.head = ConvHead(dim, config.n_classes)
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Score features for each class.
+
+        Args:
+            features: (batch, frames, mels); any number of frames.
+            lengths: (batch,) frames of each clip, integers; None for all frames of all clips.
+
+        Returns:
+            Logits (batch, classes).
+
+        Raises:
+            ConfigError: the features have another number of mel bands, or the lengths do not fit.
+        """
+        if self.training and isinstance(self.head, ConvHead):
+            return self.head.of_map(*self._map(features, lengths))
+        return super().forward(features, lengths)
+
+    def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as a map of tokens.
+
+        Args:
+            features: (batch, frames, mels); any number of frames.
+            lengths: as in forward.
+
+        Returns:
+            (batch, rows * columns, dim): row after row of the last map, lowest band first, each
+            along time. What a shorter clip has behind its own columns means nothing.
+
+        Raises:
+            ConfigError: as in forward.
+        """
+        return self._map(features, lengths)[0].flatten(2).transpose(1, 2)
+
+    def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as one vector per clip.
+
+        Args:
+            features: (batch, frames, mels); any number of frames.
+            lengths: as in forward.
+
+        Returns:
+            (batch, dim), the mean of the last map.
+
+        Raises:
+            ConfigError: as in forward.
+        """
+        image, columns = self._map(features, lengths)
+        return masked_mean(image.mean(dim=2).transpose(1, 2), columns)
+
+    def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as one vector per column of the last map.
+
+        Args:
+            features: (batch, frames, mels); any number of frames.
+            lengths: as in forward.
+
+        Returns:
+            (batch, columns, dim), the mean of each column.
+
+        Raises:
+            ConfigError: as in forward.
+        """
+        return self._map(features, lengths)[0].mean(dim=2).transpose(1, 2)
+
+    def frame_steps(self, n_frames: int) -> FrameSteps:
+        """Say how a clip is divided into columns of the last map.
+
+        Args:
+            n_frames: frames of the clip.
+
+        Returns:
+            The columns; the last may be filled in part only.
+        """
+        return FrameSteps(-(-n_frames // self.config.stride), self.config.stride)
+
+    def reset_head(self, n_classes: int) -> None:
+        """Replace the last layer by a fresh one for other classes; all else stays.
+
+        Args:
+            n_classes: outputs of the new layer.
+        """
+        self.config = self.config.changed(n_classes=n_classes)
+        self.head.reset(n_classes)
+
+    def _map(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The last map (batch, dim, rows, columns), and each clip's columns."""
+        x, columns = as_map(features, lengths, self.config)
+        for layer in (self.stem, *self.blocks, self.last):
+            x = layer(x, columns)
+            columns = None if columns is None else -(-columns // layer.stride)
+        return x, columns
+
+
+def _init_linear(layer: nn.Linear) -> None:
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.zeros_(layer.bias)
