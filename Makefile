@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt README.md LICENSE \
 	$(shell find src csrc -type f -not -name '*.py[co]' -not -name '*.so')
 
-.PHONY: help demo test lint format build clean
+.PHONY: help demo test lint docs format build clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -26,6 +26,9 @@ lint: $(VENV)/installed-dev  ## check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: $(VENV)/installed-docs  ## build the documentation into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(VENV)/installed-dev  ## put the code into its format
 	$(BIN)/ruff check --fix
