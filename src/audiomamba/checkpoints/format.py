@@ -138,7 +138,7 @@ def load(folder: str | Path) -> Checkpoint:
 
     Raises:
         CheckpointError: a file is missing or damaged, or a key or shape is not what the settings
-        say.
+            say.
     """
     folder = _model_folder(Path(folder))
     config = _read_config(folder / CONFIG_FILE)

@@ -86,7 +86,7 @@ class ClipCache:
 class Example(NamedTuple):
     """One training example, or with a leading batch dimension a batch of them.
 
-    Args:
+    Attributes:
         waveform: (samples,) float32.
         n_samples: int64, samples of sound in it; the rest is padding.
         target: (classes,) float32, shares of the labels.

@@ -39,7 +39,7 @@ _forced: ContextVar[BackendName | None] = ContextVar("audiomamba_backend", defau
 class BackendStatus(NamedTuple):
     """Whether one backend of one op can run here, and why.
 
-    Args:
+    Attributes:
         op: the op's public name.
         backend: the backend's name.
         available: whether the backend can run on this machine.
