@@ -21,7 +21,6 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +32,7 @@ from torch import Tensor
 import audiomamba
 from audiomamba import audio, data
 from audiomamba.bench.machine import describe
-from audiomamba.infer import Tagger
+from audiomamba.infer import Reading, Tagger
 from audiomamba.infer.windows import WindowBatch
 
 LENGTHS_S = (1, 5, 10, 30, 60, 300, 1800)
@@ -98,16 +97,10 @@ def haystacks(length_s: int, chosen: list[Needle]) -> Iterator[tuple[np.ndarray,
 def scores(tagger: Tagger, samples: np.ndarray, mode: str) -> Tensor:
     """The scores (classes,) of a recording."""
     recording = (samples, RATE_HZ)
-    if mode == "mean":
-        return tagger.scores(recording)
-    if mode == "native":
-        front_end = tagger.front_end
-        whole = replace(front_end, n_frames=front_end.frames_in(len(samples)))
-        with torch.inference_mode():
-            features = audio.features(torch.from_numpy(samples)[None], whole)
-            return tagger.score_features(features, None)[0]
+    if mode != "highest":
+        return tagger.scores(recording, mode="native" if mode == "native" else "windows")
     half_s = tagger.front_end.n_samples // 2 / RATE_HZ
-    batches = list(tagger.windows(recording, hop_s=half_s))
+    batches = list(tagger.windows(recording, Reading(hop_s=half_s)))
     full = [batch for batch in batches if (batch.lengths == batch.samples.shape[1]).all()]
     return torch.cat([tagger.score_windows(batch) for batch in full or batches]).amax(dim=0)
 

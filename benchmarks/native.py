@@ -83,7 +83,7 @@ def run(name: str, side: str, seconds: int, threads: int) -> dict[str, object]:
 def measure(name: str, side: str, seconds: int) -> dict[str, object]:
     """Score noise once, after a short call that loads what is loaded once."""
     if side == "whole":
-        in_chunks.MANY_TOKENS_IN_SLICES = chunking.CHUNK_COLUMNS = frames.STRETCH_FRAMES = WHOLE
+        in_chunks.MANY_TOKENS_IN_SLICES = chunking.CHUNK_COLUMNS = frames.CHUNK_FRAMES = WHOLE
     torch.manual_seed(0)
     model = models.create(name, n_classes=10).eval()
     front_end = audio.FrontEnd(n_mels=model.config.n_mels, n_frames=WINDOW_FRAMES)

@@ -90,6 +90,60 @@ def imported_parts(path: Path) -> Iterator[str]:
                 yield part if part in MAY_USE else ""
 
 
+def module_of(path: Path) -> str:
+    """The name of a file's module inside audiomamba."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """The modules of a file's own part that it imports, at its top or inside a function."""
+    modules = {module_of(file) for file in FILES}
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        inside = [name.removeprefix("audiomamba.") for name in names]
+        found |= {name if name in modules else name.rpartition(".")[0] for name in inside}
+    return {it for it in found & modules if it.split(".")[0] == part_of(path)}
+
+
+def circle_in(imports: dict[str, set[str]]) -> list[str]:
+    """Modules of which each imports the next and the last the first; none where there are none."""
+    done: set[str] = set()
+    path: list[str] = []
+
+    def visit(module: str) -> list[str]:
+        if module in path:
+            return path[path.index(module) :]
+        if module in done:
+            return []
+        path.append(module)
+        found = next(filter(None, map(visit, sorted(imports[module]))), [])
+        path.pop()
+        done.add(module)
+        return found
+
+    return next(filter(None, map(visit, sorted(imports))), [])
+
+
+def test_a_circle_is_found() -> None:
+    chain = {"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": set()}
+
+    assert circle_in(chain) == []
+    assert circle_in(chain | {"d": {"b"}}) == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize("part", sorted(MAY_USE))
+def test_a_part_has_no_circle_among_its_modules_deferred_imports_included(part: str) -> None:
+    imports = {module_of(path): imported_modules(path) for path in FILES if part_of(path) == part}
+
+    assert circle_in(imports) == []
+
+
 def test_every_part_has_its_place_in_the_order() -> None:
     assert {part_of(path) for path in FILES} == set(MAY_USE)
 

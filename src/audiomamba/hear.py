@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from audiomamba import infer
 from audiomamba.errors import ConfigError
 from audiomamba.infer import Framing, Tagger
-from audiomamba.infer.embed import embed
-from audiomamba.infer.timeline import embedding_frames
+from audiomamba.infer.frame_scores import embed_frames
 
 __all__ = ["Model", "get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
 
@@ -75,7 +74,7 @@ def get_scene_embeddings(audio: Tensor, model: Model) -> Tensor:
         ConfigError: the audio has another shape.
     """
     recordings = _recordings(audio, model)
-    return torch.stack([embed(model.tagger, one) for one in recordings]).to(audio.device)
+    return torch.stack([model.tagger.embed(one) for one in recordings]).to(audio.device)
 
 
 def get_timestamp_embeddings(audio: Tensor, model: Model) -> tuple[Tensor, Tensor]:
@@ -95,7 +94,7 @@ def get_timestamp_embeddings(audio: Tensor, model: Model) -> tuple[Tensor, Tenso
     framing = Framing(step_s=STEP_MS / 1000)
     recordings = _recordings(audio, model)
     embeddings = torch.stack(
-        [torch.cat(list(embedding_frames(model.tagger, one, framing))) for one in recordings]
+        [torch.cat(list(embed_frames(model.tagger, one, framing))) for one in recordings]
     )
     length_ms = 1000 * audio.shape[1] / model.sample_rate
     timestamps_ms = (torch.arange(embeddings.shape[1]) + 0.5) * STEP_MS

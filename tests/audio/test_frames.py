@@ -13,7 +13,7 @@ def test_stretches_give_what_the_whole_gives(kind, n_frames, monkeypatch):
     front_end = FrontEnd(kind=kind, n_mels=32)
     waveforms = torch.randn(2, 20_000, generator=torch.Generator().manual_seed(0))
     expected = audio.log_mel_spectrogram(waveforms, front_end)
-    monkeypatch.setattr(frames, "STRETCH_FRAMES", n_frames)
+    monkeypatch.setattr(frames, "CHUNK_FRAMES", n_frames)
     found = audio.log_mel_spectrogram(waveforms, front_end)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
 
@@ -25,6 +25,6 @@ def test_no_more_frames_than_a_stretch_are_computed_at_once():
         seen.append(part.shape[-2])
         return part.sum(dim=-1, keepdim=True)
 
-    long = torch.randn(2 * frames.STRETCH_FRAMES + 5, 3)
+    long = torch.randn(2 * frames.CHUNK_FRAMES + 5, 3)
     torch.testing.assert_close(frames.frame_by_frame(long, compute), long.sum(-1, keepdim=True))
-    assert seen == [frames.STRETCH_FRAMES, frames.STRETCH_FRAMES, 5]
+    assert seen == [frames.CHUNK_FRAMES, frames.CHUNK_FRAMES, 5]

@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 
 from audiomamba.errors import ConfigError
-from audiomamba.infer import Event, Heard
+from audiomamba.infer import Event, RecordingEvents
 from audiomamba.infer.event_text import EventWriter, Format, format_of
 
 EVENTS = (
     Event("clock tick", 0.0, 7.84, 0.612345),
     Event("Male speech, man speaking", 3661.25, 3662.0, 0.5),
 )
-HEARD = Heard(Path("garden walk.flac"), 3700.0, 0.1, EVENTS)
-SILENT = Heard(Path("silent.flac"), 3.0, 0.1, ())
+HEARD = RecordingEvents(Path("garden walk.flac"), 3700.0, 0.1, EVENTS)
+SILENT = RecordingEvents(Path("silent.flac"), 3.0, 0.1, ())
 LABELS = tuple(event.label for event in EVENTS)
 
 
-def written(kind: Format, *recordings: Heard) -> str:
+def written(kind: Format, *recordings: RecordingEvents) -> str:
     writer = EventWriter(kind, [one.file for one in recordings], LABELS)
     return writer.header() + "".join(map(writer.write, recordings))
 
@@ -61,7 +61,7 @@ def test_rttm_has_ten_fields_without_spaces_in_them() -> None:
 
 
 def test_rttm_tells_recordings_of_the_same_name_apart() -> None:
-    text = written("rttm", HEARD, Heard(Path("b/garden walk.flac"), 3.0, 0.1, EVENTS))
+    text = written("rttm", HEARD, RecordingEvents(Path("b/garden walk.flac"), 3.0, 0.1, EVENTS))
 
     assert {line.split()[1] for line in text.splitlines()} == {
         "garden_walk.flac",

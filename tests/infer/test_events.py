@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiomamba.errors import ConfigError, UnknownNameError
-from audiomamba.infer.events import Event, EventFinder, EventRule, find_events, in_order
+from audiomamba.infer import Event
+from audiomamba.infer.events import EventFinder, EventRule, find_events, in_order
 
 LABELS = ("dog", "rain")
 BARE = {"median_s": 0.0, "shortest_s": 0.0, "gap_s": 0.0}

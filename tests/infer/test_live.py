@@ -16,9 +16,8 @@ import torch
 import audiomamba
 from audiomamba import infer
 from audiomamba.infer.events import EventRule, find_events, in_order
-from audiomamba.infer.files import Choice
-from audiomamba.infer.live import hear, listen
-from audiomamba.infer.timeline import timeline
+from audiomamba.infer.live import find_events_live, tag_live
+from audiomamba.infer.reading import TagOptions
 
 RATE = 16_000
 
@@ -33,9 +32,9 @@ def as_raw(samples: np.ndarray) -> bytes:
 
 def test_every_window_is_tagged_as_the_recording_that_it_is(model_folder: Path) -> None:
     tagger, samples = audiomamba.load(model_folder), torch.from_numpy(noise(1.0))
-    choice = Choice(window_s=0.3, hop_s=0.25, top=2)
+    options = TagOptions(window_s=0.3, hop_s=0.25, top=2)
 
-    moments = list(listen(tagger, samples.split(1000), choice))
+    moments = list(tag_live(tagger, samples.split(1000), options))
 
     assert [(it.start_s, it.end_s) for it in moments] == [
         (0, 0.3),
@@ -59,7 +58,7 @@ def test_a_window_is_tagged_before_more_sound_is_waited_for(model_folder: Path) 
             given.append(len(block))
             yield block
 
-    moments = listen(tagger, blocks(), Choice(window_s=0.3, hop_s=0.1))
+    moments = tag_live(tagger, blocks(), TagOptions(window_s=0.3, hop_s=0.1))
 
     for n_expected in (4800, 6400, 8000):
         next(moments)
@@ -68,7 +67,7 @@ def test_a_window_is_tagged_before_more_sound_is_waited_for(model_folder: Path) 
 
 def test_a_window_begins_every_second_or_sooner(model_folder: Path) -> None:
     tagger = audiomamba.load(model_folder)  # its window is 0.335 s
-    moments = list(listen(tagger, [torch.from_numpy(noise(3.35))], Choice()))
+    moments = list(tag_live(tagger, [torch.from_numpy(noise(3.35))], TagOptions()))
     assert [it.start_s for it in moments] == pytest.approx([0.335 * n for n in range(10)])
 
 
@@ -76,7 +75,7 @@ def test_events_are_those_of_the_recording_and_come_while_it_goes_on(model_folde
     tagger, samples = audiomamba.load(model_folder), torch.from_numpy(noise(6.0))
     samples[2 * RATE : 3 * RATE] = 0
     scores = infer.Framing(window_s=0.3, hop_s=0.1)
-    frames = timeline(tagger, (samples, RATE), scores).scores
+    frames = tagger.timeline((samples, RATE), scores).scores
     loud, quiet = frames[10].min(), frames[25].min()
     rule = EventRule(threshold=float(loud + quiet) / 2, stay=1.0)
     given: list[int] = []
@@ -86,7 +85,7 @@ def test_events_are_those_of_the_recording_and_come_while_it_goes_on(model_folde
             given.append(len(block))
             yield block
 
-    events = hear(tagger, blocks(), Choice(window_s=0.3, hop_s=0.1), rule)
+    events = find_events_live(tagger, blocks(), TagOptions(window_s=0.3, hop_s=0.1), rule)
     first = next(events)
 
     assert sum(given) / RATE < first.end_s + rule.gap_s + rule.median_s + 0.3 + 0.1 + 0.2

@@ -11,9 +11,9 @@ import torch
 from audiomamba import audio, infer
 from audiomamba.audio import frames
 from audiomamba.errors import ConfigError, UnknownNameError
-from audiomamba.infer import Tagger
-from audiomamba.infer.files import Failed, Tagged, tag_files
-from audiomamba.models.layers import conv, mamba
+from audiomamba.infer import Failed, Reading, Tagged, Tagger, tag_files
+from audiomamba.ops import chunking
+from audiomamba.ops.mamba import in_chunks
 
 RATE = 16_000
 
@@ -39,22 +39,22 @@ def test_a_long_recording_is_the_models_input_as_a_whole(tagger: Tagger):
     samples = torch.from_numpy(noise(50_000))
     front_end = replace(tagger.front_end, n_frames=tagger.front_end.frames_in(len(samples)))
     with torch.inference_mode():
-        expected = tagger.as_scores(tagger.model(audio.features(samples, front_end)[None]))[0]
-    scored = tagger.score((samples, RATE), mode="native")
+        expected = tagger.logits_to_scores(tagger.model(audio.features(samples, front_end)[None]))[
+            0
+        ]
+    scored = tagger.score_recording((samples, RATE), Reading(mode="native"))
     torch.testing.assert_close(scored.scores, expected)
     assert scored.seconds == len(samples) / RATE
     assert not scored.note
 
 
-def test_reading_in_stretches_changes_nothing(
-    tagger: Tagger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_in_chunks_changes_nothing(tagger: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = (noise(100_000), RATE)
     expected = tagger.scores(recording, mode="native")
-    monkeypatch.setattr(mamba, "STRETCH_TOKENS", 8)
-    monkeypatch.setattr(mamba, "LONG_TOKENS_IN_SLICES", 16)
-    monkeypatch.setattr(conv, "CHUNK_COLUMNS", 48)
-    monkeypatch.setattr(frames, "STRETCH_FRAMES", 50)
+    for name, n_tokens in (("CHUNK_TOKENS", 8), ("MANY_TOKENS", 16), ("MANY_TOKENS_IN_SLICES", 16)):
+        monkeypatch.setattr(in_chunks, name, n_tokens)
+    monkeypatch.setattr(chunking, "CHUNK_COLUMNS", 48)
+    monkeypatch.setattr(frames, "CHUNK_FRAMES", 50)
     found = tagger.scores(recording, mode="native")
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 

@@ -18,7 +18,7 @@ import soundfile
 import audiomamba
 from audiomamba.errors import ConfigError, MissingDependencyError
 from audiomamba.infer import Failed, Tagged
-from audiomamba.infer.files import Choice
+from audiomamba.infer.reading import TagOptions
 from audiomamba.infer.table import TaggedTable, check_table
 
 RATE = 16_000
@@ -40,7 +40,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 def begin(model_folder: Path, files: list[Path], out: Path, **choice: object) -> TaggedTable:
     tagger, about = audiomamba.load(model_folder), {"model_sha256": "0123"}
-    kept = Choice(**choice)  # type: ignore[arg-type]
+    kept = TagOptions(**choice)  # type: ignore[arg-type]
     return TaggedTable(tagger, files, out, kept, about=about, overwrite=False)
 
 

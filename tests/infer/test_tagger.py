@@ -92,7 +92,7 @@ def test_the_number_of_windows_in_a_batch_changes_nothing(
     samples = (noise(6.0), RATE)
     expected = tagger.scores(samples)
 
-    monkeypatch.setattr("audiomamba.infer.tagger.WINDOWS_PER_BATCH", 1)
+    monkeypatch.setattr("audiomamba.infer.sound_model.WINDOWS_PER_BATCH", 1)
 
     torch.testing.assert_close(tagger.scores(samples), expected)
 
@@ -108,7 +108,7 @@ def test_any_length_from_one_sample_has_finite_scores(
 ) -> None:
     tagger = audiomamba.load(request.getfixturevalue(name))
 
-    scored = tagger.score((noise(1.1)[:n_samples], RATE))
+    scored = tagger.score_recording((noise(1.1)[:n_samples], RATE))
 
     assert scored.scores.isfinite().all()
     assert scored.seconds == n_samples / RATE
@@ -122,8 +122,8 @@ def test_no_sound_is_an_error(tagger: Tagger) -> None:
 def test_a_note_says_where_scores_rest_on_under_half_a_window(tagger: Tagger) -> None:
     half = tagger.front_end.n_samples // 2  # 0.1675 s
 
-    assert tagger.score((noise(1)[:half], RATE)).note == ""
-    note = tagger.score((noise(1)[: half - 1], RATE)).note
+    assert tagger.score_recording((noise(1)[:half], RATE)).note == ""
+    note = tagger.score_recording((noise(1)[: half - 1], RATE)).note
     assert note == "0.167 s of sound, under half of a window of 0.335 s"
 
 

@@ -15,8 +15,15 @@ import audiomamba
 from audiomamba import audio, checkpoints, models
 from audiomamba.audio import FrontEnd
 from audiomamba.errors import ConfigError, UnknownNameError
-from audiomamba.infer import EventRule, Failed, Framing, Heard, Tagger, find_in_files
-from audiomamba.infer.timeline import embedding_frames, score_frames, timeline
+from audiomamba.infer import (
+    EventRule,
+    Failed,
+    Framing,
+    RecordingEvents,
+    Tagger,
+    find_events_in_files,
+)
+from audiomamba.infer.frame_scores import embed_frames, score_frames
 from audiomamba.models.ood import OODDetector
 
 RATE = 16_000
@@ -67,7 +74,7 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
 @settings(max_examples=25, deadline=None)
 @given(n_samples=st.integers(1, 4 * RATE), step_s=st.floats(0.01, 3.0))
 def test_any_length_is_covered_with_scores(tagger: Tagger, n_samples: int, step_s: float) -> None:
-    line = timeline(tagger, (noise(4)[:n_samples], RATE), Framing(step_s=step_s))
+    line = tagger.timeline((noise(4)[:n_samples], RATE), Framing(step_s=step_s))
 
     assert line.seconds == n_samples / RATE
     assert len(line.scores) >= line.seconds / step_s - 1e-6
@@ -82,10 +89,10 @@ def test_a_clip_of_one_window_has_the_models_own_steps() -> None:
     samples = torch.from_numpy(noise(1))[: tagger.front_end.n_samples]
     features = audio.features(samples[None], tagger.front_end)
     with torch.inference_mode():
-        steps = tagger.as_scores(tagger.model.frame_logits(features))[0]
-        whole = tagger.as_scores(tagger.model(features))
+        steps = tagger.logits_to_scores(tagger.model.frame_logits(features))[0]
+        whole = tagger.logits_to_scores(tagger.model(features))
 
-    line = timeline(tagger, (samples, RATE), Framing(step_s=0.16))
+    line = tagger.timeline((samples, RATE), Framing(step_s=0.16))
 
     torch.testing.assert_close(line.scores[:4], (steps * whole).sqrt()[:4])
 
@@ -95,13 +102,13 @@ def test_a_model_that_scores_windows_only_gives_the_mean_of_those_around() -> No
     window_s = tagger.front_end.n_samples / RATE
     samples = noise(window_s)
 
-    line = timeline(tagger, (samples, RATE), Framing(step_s=0.05))
+    line = tagger.timeline((samples, RATE), Framing(step_s=0.05))
 
     expected = tagger.scores((samples, RATE)).expand(len(line.scores), -1)
     torch.testing.assert_close(line.scores, expected)
 
 
-def test_what_sounds_unfamiliar_scores_less() -> None:
+def test_what_is_out_of_distribution_scores_less() -> None:
     plain = small_tagger("conv_aum_tiny")
     near, far = OODDetector(1, 32, limit=1e9), OODDetector(1, 32, limit=-1e9)
 
@@ -116,14 +123,14 @@ def test_one_pass_agrees_with_windows_where_the_model_sees_the_same() -> None:
     tagger = small_tagger("conv_aum_tiny")
     recording = (noise(tagger.front_end.clip_s), RATE)
 
-    windows = timeline(tagger, recording)
-    native = timeline(tagger, recording, Framing(mode="native"))
+    windows = tagger.timeline(recording)
+    native = tagger.timeline(recording, Framing(mode="native"))
 
     torch.testing.assert_close(native.scores, windows.scores)
 
 
 def test_one_pass_covers_a_longer_recording() -> None:
-    line = timeline(small_tagger("conv_aum_tiny"), (noise(5.3), RATE), Framing(mode="native"))
+    line = small_tagger("conv_aum_tiny").timeline((noise(5.3), RATE), Framing(mode="native"))
 
     assert line.scores.shape == (53, 3)
     assert line.scores.isfinite().all()
@@ -135,10 +142,10 @@ def test_a_sound_is_found_where_it_is(starter: Tagger, tmp_path: Path) -> None:
     samples[12 * RATE : 12 * RATE + len(clip)] += clip
     soundfile.write(tmp_path / "long.flac", samples, RATE)
 
-    (heard,) = find_in_files(starter, [tmp_path / "long.flac"])
+    (found,) = find_events_in_files(starter, [tmp_path / "long.flac"])
 
-    assert isinstance(heard, Heard)
-    (event,) = [event for event in heard.events if event.label == "crying_baby"]
+    assert isinstance(found, RecordingEvents)
+    (event,) = [event for event in found.events if event.label == "crying_baby"]
     assert event.start_s == pytest.approx(12, abs=1)
     assert event.end_s == pytest.approx(12 + len(clip) / RATE, abs=1)
 
@@ -149,11 +156,11 @@ def test_the_events_of_a_stream_are_those_of_the_whole(starter: Tagger, tmp_path
     soundfile.write(path, (noise(21) * loud).astype(np.float32), RATE, subtype="FLOAT")
     rule = EventRule(threshold=0.1, stay=0.9)
 
-    (heard,) = find_in_files(starter, [path], rule=rule)
+    (found,) = find_events_in_files(starter, [path], rule=rule)
 
-    assert isinstance(heard, Heard)
-    assert heard.events
-    assert heard.events == starter.timeline(path).events(rule)
+    assert isinstance(found, RecordingEvents)
+    assert found.events
+    assert found.events == starter.timeline(path).events(rule)
 
 
 def test_a_recording_that_fails_does_not_stop_the_others(starter: Tagger, tmp_path: Path) -> None:
@@ -162,9 +169,9 @@ def test_a_recording_that_fails_does_not_stop_the_others(starter: Tagger, tmp_pa
     soundfile.write(bad, noise(30), RATE)
     bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])
 
-    results = list(find_in_files(starter, [bad, tmp_path / "none.wav", good]))
+    results = list(find_events_in_files(starter, [bad, tmp_path / "none.wav", good]))
 
-    assert [type(result) for result in results] == [Failed, Failed, Heard]
+    assert [type(result) for result in results] == [Failed, Failed, RecordingEvents]
 
 
 def test_the_listener_hears_every_sample_once(tagger: Tagger) -> None:
@@ -214,7 +221,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
 
 
 def test_embeddings_of_moments_have_the_models_dimension(tagger: Tagger) -> None:
-    frames = embedding_frames(tagger, (noise(2), RATE))
+    frames = embed_frames(tagger, (noise(2), RATE))
 
     embeddings = torch.cat(list(frames))
 
@@ -238,7 +245,7 @@ def test_framings_that_do_not_fit_are_refused(
     name: str, framing: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        timeline(small_tagger(name), (noise(1), RATE), Framing(**framing))
+        small_tagger(name).timeline((noise(1), RATE), Framing(**framing))
 
 
 def test_an_unknown_mode_is_refused() -> None:
@@ -249,7 +256,7 @@ def test_an_unknown_mode_is_refused() -> None:
 def test_the_steps_of_a_model_need_not_be_those_of_the_frames(starter: Tagger) -> None:
     recording = (noise(7), RATE)
 
-    fine = timeline(starter, recording, Framing(step_s=0.02)).scores
-    coarse = timeline(starter, recording, replace(Framing(), step_s=0.1)).scores
+    fine = starter.timeline(recording, Framing(step_s=0.02)).scores
+    coarse = starter.timeline(recording, replace(Framing(), step_s=0.1)).scores
 
     torch.testing.assert_close(fine[2::5], coarse, atol=1e-5, rtol=1e-5)

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from audiomamba import audio
 from audiomamba.audio import FrontEnd
 from audiomamba.errors import ConfigError
-from audiomamba.infer import Event, Heard
+from audiomamba.infer import Event, RecordingEvents
 from audiomamba.infer.timeline_picture import (
     MOST_COLUMNS,
     MOST_LANES,
@@ -34,7 +34,7 @@ def listened(samples: torch.Tensor, block: int = 65_536, **changes: object) -> S
 
 
 def drawn(events: list[Event], seconds: float, file: Path) -> np.ndarray:
-    heard = Heard(Path("garden $1$.flac"), seconds, 0.1, events)
+    heard = RecordingEvents(Path("garden $1$.flac"), seconds, 0.1, events)
     draw_events(heard, listened(noise(seconds)), file)
     return np.asarray(imread(file))
 
@@ -92,7 +92,9 @@ def test_the_picture_grows_with_the_classes_up_to_a_limit(tmp_path: Path) -> Non
 
 def test_silence_and_an_hour_are_drawn(tmp_path: Path) -> None:
     silent = drawn([], 2.0, tmp_path / "silent.png")
-    long = Heard(Path("long.flac"), 36_000.0, 0.1, [Event("dog", 17_000.0, 17_000.2, 0.9)])
+    long = RecordingEvents(
+        Path("long.flac"), 36_000.0, 0.1, [Event("dog", 17_000.0, 17_000.2, 0.9)]
+    )
 
     draw_events(long, listened(noise(60)), tmp_path / "long.png")
 

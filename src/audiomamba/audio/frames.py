@@ -1,4 +1,4 @@
-"""Analysis frames of long sound: a stretch at a time."""
+"""Analysis frames of long sound, chunk by chunk."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,12 @@ from torch import Tensor
 
 __all__ = ["frame_by_frame"]
 
-STRETCH_FRAMES = (
-    4096  # with windows of 400 samples in float32, 7 MB for each step of the computation
-)
+# With windows of 400 samples in float32, 7 MB for each step of the computation.
+CHUNK_FRAMES = 4096
 
 
 def frame_by_frame(frames: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
-    """Compute something of each frame, of long sound in stretches, so as to need little memory.
+    """Compute something of each frame, chunk by chunk where there are many, to save memory.
 
     Args:
         frames: (..., frames, samples), which may be a view in which frames overlap.
@@ -22,6 +21,6 @@ def frame_by_frame(frames: Tensor, compute: Callable[[Tensor], Tensor]) -> Tenso
     Returns:
         (..., frames, values).
     """
-    if frames.shape[-2] <= STRETCH_FRAMES:
+    if frames.shape[-2] <= CHUNK_FRAMES:
         return compute(frames)
-    return torch.cat([compute(part) for part in frames.split(STRETCH_FRAMES, dim=-2)], dim=-2)
+    return torch.cat([compute(chunk) for chunk in frames.split(CHUNK_FRAMES, dim=-2)], dim=-2)

@@ -49,7 +49,7 @@ def embed(
     import torch
 
     from audiomamba import checkpoints, infer
-    from audiomamba.infer.embed import check
+    from audiomamba.infer.embedding import check
 
     check(out, dtype)
     if threads is not None:

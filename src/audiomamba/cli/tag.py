@@ -11,13 +11,13 @@ import typer
 from audiomamba import __version__
 from audiomamba.cli.options import Hop, Model, Threads, Window
 from audiomamba.cli.recordings import find_files
-from audiomamba.cli.tag_live import Events, Raw, tag_live
+from audiomamba.cli.tag_live import Events, Raw, tag_standard_input
 from audiomamba.errors import ConfigError
 from audiomamba.terminal import complain, progress_bar
 
 if TYPE_CHECKING:
     from audiomamba.infer import Failed, Tagged, Tagger
-    from audiomamba.infer.files import Choice
+    from audiomamba.infer.reading import TagOptions
     from audiomamba.infer.table import TaggedTable
     from audiomamba.infer.write import Writer
 
@@ -120,27 +120,29 @@ def tag(
     import torch
 
     from audiomamba import checkpoints, infer
-    from audiomamba.infer.files import Choice
+    from audiomamba.infer.reading import TagOptions, as_mode
     from audiomamba.infer.table import TaggedTable
 
     if threads is not None:
         torch.set_num_threads(threads)
     folder = checkpoints.find(model)
     tagger = infer.load(folder)
-    tagger.check_mode(mode, window, hop)
     if top is None and not threshold:
         top = 1 if live else DEFAULT_TOP
-    choice = Choice(top=top, threshold=threshold, window_s=window, hop_s=hop, mode=mode)
+    options = TagOptions(
+        top=top, threshold=threshold, window_s=window, hop_s=hop, mode=as_mode(mode)
+    )
+    tagger.check(options)
     if live:
-        tag_live(tagger, choice, raw, events=events, as_json=as_json)
+        tag_standard_input(tagger, options, raw, events=events, as_json=as_json)
         return
     files, n_failed = find_files(recordings, keep_missing=out is not None)
     if out is None:
         writer = _writer(files, tagger, as_json=as_json, as_csv=as_csv)
-        n_failed += _print(tagger, files, choice, writer, picture)
+        n_failed += _print(tagger, files, options, writer, picture)
     else:
         about = {"audiomamba": __version__, "model_sha256": checkpoints.fingerprint(folder)}
-        table = TaggedTable(tagger, files, out, choice, about=about, overwrite=overwrite)
+        table = TaggedTable(tagger, files, out, options, about=about, overwrite=overwrite)
         n_failed += _write_table(table, out)
     if n_failed:
         raise typer.Exit(1)
@@ -173,10 +175,15 @@ def _check_output(
 
 
 def _print(
-    tagger: "Tagger", files: list[Path], choice: "Choice", writer: "Writer", picture: Path | None
+    tagger: "Tagger",
+    files: list[Path],
+    options: "TagOptions",
+    writer: "Writer",
+    picture: Path | None,
 ) -> int:
     """Write the tags to stdout, and draw them if asked for; returns how many files failed."""
-    from audiomamba.infer.files import Tagged, tag_chosen
+    from audiomamba.infer import Tagged
+    from audiomamba.infer.batch import tag_in_order
     from audiomamba.infer.picture import check, draw
 
     if picture is not None:
@@ -184,7 +191,7 @@ def _print(
     count = Count()
     tagged: list[Tagged] = []
     with progress_bar("tagging", len(files), count.speed) as advance:
-        for result in tag_chosen(tagger, files, choice):
+        for result in tag_in_order(tagger, files, options):
             if isinstance(result, Tagged):
                 sys.stdout.write("" if tagged else writer.header())
                 sys.stdout.write(writer.write(result))
@@ -234,25 +241,25 @@ class Count:
 
     def __init__(self) -> None:
         self.n_files = self.n_failed = self._n_notes = 0
-        self._heard_s = 0.0
+        self._sound_s = 0.0
         self._began_s = time.perf_counter()
 
     def take(self, result: "Tagged | Failed") -> None:
         """Count a result; one that failed is named on stderr."""
-        from audiomamba.infer.files import Failed
+        from audiomamba.infer import Failed
 
         self.n_files += 1
         if isinstance(result, Failed):
             complain(result.error)
             self.n_failed += 1
         else:
-            self._heard_s += result.seconds
+            self._sound_s += result.seconds
             self._n_notes += bool(result.note)
 
     def speed(self) -> str:
         """Say how many files are done in a second, and the share of the sound's time it takes."""
         took_s = time.perf_counter() - self._began_s
-        factor = f", real-time factor {took_s / self._heard_s:.2g}" if self._heard_s else ""
+        factor = f", real-time factor {took_s / self._sound_s:.2g}" if self._sound_s else ""
         return f"{self.n_files / took_s:.3g} files/s{factor}"
 
     def summary(self) -> str:
@@ -262,7 +269,7 @@ class Count:
         took_s = time.perf_counter() - self._began_s
         failed = f", {self.n_failed} failed" if self.n_failed else ""
         return (
-            f"{self.n_files} recordings{failed}, {length_text(self._heard_s)} of sound, "
+            f"{self.n_files} recordings{failed}, {length_text(self._sound_s)} of sound, "
             f"in {length_text(took_s)}: {self.speed()}"
         )
 

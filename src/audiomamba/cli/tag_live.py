@@ -1,7 +1,7 @@
 """`audiomamba tag -`: sound from standard input."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,12 +9,11 @@ import typer
 from audiomamba.terminal import Interruptible
 
 if TYPE_CHECKING:
-    from audiomamba.infer import Tag, Tagger
-    from audiomamba.infer.events import Event
-    from audiomamba.infer.files import Choice
-    from audiomamba.infer.live import Moment
+    from audiomamba.infer import Event, SoundModel, Tag
+    from audiomamba.infer.live import TaggedWindow
+    from audiomamba.infer.reading import TagOptions
 
-__all__ = ["Events", "Raw", "tag_live"]
+__all__ = ["Events", "Raw", "tag_standard_input"]
 
 INTERRUPTED = 130
 Raw = Annotated[
@@ -38,42 +37,51 @@ Events = Annotated[
 ]
 
 
-def tag_live(
-    tagger: "Tagger", choice: "Choice", raw: str | None, *, events: bool, as_json: bool
+def tag_standard_input(
+    sound_model: "SoundModel",
+    options: "TagOptions",
+    raw: str | None,
+    *,
+    events: bool,
+    as_json: bool,
 ) -> None:
     """Tag sound from standard input until it ends, or until Ctrl-C.
 
     Args:
-        tagger: the model.
-        choice: how windows are cut, and which tags are shown.
+        sound_model: the model.
+        options: the windows, and which tags are shown.
         raw: what the samples are, where they come without a header.
         events: whether to show events, not windows.
         as_json: whether to write JSON lines.
     """
     from audiomamba.audio.pipe import RawSound, read_pipe
-    from audiomamba.infer.events import Event, EventRule
-    from audiomamba.infer.live import hear, listen
+    from audiomamba.infer import Event, EventRule
+    from audiomamba.infer.live import find_events_live, tag_live
 
     sound = None if raw is None else RawSound.parse(raw)
     stdin = typer.get_binary_stream("stdin")
-    rule = EventRule(threshold=choice.threshold) if choice.threshold else EventRule()
-    with Interruptible(read_pipe(stdin, tagger.front_end.sample_rate, sound)) as blocks:
-        heard = hear(tagger, blocks, choice, rule) if events else listen(tagger, blocks, choice)
-        for one in heard:
+    rule = EventRule(threshold=options.threshold) if options.threshold else EventRule()
+    found: Iterator[Event | TaggedWindow]
+    with Interruptible(read_pipe(stdin, sound_model.front_end.sample_rate, sound)) as blocks:
+        if events:
+            found = find_events_live(sound_model, blocks, options, rule)
+        else:
+            found = tag_live(sound_model, blocks, options)
+        for one in found:
             tags = [one] if isinstance(one, Event) else one.tags
             typer.echo(_json(one, tags) if as_json else _table(one, tags), nl=False)
     if blocks.interrupted:
         raise typer.Exit(INTERRUPTED)
 
 
-def _table(heard: "Event | Moment", tags: Sequence["Event | Tag"]) -> str:
+def _table(found: "Event | TaggedWindow", tags: Sequence["Event | Tag"]) -> str:
     """A line per tag: start and end in seconds, the score, the label."""
-    times = f"{heard.start_s:10.2f} {heard.end_s:10.2f}"
+    times = f"{found.start_s:10.2f} {found.end_s:10.2f}"
     return "".join(f"{times}  {tag.score:.2f}  {tag.label}\n" for tag in tags)
 
 
-def _json(heard: "Event | Moment", tags: Sequence["Event | Tag"]) -> str:
+def _json(found: "Event | TaggedWindow", tags: Sequence["Event | Tag"]) -> str:
     """A line per window or event."""
     scores = [{"label": tag.label, "score": round(tag.score, 4)} for tag in tags]
-    row = {"start": round(heard.start_s, 3), "end": round(heard.end_s, 3), "tags": scores}
+    row = {"start": round(found.start_s, 3), "end": round(found.end_s, 3), "tags": scores}
     return json.dumps(row, ensure_ascii=False) + "\n"

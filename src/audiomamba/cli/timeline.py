@@ -46,7 +46,7 @@ Gap = Annotated[
     float, typer.Option(metavar="S", help="Join events of a class at most this far apart.")
 ]
 Step = Annotated[float, typer.Option(metavar="S", help="Seconds between scores.")]
-Mode = Annotated[
+ReadAs = Annotated[
     str,
     typer.Option(
         metavar="windows|native",
@@ -103,7 +103,7 @@ def timeline(
     shortest: Shortest = 0.2,
     gap: Gap = 0.2,
     step: Step = 0.1,
-    mode: Mode = "windows",
+    mode: ReadAs = "windows",
     window: Window = None,
     hop: Hop = None,
     out: Out = None,
@@ -120,6 +120,7 @@ def timeline(
 
     from audiomamba import infer
     from audiomamba.infer.event_text import EventWriter, format_of
+    from audiomamba.infer.reading import as_mode
     from audiomamba.infer.timeline_picture import Pictured
 
     kind = format_of(out, written_as)
@@ -133,11 +134,11 @@ def timeline(
         shortest_s=shortest,
         gap_s=gap,
     )
-    framing = infer.Framing(step_s=step, mode=mode, window_s=window, hop_s=hop)
+    framing = infer.Framing(step_s=step, mode=as_mode(mode), window_s=window, hop_s=hop)
     files, n_failed = find_files(recordings)
     pictured = Pictured(picture, len(files), tagger.front_end)
     writer = EventWriter(kind, files, tagger.labels)
-    results = infer.find_in_files(tagger, files, framing, rule, listener=pictured.listen)
+    results = infer.find_events_in_files(tagger, files, framing, rule, listener=pictured.listen)
     with output(out) as stream, progress_bar("listening", len(files)) as advance:
         stream.write(writer.header())
         for result in results:

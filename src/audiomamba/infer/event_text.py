@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from audiomamba.errors import ConfigError
-from audiomamba.infer.timeline import Heard
+from audiomamba.infer.results import RecordingEvents
 
 __all__ = ["EventWriter", "Format", "format_of"]
 
@@ -92,24 +92,24 @@ class EventWriter:
             return f"{names}\n{'-' * len(names)}\n"
         return ""
 
-    def write(self, heard: Heard) -> str:
+    def write(self, found: RecordingEvents) -> str:
         """Return the lines of one recording, each ended by a newline."""
         match self._kind:
             case "table":
-                return self._table(heard)
+                return self._table(found)
             case "csv":
-                return _csv(heard)
+                return _csv(found)
             case "json":
-                return _json(heard)
+                return _json(found)
             case "audacity":
-                return _audacity(heard)
+                return _audacity(found)
             case "rttm":
-                return self._rttm(heard)
+                return self._rttm(found)
 
-    def _table(self, heard: Heard) -> str:
+    def _table(self, found: RecordingEvents) -> str:
         """A table of at most 80 columns."""
-        file, lines = _shorten(str(heard.file), self._file), []
-        for event in heard.events:
+        file, lines = _shorten(str(found.file), self._file), []
+        for event in found.events:
             times = _clock(event.start_s), _clock(event.end_s)
             label = event.label[: self._label]
             lines.append(self._line(file, *times, label, f"{event.score:.2f}"))
@@ -121,27 +121,27 @@ class EventWriter:
         times = f"{start:>{_TIME}}  {end:>{_TIME}}"
         return f"{file:<{self._file}}  {times}  {label:<{self._label}}  {score:>5}"
 
-    def _rttm(self, heard: Heard) -> str:
+    def _rttm(self, found: RecordingEvents) -> str:
         """A SPEAKER line per event, whose name is the label and whose confidence the score."""
-        file = _word(heard.file.stem if self._by_stem else str(heard.file))
+        file = _word(found.file.stem if self._by_stem else str(found.file))
         return "".join(
             f"SPEAKER {file} 1 {event.start_s:.3f} {event.end_s - event.start_s:.3f} <NA> <NA> "
             f"{_word(event.label)} {event.score:.4f} <NA>\n"
-            for event in heard.events
+            for event in found.events
         )
 
 
-def _csv(heard: Heard) -> str:
+def _csv(found: RecordingEvents) -> str:
     """A row per event."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    for event in heard.events:
+    for event in found.events:
         times = f"{event.start_s:.3f}", f"{event.end_s:.3f}"
-        rows.writerow([heard.file, *times, event.label, f"{event.score:.4f}"])
+        rows.writerow([found.file, *times, event.label, f"{event.score:.4f}"])
     return text.getvalue()
 
 
-def _json(heard: Heard) -> str:
+def _json(found: RecordingEvents) -> str:
     """A line with an object: file, seconds, step_s and events."""
     events = [
         {
@@ -150,22 +150,22 @@ def _json(heard: Heard) -> str:
             "end_s": round(event.end_s, 3),
             "score": round(event.score, 4),
         }
-        for event in heard.events
+        for event in found.events
     ]
     row = {
-        "file": str(heard.file),
-        "seconds": round(heard.seconds, 3),
-        "step_s": heard.step_s,
+        "file": str(found.file),
+        "seconds": round(found.seconds, 3),
+        "step_s": found.step_s,
         "events": events,
     }
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _audacity(heard: Heard) -> str:
+def _audacity(found: RecordingEvents) -> str:
     """A label track: start, end and label, separated by tabs."""
     return "".join(
         f"{event.start_s:.6f}\t{event.end_s:.6f}\t{' '.join(event.label.split())}\n"
-        for event in heard.events
+        for event in found.events
     )
 
 

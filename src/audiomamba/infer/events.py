@@ -16,23 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiomamba.errors import ConfigError, UnknownNameError
+from audiomamba.infer.results import Event
 
-__all__ = ["Event", "EventFinder", "EventRule", "PerClass", "find_events", "in_order"]
+__all__ = ["EventFinder", "EventRule", "PerClass", "find_events", "in_order"]
 
 PerClass = float | Mapping[str, float]
 
 _BLOCK_FRAMES = 256  # frames that are filtered at once; bounds the memory of the median filter
 _Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A sound from when to when, with its highest smoothed score, from 0 to 1."""
-
-    label: str
-    start_s: float
-    end_s: float
-    score: float
 
 
 @dataclass(frozen=True, kw_only=True)

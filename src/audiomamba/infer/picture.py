@@ -12,8 +12,8 @@ from torch import Tensor
 from audiomamba import audio
 from audiomamba.audio.mel_scale import to_mel
 from audiomamba.errors import ConfigError, MissingDependencyError
-from audiomamba.infer.files import Tagged
-from audiomamba.infer.tagger import Tagger
+from audiomamba.infer.results import Tagged
+from audiomamba.infer.sound_model import SoundModel
 from audiomamba.infer.write import length_text
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ def check(file: Path, n_recordings: int) -> None:
         raise ConfigError(f"{file}: there is no folder {file.parent}")
 
 
-def draw(recordings: Sequence[Tagged], tagger: Tagger, file: Path) -> None:
+def draw(recordings: Sequence[Tagged], sound_model: SoundModel, file: Path) -> None:
     """Draw for every recording its spectrogram over the seconds, and its highest tags as bars.
 
     Args:
         recordings: the tagged recordings, 1 to MOST_RECORDINGS; they are read again.
-        tagger: the model that tagged them.
+        sound_model: the model that tagged them.
         file: where the picture goes.
 
     Raises:
@@ -76,7 +76,7 @@ def draw(recordings: Sequence[Tagged], tagger: Tagger, file: Path) -> None:
     grid = figure.subplots(n_below, 2 * n_beside, squeeze=False, width_ratios=[2.2, 1] * n_beside)
     places = grid.reshape(-1, 2)
     for (left, right), tagged in zip(places, recordings, strict=False):
-        _draw_spectrogram(left, tagger.read(tagged.file), tagger.front_end)
+        _draw_spectrogram(left, sound_model.read(tagged.file), sound_model.front_end)
         left.set_title(
             f"{tagged.file.name}   {length_text(tagged.seconds)}",
             loc="left",

@@ -14,9 +14,11 @@ from itertools import islice
 from pathlib import Path
 
 from audiomamba.errors import ConfigError, MissingDependencyError
-from audiomamba.infer.files import Choice, Failed, Tagged, tag_unordered
+from audiomamba.infer.batch import tag_unordered
 from audiomamba.infer.journal import Journal, Row, Rows
-from audiomamba.infer.tagger import Tagger
+from audiomamba.infer.reading import TagOptions
+from audiomamba.infer.results import Failed, Tagged
+from audiomamba.infer.sound_model import SoundModel
 
 __all__ = ["TaggedTable", "check_table"]
 
@@ -49,10 +51,10 @@ class TaggedTable:
     """A table of tagged recordings in the making, which goes on where it was cut off.
 
     Args:
-        tagger: the model.
+        sound_model: the model.
         files: the recordings.
         out: where the table goes; see check_table.
-        choice: how the recordings are read, and which tags are kept.
+        options: how the recordings are read, and which tags are kept.
         about: what else the tags depend on, such as the hash of the model's weights.
         overwrite: whether a table that is there already, or what is left of another call, gives
             way.
@@ -66,19 +68,19 @@ class TaggedTable:
 
     def __init__(
         self,
-        tagger: Tagger,
+        sound_model: SoundModel,
         files: Sequence[Path],
         out: Path,
-        choice: Choice,
+        options: TagOptions,
         *,
         about: Mapping[str, str],
         overwrite: bool,
     ) -> None:
         check_table(out)
-        tagger.check_mode(choice.mode, choice.window_s, choice.hop_s)
-        call = {"model": tagger.name, **about, **asdict(choice)}
-        self._tagger, self._choice = tagger, choice
-        self._n_tags = None if choice.top is None else min(choice.top, len(tagger.labels))
+        sound_model.check(options)
+        call = {"model": sound_model.name, **about, **asdict(options)}
+        self._sound_model, self._options = sound_model, options
+        self._n_tags = None if options.top is None else min(options.top, len(sound_model.labels))
         self._journal = Journal(out, call, files, overwrite=overwrite)
         self._out, self._call = out, call
         self.todo = self._journal.todo
@@ -96,7 +98,7 @@ class TaggedTable:
             A result for each as soon as it is ready; being killed does not lose it any more.
         """
         try:
-            for _, result in tag_unordered(self._tagger, self.todo, self._choice):
+            for _, result in tag_unordered(self._sound_model, self.todo, self._options):
                 self._journal.add(result.file, _row(result))
                 yield result
             if self.n_failed is None:

@@ -11,9 +11,8 @@ from torch.nn import functional as F
 
 from audiomamba import audio
 from audiomamba.errors import ConfigError
-from audiomamba.infer.events import Event
 from audiomamba.infer.picture import check, draw_decibels
-from audiomamba.infer.timeline import Heard
+from audiomamba.infer.results import Event, RecordingEvents
 from audiomamba.infer.write import length_text
 
 if TYPE_CHECKING:
@@ -107,11 +106,11 @@ class Spectrogram:
             self._rest = self._rest.unflatten(0, (-1, _COARSE)).mean(1)
 
 
-def draw_events(heard: Heard, spectrogram: Spectrogram, file: Path) -> None:
+def draw_events(found: RecordingEvents, spectrogram: Spectrogram, file: Path) -> None:
     """Draw a spectrogram above, and a lane for each class that was heard below.
 
     Args:
-        heard: the events of a recording. The classes heard longest have lanes, MOST_LANES of them
+        found: the events of a recording. The classes heard longest have lanes, MOST_LANES of them
             at most; how many others there are is noted.
         spectrogram: listened to the whole recording; it is finished here.
         file: where the picture goes; the suffix (.png, .svg, .pdf) says the format.
@@ -123,18 +122,18 @@ def draw_events(heard: Heard, spectrogram: Spectrogram, file: Path) -> None:
     check(file, 1)
     from matplotlib.figure import Figure
 
-    unit_s, unit = next((size, name) for limit, size, name in _UNITS if heard.seconds < limit)
-    lanes, n_left_out = _lanes(heard.events)
+    unit_s, unit = next((size, name) for limit, size, name in _UNITS if found.seconds < limit)
+    lanes, n_left_out = _lanes(found.events)
     lanes_height = _LANE_HEIGHT * max(2, len(lanes))
     height = _SPECTROGRAM_HEIGHT + lanes_height + _EDGES_HEIGHT
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     above, below = figure.subplots(
         2, 1, sharex=True, height_ratios=[_SPECTROGRAM_HEIGHT, lanes_height]
     )
-    until = heard.seconds / unit_s
+    until = found.seconds / unit_s
     draw_decibels(above, spectrogram.finish(), until, spectrogram.front_end)
     above.tick_params(labelbottom=False)
-    title = f"{heard.file.name}   {length_text(heard.seconds)}"
+    title = f"{found.file.name}   {length_text(found.seconds)}"
     above.set_title(title, loc="left", fontsize=9, color=_INK, parse_math=False)
     _draw_lanes(below, lanes, until, unit_s)
     note = f"   and {n_left_out} more classes" if n_left_out else ""
@@ -175,14 +174,14 @@ class Pictured:
         if self._file is not None:
             self._spectrogram.listen(samples)
 
-    def draw(self, heard: Heard) -> None:
+    def draw(self, found: RecordingEvents) -> None:
         """Draw the recording, which was listened to as a whole.
 
         Args:
-            heard: its events.
+            found: its events.
         """
         if self._file is not None:
-            draw_events(heard, self._spectrogram, self._file)
+            draw_events(found, self._spectrogram, self._file)
 
 
 def _lanes(events: Sequence[Event]) -> tuple[dict[str, list[Event]], int]:

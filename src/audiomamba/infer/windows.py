@@ -118,6 +118,18 @@ class WindowMean:
         self._open.append((start + length, values.double()))
         self.n_samples = max(self.n_samples, start + length)
 
+    def add_batch(self, batch: WindowBatch, values: Tensor) -> None:
+        """Take the next windows.
+
+        Args:
+            batch: windows of one recording, in order.
+            values: (windows, values), what they say.
+        """
+        for start, length, row in zip(
+            batch.starts.tolist(), batch.lengths.tolist(), values, strict=True
+        ):
+            self.add(start, length, row)
+
     def result(self) -> Tensor:
         """Return the mean of all windows, at least one.
 

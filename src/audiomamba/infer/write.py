@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from audiomamba.infer.files import Tagged
+from audiomamba.infer.results import Tagged
 
 __all__ = ["CsvWriter", "JsonWriter", "TableWriter", "Writer", "length_text"]
 
@@ -72,7 +72,7 @@ class JsonWriter:
     """JSON lines: an object per recording with file, seconds, tags (label, score), any note.
 
     Args:
-        thresholds: scores from which on labels are heard; tags then say whether they are (heard).
+        thresholds: scores from which on labels are heard; tags then say whether they are (found).
     """
 
     def __init__(self, thresholds: Mapping[str, float] | None = None) -> None:

@@ -20,8 +20,8 @@ from audiomamba.data import Clip, Clips, Manifest, open_manifest, read_manifest
 from audiomamba.data.clip_reader import load_clip
 from audiomamba.data.manifest_file import MANIFEST_NAME
 from audiomamba.errors import AudioError, AudioMambaError, DataError
-from audiomamba.infer import Tagger
-from audiomamba.infer.many import score_many
+from audiomamba.infer import SoundModel
+from audiomamba.infer.batch import score_many
 from audiomamba.metrics import Interval, Metrics
 from audiomamba.recipes import from_dict
 from audiomamba.train.fitting.processes import warn
@@ -169,7 +169,7 @@ def evaluate(
             f"{folder} does not know the label {unknown[0]!r}{more} of {data}; "
             f"it knows {', '.join(checkpoint.labels[:5])} ..."
         )
-    scored = score_clips(Tagger(checkpoint), clips)
+    scored = score_clips(SoundModel(checkpoint), clips)
     found = describe(checkpoint, scored, n_resamples=n_resamples)
     done = replace(
         found, model=folder, data=data, split=part, seconds=time.perf_counter() - started
@@ -179,11 +179,11 @@ def evaluate(
     return done
 
 
-def score_clips(tagger: Tagger, clips: Clips) -> ScoredClips:
+def score_clips(sound_model: SoundModel, clips: Clips) -> ScoredClips:
     """Score clips as `tag` scores recordings, window by window, many at a time.
 
     Args:
-        tagger: the model.
+        sound_model: the model.
         clips: the clips.
 
     Returns:
@@ -196,7 +196,7 @@ def score_clips(tagger: Tagger, clips: Clips) -> ScoredClips:
     kept: list[int] = []
     read_s: list[float] = []
     failed: list[str] = []
-    rate = tagger.front_end.sample_rate
+    rate = sound_model.front_end.sample_rate
 
     def recordings() -> Iterator[tuple[Tensor, int]]:
         for place, clip in enumerate(clips):
@@ -208,10 +208,10 @@ def score_clips(tagger: Tagger, clips: Clips) -> ScoredClips:
                 continue
             read_s.append(time.perf_counter() - started)
             kept.append(place)
-            yield _without_rest(samples, tagger.front_end.n_samples), rate
+            yield _without_rest(samples, sound_model.front_end.n_samples), rate
 
     rows: dict[int, np.ndarray] = {}
-    for place, found in score_many(tagger, recordings()):
+    for place, found in score_many(sound_model, recordings()):
         if isinstance(found, AudioMambaError):
             raise found
         rows[place] = found.scores.numpy()

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from audiomamba import checkpoints
 from audiomamba.audio.resample import resample
 from audiomamba.errors import ConfigError
-from audiomamba.infer import Tagger
+from audiomamba.infer import SoundModel
 from audiomamba.infer.windows import WindowBatch
 from audiomamba.recipes import Recipe
 from audiomamba.train.fitting.losses import Loss
@@ -79,13 +79,13 @@ class Teacher:
         self.scores = checkpoint.scores
         self.n_classes = len(checkpoint.labels)
         self._places = _places(name, checkpoint.labels, labels)
-        self._tagger = Tagger(checkpoint)
-        self._tagger.model.requires_grad_(False)
+        self._sound_model = SoundModel(checkpoint)
+        self._sound_model.model.requires_grad_(False)
 
     @property
     def sample_rate(self) -> int:
         """The rate that it hears, in Hz."""
-        return self._tagger.front_end.sample_rate
+        return self._sound_model.front_end.sample_rate
 
     @torch.inference_mode()
     def hear(self, waveforms: Tensor, lengths: Tensor, sample_rate: int) -> Tensor:
@@ -101,8 +101,8 @@ class Teacher:
         Returns:
             Logits (batch, own classes) float32: the mean over a clip's windows, by their length.
         """
-        device, front_end = waveforms.device, self._tagger.front_end
-        model = self._tagger.model.to(device)
+        device, front_end = waveforms.device, self._sound_model.front_end
+        model = self._sound_model.model.to(device)
         waveforms, lengths = _at_rate(waveforms, lengths.cpu(), sample_rate, front_end.sample_rate)
         window = front_end.n_samples
         total = torch.zeros(len(lengths), self.n_classes, device=device)
@@ -114,7 +114,7 @@ class Teacher:
             left = (lengths[rows] - start).clamp(max=window)
             rows = rows.to(device)
             piece = waveforms[rows, start : start + window]
-            features, valid = self._tagger.inputs(
+            features, valid = self._sound_model.inputs(
                 WindowBatch(piece, torch.full_like(left, start), left)
             )
             logits = model(features, valid).float()

@@ -38,7 +38,7 @@ from audiomamba.data import Manifest, read_manifest, write_manifest
 from audiomamba.data.corpora import guess_corpus
 from audiomamba.data.manifest_file import MANIFEST_NAME, find_manifest
 from audiomamba.errors import ConfigError, DataError, TrainingError
-from audiomamba.infer import Tagger
+from audiomamba.infer import SoundModel
 from audiomamba.progress import Progress
 from audiomamba.recipes import Recipe, from_dict, to_dict
 from audiomamba.train.evaluation import (
@@ -272,7 +272,7 @@ def _judge(
 ) -> tuple[Evaluation, tuple[float, ...]]:
     """How a model does on the held-out clips, at the thresholds that suit them best."""
     began = time.perf_counter()
-    scored = score_clips(Tagger(checkpoint), parts.held_out)
+    scored = score_clips(SoundModel(checkpoint), parts.held_out)
     targets = scored.clips.label_vectors(checkpoint.labels).dense()
     thresholds = metrics.best_thresholds(scored.scores, targets)
     found = replace(

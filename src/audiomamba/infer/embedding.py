@@ -6,7 +6,6 @@ leaves nothing in it.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -19,16 +18,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiomamba.errors import AudioError, ConfigError, MissingDependencyError
-from audiomamba.infer.files import Failed
-from audiomamba.infer.tagger import Audio, Tagger
-from audiomamba.infer.timeline import Framing, embedding_frames
+from audiomamba.infer.frame_scores import embed_frames
+from audiomamba.infer.framing import Framing
+from audiomamba.infer.recording import Audio
+from audiomamba.infer.results import Embedded, Failed
+from audiomamba.infer.sound_model import SoundModel
 from audiomamba.infer.windows import WindowMean
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch, Schema
     from pyarrow.parquet import ParquetWriter
 
-__all__ = ["DTYPES", "Embedded", "check", "embed", "embed_files"]
+__all__ = ["DTYPES", "check", "embed_files", "embed_recording"]
 
 DTYPES = ("float32", "float16")
 
@@ -38,36 +39,26 @@ METADATA_KEY = b"audiomamba"
 _Floats = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """A recording whose embeddings are in the file.
-
-    Args:
-        file: the recording.
-        seconds: its length.
-        n_rows: rows of the file that are its.
-    """
-
-    file: Path
-    seconds: float
-    n_rows: int
-
-
-def embed(tagger: Tagger, recording: Audio) -> Tensor:
+@torch.no_grad()  # not inference mode: a classifier may be trained on the result
+def embed_recording(sound_model: SoundModel, recording: Audio) -> tuple[Tensor, float]:
     """Embed a recording as one vector: the mean over its windows, every moment counting alike.
 
     Args:
-        tagger: the model.
+        sound_model: the model.
         recording: as for Tagger.tag.
 
     Returns:
-        (dim,) float32.
+        (dim,) float32, and the recording's length in seconds.
 
     Raises:
         AudioError: as for Tagger.tag.
         ConfigError: as for Tagger.tag.
     """
-    return _mean_embedding(tagger, recording)[0]
+    mean = WindowMean()
+    for batch in sound_model.windows(recording):
+        features, lengths = sound_model.inputs(batch)
+        mean.add_batch(batch, sound_model.model.embed(features, lengths).cpu())
+    return mean.result(), mean.n_samples / sound_model.front_end.sample_rate
 
 
 def check(out: Path, dtype: str) -> None:
@@ -92,7 +83,7 @@ def check(out: Path, dtype: str) -> None:
 
 
 def embed_files(
-    tagger: Tagger,
+    sound_model: SoundModel,
     files: Iterable[Path],
     out: Path,
     *,
@@ -108,7 +99,7 @@ def embed_files(
     under the key "audiomamba", or in the .json.
 
     Args:
-        tagger: the model.
+        sound_model: the model, such as a Tagger.
         files: the recordings.
         out: where the embeddings go.
         framing: how recordings become frames, each with an embedding; None for one embedding per
@@ -125,10 +116,10 @@ def embed_files(
     """
     check(out, dtype)
     facts: dict[str, Any] = {
-        "model": tagger.name,
+        "model": sound_model.name,
         **(about or {}),
         "dtype": dtype,
-        "sample_rate": tagger.front_end.sample_rate,
+        "sample_rate": sound_model.front_end.sample_rate,
         "step_s": None if framing is None else framing.step_s,
     }
     kind = _Parquet if out.suffix.lower() == ".parquet" else _Npy
@@ -136,36 +127,22 @@ def embed_files(
         for file in files:
             try:
                 if framing is None:
-                    values, seconds = _mean_embedding(tagger, file)
+                    values, seconds = embed_recording(sound_model, file)
                     n_rows = table.add(file, seconds, [_as(values[None], dtype)], None)
                 else:
-                    n_rows, seconds = _add_frames(table, tagger, file, framing, dtype)
+                    n_rows, seconds = _add_frames(table, sound_model, file, framing, dtype)
             except (AudioError, MissingDependencyError) as error:
                 yield Failed(file, error)
             else:
                 yield Embedded(file, seconds, n_rows)
 
 
-@torch.no_grad()  # not inference mode: a classifier may be trained on the result
-def _mean_embedding(tagger: Tagger, recording: Audio) -> tuple[Tensor, float]:
-    """The embedding of a recording, and its length in seconds."""
-    mean, device = WindowMean(), next(tagger.model.parameters()).device
-    for batch in tagger.windows(recording):
-        features, lengths = tagger.inputs(batch)
-        embeddings = tagger.model.embed(features.to(device), lengths).cpu()
-        for start, length, row in zip(
-            batch.starts.tolist(), batch.lengths.tolist(), embeddings, strict=True
-        ):
-            mean.add(start, length, row)
-    return mean.result(), mean.n_samples / tagger.front_end.sample_rate
-
-
 def _add_frames(
-    table: "_Table", tagger: Tagger, file: Path, framing: Framing, dtype: str
+    table: "_Table", sound_model: SoundModel, file: Path, framing: Framing, dtype: str
 ) -> tuple[int, float]:
     """Write the frames of a recording once all of them are there."""
     with TemporaryFile() as spool:
-        frames, dim = embedding_frames(tagger, file, framing), 0
+        frames, dim = embed_frames(sound_model, file, framing), 0
         for block in frames:
             dim = block.shape[1]
             spool.write(_as(block, dtype).tobytes())

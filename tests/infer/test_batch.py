@@ -11,9 +11,9 @@ import torch
 
 import audiomamba
 from audiomamba.errors import AudioError, ConfigError
-from audiomamba.infer import Scored, Tagger
-from audiomamba.infer.many import N_BUCKETS, score_many
-from audiomamba.infer.tagger import WINDOWS_PER_BATCH
+from audiomamba.infer import Reading, Scored, Tagger
+from audiomamba.infer.batch import N_BUCKETS, score_many
+from audiomamba.infer.sound_model import WINDOWS_PER_BATCH
 
 RATE = 16_000
 
@@ -42,11 +42,11 @@ def test_every_recording_gets_what_it_gets_alone(
 ) -> None:
     tagger = audiomamba.load(request.getfixturevalue(name))
 
-    found = dict(score_many(tagger, files, **lengths))
+    found = dict(score_many(tagger, files, Reading(**lengths)))
 
     assert sorted(found) == list(range(len(files)))
     for place, file in enumerate(files):
-        alone, together = tagger.score(file, **lengths), found[place]
+        alone, together = tagger.score_recording(file, Reading(**lengths)), found[place]
         assert isinstance(together, Scored)
         assert (together.seconds, together.window_s) == (alone.seconds, alone.window_s)
         torch.testing.assert_close(together.scores, alone.scores, rtol=1e-5, atol=1e-7)
@@ -110,5 +110,5 @@ def test_what_a_reader_does_not_expect_is_raised(
 
 def test_lengths_that_cannot_be_are_refused_before_any_file_is_read(model_folder: Path) -> None:
     with pytest.raises(ConfigError, match="a hop of 9 s"):
-        list(score_many(audiomamba.load(model_folder), [Path("none.wav")], hop_s=9))
+        list(score_many(audiomamba.load(model_folder), [Path("none.wav")], Reading(hop_s=9)))
     assert not readers()

@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from audiomamba.infer.frames import FrameMerger, Piece
+from audiomamba.infer.frame_stream import FrameMerger, WindowSteps
 
 
-def merged(pieces: list[Piece], step: float) -> Tensor:
-    merger = FrameMerger(step, pieces[0].values.shape[1])
-    return torch.cat([*map(merger.add, pieces), merger.finish()])
+def merged(windows: list[WindowSteps], step: float) -> Tensor:
+    merger = FrameMerger(step, windows[0].values.shape[1])
+    return torch.cat([*map(merger.add, windows), merger.finish()])
 
 
-def windows(n_samples: int, length: int, hop: int) -> list[tuple[int, int]]:
+def window_starts(n_samples: int, length: int, hop: int) -> list[tuple[int, int]]:
     """Starts and lengths of windows that cover a recording."""
     starts = range(0, max(1, n_samples - length + hop), hop)
     return [(start, min(length, n_samples - start)) for start in starts if start < n_samples]
@@ -32,12 +32,12 @@ def test_any_recording_is_covered_with_finite_frames(
     n_samples: int, length: int, hops: float, step: float, n_steps: int
 ) -> None:
     hop = max(1, int(length * hops))
-    pieces = [
-        Piece(start, covered, torch.rand(n_steps, 2), length / n_steps)
-        for start, covered in windows(n_samples, length, hop)
+    windows = [
+        WindowSteps(start, covered, torch.rand(n_steps, 2), length / n_steps)
+        for start, covered in window_starts(n_samples, length, hop)
     ]
 
-    frames = merged(pieces, step)
+    frames = merged(windows, step)
 
     assert len(frames) == math.ceil(n_samples / step)
     assert frames.isfinite().all()
@@ -49,18 +49,21 @@ def test_a_straight_line_stays_one_through_overlapping_windows() -> None:
     def line(start: int) -> Tensor:
         return (torch.arange(20) * 10.0 + 5 + start)[:, None]
 
-    pieces = [Piece(start, 200, line(start), 10.0) for start in range(0, 1001, 100)]
+    windows = [WindowSteps(start, 200, line(start), 10.0) for start in range(0, 1001, 100)]
 
-    frames = merged(pieces, 25.0)
+    frames = merged(windows, 25.0)
 
     middles = torch.arange(48) * 25.0 + 12.5
     torch.testing.assert_close(frames[:, 0], middles)
 
 
 def test_where_windows_overlap_the_one_whose_middle_is_nearer_counts_more() -> None:
-    pieces = [Piece(0, 100, torch.zeros(1, 1), 100.0), Piece(50, 100, torch.ones(1, 1), 100.0)]
+    windows = [
+        WindowSteps(0, 100, torch.zeros(1, 1), 100.0),
+        WindowSteps(50, 100, torch.ones(1, 1), 100.0),
+    ]
 
-    frames = merged(pieces, 10.0)[:, 0]
+    frames = merged(windows, 10.0)[:, 0]
 
     assert (frames[:5] == 0).all()
     assert (frames[10:] == 1).all()
@@ -70,14 +73,14 @@ def test_where_windows_overlap_the_one_whose_middle_is_nearer_counts_more() -> N
 def test_frames_come_as_soon_as_no_window_can_change_them() -> None:
     merger = FrameMerger(10.0, 1)
 
-    assert len(merger.add(Piece(0, 100, torch.zeros(10, 1), 10.0))) == 0
-    assert len(merger.add(Piece(50, 100, torch.zeros(10, 1), 10.0))) == 5
-    assert len(merger.add(Piece(100, 30, torch.zeros(3, 1), 10.0))) == 5
+    assert len(merger.add(WindowSteps(0, 100, torch.zeros(10, 1), 10.0))) == 0
+    assert len(merger.add(WindowSteps(50, 100, torch.zeros(10, 1), 10.0))) == 5
+    assert len(merger.add(WindowSteps(100, 30, torch.zeros(3, 1), 10.0))) == 5
     assert len(merger.finish()) == 5
 
 
 @pytest.mark.parametrize(("n_samples", "n_frames"), [(1, 1), (4, 1), (10, 1), (14, 2), (16, 2)])
 def test_the_last_part_of_a_step_has_a_frame(n_samples: int, n_frames: int) -> None:
-    frames = merged([Piece(0, n_samples, torch.full((1, 1), 0.5), float(n_samples))], 10.0)
+    frames = merged([WindowSteps(0, n_samples, torch.full((1, 1), 0.5), float(n_samples))], 10.0)
 
     assert frames.flatten().tolist() == [0.5] * n_frames

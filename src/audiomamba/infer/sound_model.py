@@ -1,0 +1,254 @@
+"""A trained model together with its front end and labels: sound in, scores out.
+
+Everything that depends on how a model takes its input stands here once: windows, padding, a pass
+over a whole recording, the device.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from audiomamba import audio
+from audiomamba.checkpoints import Checkpoint
+from audiomamba.errors import ConfigError
+from audiomamba.infer.reading import Reading
+from audiomamba.infer.recording import Audio, read_blocks
+from audiomamba.infer.results import Tag
+from audiomamba.infer.windows import WindowBatch, cut
+
+__all__ = ["WINDOWS_PER_BATCH", "SoundModel"]
+
+WINDOWS_PER_BATCH = 8
+
+
+class SoundModel:
+    """Scores windows of sound.
+
+    Args:
+        checkpoint: the model with its front end and labels; the model is put in evaluation mode.
+            Attribute thresholds says from which score on a label is heard; empty if that is not
+            known.
+
+    Raises:
+        ConfigError: the model reads images.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.front_end is None:
+            raise ConfigError(f"{checkpoint.name} is a model of images; expected one of sound")
+        self.name = checkpoint.name
+        self.labels = checkpoint.labels
+        self.front_end = checkpoint.front_end
+        self.model = checkpoint.model.eval()
+        self.ood_detector = checkpoint.ood_detector
+        self.thresholds = dict(zip(self.labels, checkpoint.thresholds or (), strict=False))
+        self._scores = checkpoint.scores
+
+    def read(self, recording: Audio) -> Tensor:
+        """Read a whole recording, mixed to one channel, at the model's rate.
+
+        Args:
+            recording: as for Tagger.tag.
+
+        Returns:
+            (samples,) float32 at front_end.sample_rate, at least one.
+
+        Raises:
+            AudioError: the recording cannot be read, or holds no samples.
+            ConfigError: the samples have another shape or type.
+        """
+        return torch.cat(list(self.blocks(recording)))
+
+    def blocks(self, recording: Audio) -> Iterator[Tensor]:
+        """Read a recording block by block, as read does.
+
+        Args:
+            recording: as for Tagger.tag.
+
+        Yields:
+            (samples,) float32 at front_end.sample_rate, at least one.
+
+        Raises:
+            AudioError: as for read.
+            ConfigError: as for read.
+        """
+        return read_blocks(recording, self.front_end.sample_rate)
+
+    def windows(self, recording: Audio, reading: Reading | None = None) -> Iterator[WindowBatch]:
+        """Read a recording as windows; memory does not grow with its length.
+
+        Args:
+            recording: as for Tagger.tag.
+            reading: the windows' length and hop; None for the defaults.
+
+        Returns:
+            Batches of windows, at least one, whose samples are at front_end.sample_rate.
+
+        Raises:
+            AudioError: as for read; when a batch is asked for.
+            ConfigError: as for read, or a length is out of its range.
+        """
+        n_samples, hop = self.window_and_hop(reading or Reading())
+        return cut(self.blocks(recording), n_samples, hop, batch_size=WINDOWS_PER_BATCH)
+
+    def check(self, reading: Reading) -> None:
+        """Refuse a way of reading that does not fit the model.
+
+        Args:
+            reading: the way of reading.
+
+        Raises:
+            ConfigError: a length is out of its range, or the model cannot read in one pass.
+        """
+        if reading.mode == "windows":
+            self.window_and_hop(reading)
+        elif not self.model.config.one_pass:
+            raise ConfigError(
+                f"{self.name} cannot read a recording of any length in one pass; use mode 'windows'"
+            )
+
+    def window_and_hop(self, reading: Reading) -> tuple[int, int]:
+        """Compute the length of windows and the distance of their starts in samples.
+
+        Args:
+            reading: the lengths that were asked for.
+
+        Returns:
+            Samples in a window, and from one window's start to the next's: a window's length by
+            default.
+
+        Raises:
+            ConfigError: a length is out of its range.
+        """
+        rate, longest = self.front_end.sample_rate, self.front_end.n_samples
+        shortest = min(self.front_end.window_samples, longest)
+        n_samples = longest if reading.window_s is None else _in_samples(reading.window_s, rate)
+        if not shortest <= n_samples <= longest:
+            raise ConfigError(
+                f"a window of {reading.window_s} s was asked for; "
+                f"{self.name} takes {shortest / rate:.3g} to {longest / rate:.4g} s"
+            )
+        hop = n_samples if reading.hop_s is None else _in_samples(reading.hop_s, rate)
+        if not 1 <= hop <= n_samples:
+            raise ConfigError(
+                f"a hop of {reading.hop_s} s was asked for; expected more than 0 and at most the "
+                f"window's {n_samples / rate:.4g} s, so that nothing is left out"
+            )
+        return n_samples, hop
+
+    def inputs(self, batch: WindowBatch) -> tuple[Tensor, Tensor | None]:
+        """Make the model's input from windows.
+
+        Args:
+            batch: windows of one recording or of several.
+
+        Returns:
+            Features (windows, frames, mels) on the model's device, and the number of valid frames
+            of each window for the model's argument lengths; None where all are valid.
+        """
+        shortest = self.front_end.window_samples
+        rows = [
+            row[: max(length, shortest)]
+            for row, length in zip(batch.samples, batch.lengths.tolist(), strict=True)
+        ]
+        if len({len(row) for row in rows}) == 1:
+            n_samples = len(rows[0])
+            return self._features(batch.samples[:, :n_samples], self._front_end(n_samples)), None
+        features = [self._features(row, self._front_end(len(row))) for row in rows]
+        lengths = torch.tensor([len(one) for one in features])
+        return pad_sequence(features, batch_first=True), lengths if self._any_length else None
+
+    def one_pass_inputs(self, samples: Tensor) -> Tensor:
+        """Make the model's input from a whole recording; a short one is padded as a window is.
+
+        Args:
+            samples: (samples,) at front_end.sample_rate.
+
+        Returns:
+            Features (1, frames, mels) on the model's device.
+        """
+        n_frames = self.front_end.frames_in(len(samples))
+        if not self._any_length:
+            n_frames = max(n_frames, self.front_end.n_frames)
+        return self._features(samples[None], replace(self.front_end, n_frames=n_frames))
+
+    @property
+    def mixes_lengths(self) -> bool:
+        """Whether windows of different lengths may share a batch."""
+        return not self._any_length or self.model.config.reads_sound
+
+    @torch.inference_mode()
+    def score_windows(self, batch: WindowBatch) -> Tensor:
+        """Score windows.
+
+        Args:
+            batch: windows of one recording or of several.
+
+        Returns:
+            (windows, classes) float32, each from 0 to 1.
+        """
+        return self.score_features(*self.inputs(batch)).cpu()
+
+    def score_features(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Score the model's input.
+
+        Args:
+            features: (windows, frames, mels) on the model's device.
+            lengths: (windows,) valid frames of each; None for all.
+
+        Returns:
+            (windows, classes) float32, each from 0 to 1.
+        """
+        if self.ood_detector is None:
+            logits: Tensor = self.model(features, lengths)
+            return self.logits_to_scores(logits)
+        embeddings = self.model.embed(features, lengths)
+        logits = self.model.head(embeddings)
+        factor: Tensor = self.ood_detector(embeddings)
+        return self.logits_to_scores(logits) * factor.unsqueeze(1)
+
+    def logits_to_scores(self, logits: Tensor) -> Tensor:
+        """Turn logits into scores, as they are before out-of-distribution detection.
+
+        Args:
+            logits: (..., classes).
+
+        Returns:
+            (..., classes) float32, each from 0 to 1.
+        """
+        logits = logits.float()
+        return logits.softmax(-1) if self._scores == "softmax" else logits.sigmoid()
+
+    def ranked(self, scores: Tensor) -> list[Tag]:
+        """Name scores.
+
+        Args:
+            scores: (classes,) in the order of the labels.
+
+        Returns:
+            One Tag per label, the highest score first.
+        """
+        tags = [Tag(label, it) for label, it in zip(self.labels, scores.tolist(), strict=True)]
+        return sorted(tags, key=lambda tag: -tag.score)
+
+    @property
+    def _any_length(self) -> bool:
+        """Whether a short recording is read as it is, without padding."""
+        return self.model.config.any_length
+
+    def _front_end(self, n_samples: int) -> audio.FrontEnd:
+        """The front end for windows of this length: without padding if the model can do without."""
+        return self.front_end.unpadded(n_samples) if self._any_length else self.front_end
+
+    def _features(self, samples: Tensor, front_end: audio.FrontEnd) -> Tensor:
+        """Features on the model's device: the only place where sound goes there."""
+        device = next(self.model.parameters()).device
+        return audio.features(samples.to(device), front_end)
+
+
+def _in_samples(seconds: float, rate_hz: int) -> int:
+    """A length in samples; 0 for what is no length."""
+    return round(seconds * rate_hz) if 0 < seconds < float("inf") else 0
