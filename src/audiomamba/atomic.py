@@ -28,10 +28,10 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: the new file is not there, cannot be flushed, or cannot be renamed.
 
     Example:
-        >>> folder = getfixture("tmp_path")
-        >>> with replacing(folder / "clips.txt") as part:
+        >>> path = Path("clips.txt")
+        >>> with replacing(path) as part:
         ...     _ = part.write_text("1.wav")
-        >>> (folder / "clips.txt").read_text()
+        >>> path.read_text()
         '1.wav'
     """
     part = path.with_name(f"{path.name}.part")

@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from audiomamba import checkpoints, models
-from audiomamba.checkpoints.labels import packaged_labels
-from audiomamba.checkpoints.released import CORPORA, RELEASED
+from audiomamba.checkpoints import RELEASED
+from audiomamba.data import CORPORA
 from audiomamba.errors import CheckpointError
 
 
@@ -32,11 +32,11 @@ def test_a_released_file_becomes_a_model_folder(tmp_path, direction, wrapped):
     torch.save(content, tmp_path / "aum.pth")
     report = checkpoints.convert(tmp_path / "aum.pth", tmp_path / "out")
     assert report.n_tensors == len(state)
-    assert report.corpus == "speech_commands_v2"
+    assert report.corpus == "speech_commands"
     found = checkpoints.load(tmp_path / "out")
     assert found.model.config.direction == direction
     assert found.model.config.n_frames == 128
-    assert found.front_end == CORPORA["speech_commands_v2"].front_end
+    assert found.front_end == CORPORA["speech_commands"].front_end
     assert len(found.labels) == 35
     for key, value in found.model.state_dict().items():
         expected = state.get(key, state["pos_embed.pos_embed"])
@@ -162,14 +162,12 @@ def test_labels_must_be_as_many_as_classes(tmp_path):
         checkpoints.convert(tmp_path / "aum.pth", tmp_path / "out", labels=["a", "b"])
 
 
-@pytest.mark.parametrize("corpus", ["audioset", "vggsound", "speech_commands_v2", "esc50"])
-def test_packaged_labels_are_complete(corpus):
-    labels = packaged_labels(corpus, 0)
-    assert len(labels) == len(set(labels)) == CORPORA[corpus].n_classes
-
-
-def test_unknown_labels_are_numbered():
-    assert packaged_labels(None, 2) == ("class 0", "class 1")
+def test_classes_of_no_known_corpus_are_numbered(tmp_path):
+    torch.save(released_state(n_classes=2, n_frames=128), tmp_path / "aum.pth")
+    checkpoint, report = checkpoints.read_released(tmp_path / "aum.pth")
+    assert report.corpus is None
+    assert checkpoint.labels == ("class 0", "class 1")
+    assert checkpoint.notes["trained on"] == "unknown"
 
 
 def test_the_table_of_released_weights_names_models_that_exist():

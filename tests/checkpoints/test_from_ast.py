@@ -3,7 +3,7 @@ import torch
 
 from audiomamba import checkpoints, models
 from audiomamba.checkpoints.from_ast import ORIGIN, build_ast, config_of, rename
-from audiomamba.checkpoints.released import CORPORA
+from audiomamba.data import CORPORA
 from audiomamba.errors import CheckpointError
 
 SMALL = {"dim": 64, "depth": 2, "n_heads": 1}
@@ -118,7 +118,7 @@ def test_a_released_file_becomes_a_model_folder(tmp_path, form):
     assert len(report.unused) == (4 if form == "gong" else 0)
     found = checkpoints.load(tmp_path / "out")
     assert found.model.config == model.config
-    assert found.front_end == CORPORA["speech_commands_v2"].front_end
+    assert found.front_end == CORPORA["speech_commands"].front_end
     x = torch.randn(1, 128, 128)
     torch.testing.assert_close(found.model(x), model(x), rtol=0, atol=0)
 

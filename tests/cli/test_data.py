@@ -13,8 +13,7 @@ from synthetic import lay_out
 from typer.testing import CliRunner, Result
 
 from audiomamba.cli import app
-from audiomamba.data import open_manifest
-from audiomamba.data.fetch import SOURCES
+from audiomamba.data import CORPORA, open_manifest
 
 
 def run(*arguments: object) -> Result:
@@ -86,11 +85,18 @@ def test_a_wrong_call_gets_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_every_corpus_is_listed() -> None:
+    lines = run("corpora").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [name for name in CORPORA if name != "own"]
+    assert any(line.split() == ["audioset", "527", "mAP", "unknown", "-"] for line in lines)
+    assert any(line.endswith("2.4 GB") and "CC BY 4.0" in line for line in lines)
+
+
 def test_a_download_that_fails_gets_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed = replace(SOURCES["esc50"], url="http://127.0.0.1:9/archive")
-    monkeypatch.setitem(SOURCES, "esc50", closed)
+    closed = replace(CORPORA["esc50"].download, url="http://127.0.0.1:9/archive")
+    monkeypatch.setitem(CORPORA, "esc50", replace(CORPORA["esc50"], download=closed))
     result = run("download", "esc50", "--to", tmp_path)
     assert result.exit_code == 1
     assert result.stderr.startswith("audiomamba: http://127.0.0.1:9/archive: cannot be fetched")

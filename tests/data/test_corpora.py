@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from audiomamba.data import open_manifest
+from audiomamba import recipes
+from audiomamba.data import CORPORA, get_corpus, open_manifest
+from audiomamba.data.corpora import corpus_with
 from audiomamba.errors import AudioError, DataError, UnknownNameError
 
 HEADER = "filename,fold,target,category,esc10,src_file,take\n"
@@ -43,6 +45,49 @@ def test_esc10_is_a_part_of_esc50(esc50):
 
 def test_the_layout_is_recognized(esc50):
     assert open_manifest(esc50) == open_manifest(esc50, "esc50")
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_a_corpus_has_one_name_and_one_place(name):
+    corpus = CORPORA[name]
+    assert corpus.name == name
+    assert corpus.read.__module__.startswith("audiomamba.data.corpora.")
+    spelled = [it for one in CORPORA.values() for it in (one.name, *one.also)]
+    assert spelled.count(name) == 1
+    labels = corpus.label_list
+    assert labels is None or (corpus.labels and len(labels.ids) == len(labels.names))
+    assert (corpus.download is None) or corpus.license != "unknown"
+
+
+@pytest.mark.parametrize(
+    ("spelled", "name"),
+    [
+        ("voxceleb", "voxceleb1"),
+        ("speech_commands_v2", "speech_commands"),
+        ("audioset_20k", "audioset20k"),
+        ("esc10", "esc10"),
+    ],
+)
+def test_old_spellings_are_understood(spelled, name):
+    assert get_corpus(spelled) is CORPORA[name]
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "name"),
+    [(527, "audioset"), (309, "vggsound"), (1251, "voxceleb1"), (35, "speech_commands"),
+     (44, "epic_sounds"), (50, "esc50"), (7, None)],
+)  # fmt: skip
+def test_a_corpus_is_guessed_by_its_classes(n_classes, name):
+    found = corpus_with(n_classes)
+    assert (found.name if found else None) == name
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_published_models_and_recipes_read_a_corpus_alike(name):
+    own = [it for it in recipes.RECIPES.values() if it.name.startswith(f"{name}/aum-")]
+    published = [it for it in own if not it.measure_statistics]
+    assert {it.front_end for it in published} <= {CORPORA[name].front_end}
+    assert published or name in ("esc10", "esc50", "own")
 
 
 def test_an_unknown_corpus_offers_names(esc50):

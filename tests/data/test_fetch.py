@@ -9,8 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from synthetic import lay_out
 
-from audiomamba.data import download, open_manifest
-from audiomamba.data.fetch import SOURCES
+from audiomamba.data import CORPORA, download, open_manifest
 from audiomamba.errors import DataError, UnknownNameError
 
 
@@ -62,7 +61,8 @@ def serve(server, monkeypatch):
             "size": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
         }
-        monkeypatch.setitem(SOURCES, corpus, replace(SOURCES[corpus], **values | changes))
+        here = replace(CORPORA[corpus].download, **values | changes)
+        monkeypatch.setitem(CORPORA, corpus, replace(CORPORA[corpus], download=here))
 
     return put
 
@@ -135,8 +135,8 @@ def test_another_archive_is_refused_and_deleted(serve, esc50_zip, tmp_path):
 
 
 def test_an_address_that_cannot_be_reached_is_one_line(monkeypatch, tmp_path):
-    closed = replace(SOURCES["esc50"], url="http://127.0.0.1:9/archive")
-    monkeypatch.setitem(SOURCES, "esc50", closed)
+    closed = replace(CORPORA["esc50"].download, url="http://127.0.0.1:9/archive")
+    monkeypatch.setitem(CORPORA, "esc50", replace(CORPORA["esc50"], download=closed))
     with pytest.raises(DataError, match=r"^http://127.0.0.1:9/archive: cannot be fetched"):
         download("esc50", tmp_path / "out")
 

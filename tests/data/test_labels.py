@@ -1,6 +1,7 @@
 import pytest
 
-from audiomamba.data.labels import LISTS, label_list, label_names
+from audiomamba.data import CORPORA
+from audiomamba.data.labels import label_list
 from audiomamba.errors import UnknownNameError
 
 
@@ -21,8 +22,9 @@ from audiomamba.errors import UnknownNameError
     ],
 )
 def test_lists_are_complete_and_in_the_order_of_the_papers(corpus, n_classes, known):
-    names = label_names(corpus)
-    assert len(names) == len(set(names)) == len(set(label_list(corpus).ids)) == n_classes
+    labels = CORPORA[corpus].label_list
+    names = labels.names
+    assert len(names) == len(set(names)) == len(set(labels.ids)) == n_classes
     assert {place: names[place] for place in known} == known
 
 
@@ -31,10 +33,6 @@ def test_audioset_has_its_own_ids():
     assert found.ids[found.names.index("Dog")] == "/m/0bt9lr"
 
 
-def test_every_list_is_there():
-    assert all(label_names(corpus) for corpus in LISTS)
-
-
-def test_an_unknown_list_is_refused():
+def test_an_unknown_table_is_refused():
     with pytest.raises(UnknownNameError, match="did you mean voxceleb1"):
-        label_names("voxceleb")
+        label_list("voxceleb")

@@ -1,6 +1,6 @@
 """The ontology of AudioSet: every label has its node, and every path leads to a root."""
 
-from audiomamba.data.labels import label_names
+from audiomamba.data.labels import label_list
 from audiomamba.data.labels.ontology import audioset_parents
 
 ROOTS = {
@@ -15,7 +15,7 @@ ROOTS = {
 
 
 def test_every_label_of_audioset_is_a_node() -> None:
-    assert set(label_names("audioset")) <= audioset_parents().keys()
+    assert set(label_list("audioset").names) <= audioset_parents().keys()
     assert len(audioset_parents()) == 632
 
 

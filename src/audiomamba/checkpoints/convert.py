@@ -20,10 +20,10 @@ from audiomamba.checkpoints import (
     from_vmamba,
 )
 from audiomamba.checkpoints.format import Checkpoint, save
-from audiomamba.checkpoints.labels import packaged_labels
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.released import CORPORA, corpus_of
 from audiomamba.checkpoints.state import read_state
+from audiomamba.data.corpora import corpus_with
+from audiomamba.data.corpus import Corpus
 from audiomamba.errors import CheckpointError
 from audiomamba.models import ModelConfig
 
@@ -122,16 +122,19 @@ def read_released(
     used, unused = origin.split(state)
     model = origin.build(used, str(source))
     config = model.config
-    corpus = corpus_of(config.n_classes) if origin.front_end else None
-    names = tuple(labels) if labels is not None else packaged_labels(corpus, config.n_classes)
+    corpus = corpus_with(config.n_classes) if origin.front_end else None
+    names = _labels(corpus, config.n_classes) if labels is None else tuple(labels)
     checkpoint = Checkpoint(
         name=source.stem if name is None else name,
         model=model,
         front_end=_front_end(origin, config, corpus),
         labels=names,
-        scores=CORPORA[corpus].scores if corpus else _scores(origin),
+        scores=corpus.scores if corpus else _scores(origin),
         license=origin.license,
-        notes={"origin": f"{origin.name}, released weights", "trained on": corpus or "unknown"},
+        notes={
+            "origin": f"{origin.name}, released weights",
+            "trained on": corpus.name if corpus else "unknown",
+        },
     )
     report = ConversionReport(
         source=source,
@@ -140,7 +143,7 @@ def read_released(
         n_parameters=sum(value.numel() for value in model.parameters()),
         n_tensors=len(state),
         unused=unused,
-        corpus=corpus,
+        corpus=corpus.name if corpus else None,
     )
     return checkpoint, report
 
@@ -193,17 +196,23 @@ def _likeness(origin: Origin, state: Mapping[str, Tensor]) -> tuple[float, bool]
     return found / sum(shares.values()), fits
 
 
+def _labels(corpus: Corpus | None, n_classes: int) -> tuple[str, ...]:
+    """The names of a corpus's classes; numbers where no list of them is known."""
+    known = corpus.label_list if corpus else None
+    return known.names if known else tuple(f"class {index}" for index in range(n_classes))
+
+
 def _scores(origin: Origin) -> Literal["sigmoid", "softmax"]:
     """How logits become scores where no corpus is known: an image is of exactly one class."""
     return "softmax" if origin.front_end is None else "sigmoid"
 
 
-def _front_end(origin: Origin, config: ModelConfig, corpus: str | None) -> FrontEnd | None:
+def _front_end(origin: Origin, config: ModelConfig, corpus: Corpus | None) -> FrontEnd | None:
     """The origin's front end with the corpus's statistics, in the model's size."""
     front_end = origin.front_end
     if front_end is None:
         return None
     if corpus and front_end == FrontEnd():
-        front_end = CORPORA[corpus].front_end
+        front_end = corpus.front_end
     front_end = origin.front_end_for(front_end, config)
     return replace(front_end, n_mels=config.n_mels, n_frames=config.n_frames)

@@ -10,64 +10,14 @@ name tells its score.
 from dataclasses import dataclass
 from typing import Literal
 
-from audiomamba.audio import FrontEnd
+from audiomamba.data.corpora import CORPORA
 
-__all__ = [
-    "CORPORA",
-    "RELEASED",
-    "RELEASED_AUM",
-    "RELEASED_EFFICIENTAT",
-    "Corpus",
-    "Released",
-    "corpus_of",
-]
+__all__ = ["RELEASED", "RELEASED_AUM", "RELEASED_EFFICIENTAT", "Released"]
 
 AUM_REPOSITORY = "https://github.com/kaistmm/Audio-Mamba-AuM"
 AUM_LICENSE = "BSD-3-Clause"
 EFFICIENTAT_RELEASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1"
 EFFICIENTAT_LICENSE = "MIT"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corpus:
-    """What a corpus's models have in common.
-
-    Args:
-        n_classes: number of labels.
-        scores: how the models' logits become scores.
-        front_end: how the input of AuM's models is made.
-    """
-
-    n_classes: int
-    scores: Literal["sigmoid", "softmax"]
-    front_end: FrontEnd
-
-
-EPIC_SOUNDS = FrontEnd(
-    kind="epic_sounds",
-    sample_rate=24_000,
-    frame_length_ms=10.0,
-    frame_shift_ms=5.0,
-    low_hz=0.0,
-    mean=None,
-    std=None,
-)
-CORPORA: dict[str, Corpus] = {
-    "audioset": Corpus(n_classes=527, scores="sigmoid", front_end=FrontEnd()),
-    "vggsound": Corpus(
-        n_classes=309, scores="sigmoid", front_end=FrontEnd(mean=-5.0767093, std=4.4533687)
-    ),
-    "voxceleb": Corpus(
-        n_classes=1251, scores="softmax", front_end=FrontEnd(mean=-3.7614744, std=4.2011642)
-    ),
-    "speech_commands_v2": Corpus(
-        n_classes=35,
-        scores="sigmoid",
-        front_end=FrontEnd(n_frames=128, mean=-6.845978, std=5.5654526),
-    ),
-    "epic_sounds": Corpus(n_classes=44, scores="softmax", front_end=EPIC_SOUNDS),
-    "esc50": Corpus(n_classes=50, scores="softmax", front_end=FrontEnd()),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +27,7 @@ class Released:
     Args:
         model: the name of the model here.
         direction: form of its mixer, as in models.AuMConfig; None where it has no mixer.
-        corpus: what it was trained on last.
+        corpus: what it was trained on last, a name of data.CORPORA.
         start: what it was trained from: "scratch", "imagenet" or "audioset".
         score: the authors' figure on that corpus, in percent.
         metric: what the figure is.
@@ -104,7 +54,7 @@ RELEASED_AUM: tuple[Released, ...] = tuple(
         corpus=corpus,
         start=start,
         score=score,
-        metric="mAP" if corpus in ("audioset", "audioset_20k") else "accuracy",
+        metric=CORPORA[corpus].metric,
         table=table,
         address=AUM_REPOSITORY,
         license=AUM_LICENSE,
@@ -115,7 +65,7 @@ RELEASED_AUM: tuple[Released, ...] = tuple(
         ("aum_base", "fo-bi", "audioset", "IV", (None, None, 46.61, 40.72, 94.78, 48.18)),
     )
     for corpus, score in zip(
-        ("audioset", "audioset_20k", "vggsound", "voxceleb", "speech_commands_v2", "epic_sounds"),
+        ("audioset", "audioset20k", "vggsound", "voxceleb1", "speech_commands", "epic_sounds"),
         scores,
         strict=True,
     )
@@ -168,15 +118,3 @@ RELEASED_EFFICIENTAT: tuple[Released, ...] = tuple(
     for file in files
 )
 RELEASED: tuple[Released, ...] = RELEASED_AUM + RELEASED_EFFICIENTAT
-
-
-def corpus_of(n_classes: int) -> str | None:
-    """Guess the corpus of released weights by the size of their head.
-
-    Args:
-        n_classes: outputs of the head.
-
-    Returns:
-        A name of CORPORA, or None.
-    """
-    return next((name for name, it in CORPORA.items() if it.n_classes == n_classes), None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audiomamba.errors import AudioMambaError, DataError
-from audiomamba.terminal import complain, counter
+from audiomamba.terminal import columns, complain, counter
 
 if TYPE_CHECKING:
     from audiomamba.data import Prepared
@@ -36,12 +36,29 @@ Jobs = Annotated[
 ]
 
 
+@app.command()
+def corpora() -> None:
+    """List the published corpora that can be prepared, and which of them can be fetched."""
+    from audiomamba import data
+
+    rows = [("name", "classes", "metric", "license", "download")]
+    for name, corpus in data.CORPORA.items():
+        if name != "own":
+            labels = corpus.label_list
+            n_classes = str(len(labels.names)) if labels else "-"
+            size = f"{corpus.download.size / 1e9:.1f} GB" if corpus.download else "-"
+            rows.append((name, n_classes, corpus.metric, corpus.license, size))
+    typer.echo(columns(rows, "<><<>"), nl=False)
+
+
 @app.command(epilog=DOWNLOAD_EXAMPLES)
 def download(
     corpus: Annotated[
         str,
         typer.Argument(
-            metavar="CORPUS", show_default=False, help="What to fetch: esc50 or speech_commands."
+            metavar="CORPUS",
+            show_default=False,
+            help="A name that `audiomamba data corpora` lists.",
         ),
     ],
     to: To,
@@ -54,8 +71,8 @@ def download(
     from audiomamba import data
 
     with counter("fetching", "bytes") as progress:
-        source = data.download(corpus, to, progress=progress)
-    typer.echo(f"{corpus} is in {to}; its license: {source.license}")
+        found = data.download(corpus, to, progress=progress)
+    typer.echo(f"{found.name} is in {to}; its license: {found.license}")
 
 
 @app.command(epilog=PREPARE_EXAMPLES)
@@ -65,8 +82,8 @@ def prepare(
         typer.Argument(
             metavar="CORPUS",
             show_default=False,
-            help="audioset, audioset20k (its balanced part), vggsound, voxceleb1, speech_commands, "
-            "epic_sounds, esc50, esc10; own for a folder per class or a CSV file of your own.",
+            help="A name that `audiomamba data corpora` lists; own for a folder per class or a CSV "
+            "file of your own.",
         ),
     ],
     source: Annotated[

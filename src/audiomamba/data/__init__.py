@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from audiomamba.data.augment import Augment
     from audiomamba.data.batches import EpochBatches
     from audiomamba.data.clips import Clip, Clips, LabelVectors
-    from audiomamba.data.corpora import CORPORA, list_clips, open_manifest
+    from audiomamba.data.corpora import CORPORA, get_corpus, list_clips, open_manifest
+    from audiomamba.data.corpus import Corpus
     from audiomamba.data.dataset import (
         ClipCache,
         EvaluationSet,
@@ -35,6 +36,7 @@ __all__ = [
     "Clip",
     "ClipCache",
     "Clips",
+    "Corpus",
     "EpochBatches",
     "EpochSampler",
     "EvaluationSet",
@@ -48,6 +50,7 @@ __all__ = [
     "clip_features",
     "collate",
     "download",
+    "get_corpus",
     "list_clips",
     "measure",
     "open_manifest",
@@ -63,6 +66,7 @@ _HOME = {
     "Clip": "clips",
     "ClipCache": "dataset",
     "Clips": "clips",
+    "Corpus": "corpus",
     "EpochBatches": "batches",
     "EpochSampler": "sampler",
     "EvaluationSet": "dataset",
@@ -76,6 +80,7 @@ _HOME = {
     "clip_features": "dataset",
     "collate": "dataset",
     "download": "fetch",
+    "get_corpus": "corpora",
     "list_clips": "corpora",
     "measure": "dataset",
     "open_manifest": "corpora",

@@ -6,14 +6,15 @@ import shutil
 import tarfile
 import urllib.request
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.error import URLError
 
+from audiomamba.data.corpora import CORPORA, get_corpus
+from audiomamba.data.corpus import Corpus, Download
 from audiomamba.errors import DataError, UnknownNameError
 from audiomamba.progress import Progress
 
-__all__ = ["SOURCES", "Source", "download"]
+__all__ = ["download"]
 
 BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 60
@@ -21,67 +22,32 @@ SYMLINK = 0o120000  # the kind of file in the upper bits of a zip member's attri
 KIND = 0o170000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where a corpus is.
-
-    Args:
-        url: its archive.
-        size: bytes of it.
-        sha256: hash of it, in hex.
-        table: a file of the unpacked corpus, by which it is recognized.
-        license: under which terms it may be used.
-    """
-
-    url: str
-    size: int
-    sha256: str
-    table: str
-    license: str
-
-
-SOURCES = {
-    "esc50": Source(
-        url="https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip",
-        size=645_832_161,
-        sha256="661183a6f53ef04f12c9bd618fed0ddc1713280d6c94a5a5431e844ba6f6a21f",
-        table="meta/esc50.csv",
-        license="CC BY-NC 3.0; the clips of ESC-10 CC BY 3.0",
-    ),
-    "speech_commands": Source(
-        url="https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
-        size=2_428_923_189,
-        sha256="af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
-        table="testing_list.txt",
-        license="CC BY 4.0",
-    ),
-}
-
-
-def download(corpus: str, out: Path, *, progress: Progress | None = None) -> Source:
+def download(corpus: str, out: Path, *, progress: Progress | None = None) -> Corpus:
     """Fetch a corpus, check it, and unpack it.
 
     A download that was interrupted goes on where it stopped; a corpus that is there already is left
     alone.
 
     Args:
-        corpus: one of SOURCES.
+        corpus: one of CORPORA that says where it may be fetched.
         out: the folder that becomes the corpus's; it is made.
         progress: called with the number of bytes that are there, and of all.
 
     Returns:
-        Where the corpus came from.
+        What is known of the corpus, such as its license.
 
     Raises:
         UnknownNameError: the corpus cannot be fetched.
         DataError: the address cannot be reached, something else came, or out cannot be written.
     """
-    if corpus not in SOURCES:
-        raise UnknownNameError("corpus to download", corpus, SOURCES)
-    source = SOURCES[corpus]
+    known = get_corpus(corpus)
+    source = known.download
+    if source is None:
+        fetched = [one.name for one in CORPORA.values() if one.download]
+        raise UnknownNameError("corpus to download", corpus, fetched)
     if (out / source.table).is_file():
-        return source
-    archive = out / f"{corpus}.part"
+        return known
+    archive = out / f"{known.name}.part"
     try:
         out.mkdir(parents=True, exist_ok=True)
         if _size(archive) > source.size:
@@ -99,7 +65,7 @@ def download(corpus: str, out: Path, *, progress: Progress | None = None) -> Sou
         ) from error
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
-    return source
+    return known
 
 
 def _size(path: Path) -> int:
@@ -107,7 +73,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _fetch(source: Source, archive: Path, progress: Progress | None) -> None:
+def _fetch(source: Download, archive: Path, progress: Progress | None) -> None:
     """Fetch what is not there yet."""
     headers = {"Range": f"bytes={_size(archive)}-"} if _size(archive) else {}
     request = urllib.request.Request(source.url, headers=headers)
@@ -122,7 +88,7 @@ def _fetch(source: Source, archive: Path, progress: Progress | None) -> None:
         raise ConnectionError("the connection ended early")
 
 
-def _check(source: Source, archive: Path) -> None:
+def _check(source: Download, archive: Path) -> None:
     """Refuse an archive that is not the published one."""
     with archive.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,8 +23,8 @@ Representation Learning" (2024), Tables I, III, IV and VI, and released code.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from audiomamba.audio.front_end import FrontEnd
 from audiomamba.data.augment import Augment
+from audiomamba.data.corpora import CORPORA
 from audiomamba.recipes.schedule import Schedule
 from audiomamba.recipes.schema import Recipe
 
@@ -51,7 +51,7 @@ AUDIOSET_20K = Recipe(
     name="audioset20k",
     corpus="audioset20k",
     model="aum_base",
-    front_end=FrontEnd(n_frames=1024, mean=-4.2677393, std=4.5689974, pad_log_mel=0.0),
+    front_end=CORPORA["audioset20k"].front_end,
     measure_statistics=False,
     augment=Augment(
         short_clips="pad",

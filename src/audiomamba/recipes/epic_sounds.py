@@ -20,8 +20,8 @@ as recipes.aum says.
 
 from dataclasses import replace
 
-from audiomamba.audio.front_end import FrontEnd
 from audiomamba.data.augment import Augment
+from audiomamba.data.corpora import CORPORA
 from audiomamba.recipes.aum import AUDIOSET_20K, family
 from audiomamba.recipes.schedule import Schedule
 
@@ -31,16 +31,7 @@ EPIC_SOUNDS = replace(
     AUDIOSET_20K,
     name="epic_sounds",
     corpus="epic_sounds",
-    front_end=FrontEnd(
-        kind="epic_sounds",
-        sample_rate=24_000,
-        frame_length_ms=10.0,
-        frame_shift_ms=5.0,
-        low_hz=0.0,
-        n_frames=1024,
-        mean=None,
-        std=None,
-    ),
+    front_end=CORPORA["epic_sounds"].front_end,
     augment=Augment(
         segment_s=10.0,
         short_clips="pad",

@@ -9,6 +9,7 @@ settings as recipes.aum says.
 
 from dataclasses import replace
 
+from audiomamba.data.corpora import CORPORA
 from audiomamba.recipes.aum import AUDIOSET_20K, family
 from audiomamba.recipes.schedule import Schedule
 
@@ -18,7 +19,7 @@ SPEECH_COMMANDS = replace(
     AUDIOSET_20K,
     name="speech_commands",
     corpus="speech_commands",
-    front_end=replace(AUDIOSET_20K.front_end, n_frames=128, mean=-6.845978, std=5.5654526),
+    front_end=CORPORA["speech_commands"].front_end,
     augment=replace(
         AUDIOSET_20K.augment, mixup=0.6, frame_mask_frames=47, noise=0.1, roll_frames=10
     ),

@@ -9,6 +9,7 @@ recipes.aum says.
 
 from dataclasses import replace
 
+from audiomamba.data.corpora import CORPORA
 from audiomamba.recipes.aum import AUDIOSET_20K, family
 
 __all__ = ["RECIPES", "VGGSOUND"]
@@ -17,7 +18,7 @@ VGGSOUND = replace(
     AUDIOSET_20K,
     name="vggsound",
     corpus="vggsound",
-    front_end=replace(AUDIOSET_20K.front_end, mean=-5.0767093, std=4.4533687),
+    front_end=CORPORA["vggsound"].front_end,
     augment=replace(AUDIOSET_20K.augment, mixup=0.0),
     epochs=20,
     learning_rate=1e-5,

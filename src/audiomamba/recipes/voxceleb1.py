@@ -6,6 +6,7 @@ settings as recipes.aum says, with VGGSound's schedule.
 
 from dataclasses import replace
 
+from audiomamba.data.corpora import CORPORA
 from audiomamba.recipes.aum import family
 from audiomamba.recipes.vggsound import VGGSOUND
 
@@ -15,7 +16,7 @@ VOXCELEB1 = replace(
     VGGSOUND,
     name="voxceleb1",
     corpus="voxceleb1",
-    front_end=replace(VGGSOUND.front_end, mean=-3.7614744, std=4.2011642),
+    front_end=CORPORA["voxceleb1"].front_end,
     loss="ce",
 )
 

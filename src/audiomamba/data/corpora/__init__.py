@@ -1,40 +1,84 @@
 """Data sets that are read from disk, one file per corpus or layout."""
 
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from pathlib import Path
 
+from audiomamba.data.corpora.audioset import AUDIOSET, AUDIOSET_20K
+from audiomamba.data.corpora.epic_sounds import EPIC_SOUNDS
+from audiomamba.data.corpora.esc50 import ESC10, ESC50
+from audiomamba.data.corpora.esc50 import TABLE as ESC50_TABLE
+from audiomamba.data.corpora.own import OWN
+from audiomamba.data.corpora.speech_commands import SPEECH_COMMANDS
+from audiomamba.data.corpora.vggsound import VGGSOUND
+from audiomamba.data.corpora.voxceleb1 import VOXCELEB1
+from audiomamba.data.corpus import Corpus
 from audiomamba.data.manifest import Manifest
 from audiomamba.data.manifest_file import find_manifest, read_manifest
 from audiomamba.errors import DataError, UnknownNameError
 
-__all__ = ["CORPORA", "guess_corpus", "list_clips", "open_manifest"]
-
-ESC50_TABLE = Path("meta", "esc50.csv")
-
-
-def _reader(module: str, function: str = "read") -> Callable[[Path], Manifest]:
-    """The function that lists a corpus, whose file is loaded when it is called."""
-
-    def read(folder: Path) -> Manifest:
-        home = import_module(f"audiomamba.data.corpora.{module}")
-        manifest: Manifest = getattr(home, function)(folder)
-        return manifest
-
-    return read
+__all__ = [
+    "CORPORA",
+    "corpus_with",
+    "get_corpus",
+    "guess_corpus",
+    "list_clips",
+    "open_manifest",
+]
 
 
-CORPORA: Mapping[str, Callable[[Path], Manifest]] = {
-    "audioset": _reader("audioset"),
-    "audioset20k": _reader("audioset", "read_balanced"),
-    "epic_sounds": _reader("epic_sounds"),
-    "esc10": _reader("esc50", "read_esc10"),
-    "esc50": _reader("esc50"),
-    "own": _reader("own"),
-    "speech_commands": _reader("speech_commands"),
-    "vggsound": _reader("vggsound"),
-    "voxceleb1": _reader("voxceleb1"),
+CORPORA: Mapping[str, Corpus] = {
+    corpus.name: corpus
+    for corpus in (
+        AUDIOSET,
+        AUDIOSET_20K,
+        EPIC_SOUNDS,
+        ESC10,
+        ESC50,
+        OWN,
+        SPEECH_COMMANDS,
+        VGGSOUND,
+        VOXCELEB1,
+    )
 }
+
+
+def get_corpus(name: str) -> Corpus:
+    """Return what is known of a corpus.
+
+    Args:
+        name: one of CORPORA, or another spelling of it.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        UnknownNameError: there is no such corpus.
+
+    Example:
+        >>> get_corpus("voxceleb").name
+        'voxceleb1'
+    """
+    for corpus in CORPORA.values():
+        if name in (corpus.name, *corpus.also):
+            return corpus
+    raise UnknownNameError("corpus", name, CORPORA)
+
+
+def corpus_with(n_classes: int) -> Corpus | None:
+    """Guess a corpus by how many classes it has.
+
+    Args:
+        n_classes: outputs of a model.
+
+    Returns:
+        The first whose list of labels is as long; None if there is none.
+
+    Example:
+        >>> corpus_with(527).name
+        'audioset'
+    """
+    listed = ((corpus, corpus.label_list) for corpus in CORPORA.values())
+    return next((it for it, labels in listed if labels and len(labels.ids) == n_classes), None)
 
 
 def list_clips(source: Path, corpus: str) -> Manifest:
@@ -53,11 +97,10 @@ def list_clips(source: Path, corpus: str) -> Manifest:
         AudioError: a folder or an HDF5 file cannot be read.
         MissingDependencyError: the corpus is in HDF5 files and h5py is not installed.
     """
-    if corpus not in CORPORA:
-        raise UnknownNameError("corpus", corpus, CORPORA)
+    known = get_corpus(corpus)
     if not source.exists():
-        raise DataError(f"{source}: no such file or folder; expected the data set {corpus}")
-    return CORPORA[corpus](source)
+        raise DataError(f"{source}: no such file or folder; expected the data set {known.name}")
+    return known.read(source)
 
 
 def open_manifest(source: Path, corpus: str | None = None) -> Manifest:
@@ -103,11 +146,12 @@ def guess_corpus(source: Path) -> str:
 
 def _check_corpus(path: Path, found: str | None, wanted: str | None) -> None:
     """Refuse the manifest of another corpus; a recipe for clips of one's own takes all."""
-    if wanted is not None and wanted not in CORPORA:
-        raise UnknownNameError("corpus", wanted, CORPORA)
-    if wanted in (None, "own") or found == wanted:
+    if wanted is None:
+        return
+    known = get_corpus(wanted)
+    if known is OWN or found in (known.name, *known.also):
         return
     raise DataError(
-        f"{path}: a manifest of {found or 'a data set of your own'}; expected {wanted}, which "
-        f"`audiomamba data prepare {wanted}` makes"
+        f"{path}: a manifest of {found or 'a data set of your own'}; expected {known.name}, which "
+        f"`audiomamba data prepare {known.name}` makes"
     )

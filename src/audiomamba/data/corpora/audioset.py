@@ -15,6 +15,7 @@ Source: Gemmeke et al., "Audio Set: An ontology and human-labeled dataset for au
 
 import csv
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from audiomamba.data.clips import Clip
@@ -22,12 +23,14 @@ from audiomamba.data.corpora.lists import find_lists, read_lists
 from audiomamba.data.corpora.packs import find_packs, read_packs
 from audiomamba.data.corpora.tree import Tree
 from audiomamba.data.corpora.youtube import excerpt_names
+from audiomamba.data.corpus import Corpus
 from audiomamba.data.labels import label_list
 from audiomamba.data.manifest import Manifest
 from audiomamba.errors import DataError
 
-__all__ = ["read", "read_balanced"]
+__all__ = ["AUDIOSET", "AUDIOSET_20K", "read", "read_balanced"]
 
+LABELS = "audioset"
 BALANCED = {"balanced_train_segments": "train", "eval_segments": "test"}
 ALL = {"unbalanced_train_segments": "train", **BALANCED}
 
@@ -73,19 +76,19 @@ def _read(folder: Path, corpus: str, tables: Mapping[str, str]) -> Manifest:
     if found and tree.recordings:
         missing = [f"{name}.csv" for name in tables if tree.find(f"{name}.csv") is None]
         if missing:
-            raise DataError(f"{folder}: no {', '.join(missing)}; expected the tables of all parts")
+            raise DataError(f"{folder}: no {', '.join(missing)}; expected the tables of all splits")
         return _read_tables(corpus, tree, found)
-    if lists := _parts(find_lists(tree), corpus):
-        return read_lists(corpus, tree, lists)
-    if packs := _parts(find_packs(tree), corpus):
-        return read_packs(corpus, packs)
+    if lists := _splits(find_lists(tree), corpus):
+        return read_lists(corpus, LABELS, tree, lists)
+    if packs := _splits(find_packs(tree), corpus):
+        return read_packs(corpus, label_list(LABELS).names, packs)
     raise DataError(
         f"{folder}: does not hold AudioSet; expected recordings with "
         f"{', '.join(f'{name}.csv' for name in tables)}, JSON lists, or HDF5 packs of waveforms"
     )
 
 
-def _parts(found: Mapping[str, list[Path]], corpus: str) -> dict[str, list[Path]]:
+def _splits(found: Mapping[str, list[Path]], corpus: str) -> dict[str, list[Path]]:
     """The files of "train" and "test", if there are both."""
     train = found.get("balanced", [])
     if corpus == "audioset":
@@ -96,7 +99,7 @@ def _parts(found: Mapping[str, list[Path]], corpus: str) -> dict[str, list[Path]
 
 def _read_tables(corpus: str, tree: Tree, tables: Mapping[Path, str]) -> Manifest:
     """List the clips of the published tables."""
-    labels = label_list(corpus)
+    labels = label_list(LABELS)
     names = dict(zip(labels.ids, labels.names, strict=True))
 
     def clips() -> Iterator[Clip]:
@@ -129,3 +132,7 @@ def _segments(path: Path) -> Iterator[tuple[str, float, float, list[str]]]:
                 raise DataError(
                     f"{path}: a line is {line!r}; expected video, beginning, end, labels"
                 ) from error
+
+
+AUDIOSET = Corpus(name="audioset", read=read, labels=LABELS, scores="sigmoid", metric="mAP")
+AUDIOSET_20K = replace(AUDIOSET, name="audioset20k", read=read_balanced, also=("audioset_20k",))

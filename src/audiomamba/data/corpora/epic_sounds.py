@@ -9,15 +9,17 @@ Source: Huh et al., "EPIC-SOUNDS: A large-scale dataset of actions that sound", 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from audiomamba.audio.front_end import FrontEnd
 from audiomamba.data.clips import Clip
 from audiomamba.data.corpora.table import read_table
 from audiomamba.data.corpora.tree import Tree
-from audiomamba.data.labels import label_names
+from audiomamba.data.corpus import Corpus
+from audiomamba.data.labels import label_list
 from audiomamba.data.manifest import Manifest
 from audiomamba.data.open_files import HDF5_SUFFIXES, open_hdf5
 from audiomamba.errors import DataError
 
-__all__ = ["read"]
+__all__ = ["EPIC_SOUNDS", "read"]
 
 TABLES = {"EPIC_Sounds_train": "train", "EPIC_Sounds_validation": "valid"}
 COLUMNS = ("video_id", "start_timestamp", "stop_timestamp", "class_id")
@@ -45,7 +47,7 @@ def read(folder: Path) -> Manifest:
     clips = (
         clip for table, split in tables.items() for clip in _clips(table, split, tree, home_of)
     )
-    return Manifest(labels=label_names("epic_sounds"), clips=clips, corpus="epic_sounds")
+    return Manifest(labels=label_list("epic_sounds").names, clips=clips, corpus="epic_sounds")
 
 
 def _table(tree: Tree, name: str) -> Path:
@@ -63,7 +65,7 @@ def _table(tree: Tree, name: str) -> Path:
 
 def _clips(table: Path, split: str, tree: Tree, home_of: Mapping[str, Path]) -> Iterator[Clip]:
     """The lines of one table."""
-    names = label_names("epic_sounds")
+    names = label_list("epic_sounds").names
     for number, row in enumerate(read_table(table, COLUMNS), start=2):
         video, label = row["video_id"], row["class_id"]
         if not label.isdecimal() or int(label) >= len(names):
@@ -88,3 +90,20 @@ def _seconds(table: Path, number: int, text: str) -> float:
         return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
     except ValueError as error:
         raise DataError(f"{table}: line {number} has the time {text!r}; expected H:M:S") from error
+
+
+EPIC_SOUNDS = Corpus(
+    name="epic_sounds",
+    read=read,
+    labels="epic_sounds",
+    front_end=FrontEnd(
+        kind="epic_sounds",
+        sample_rate=RATE_HZ,
+        frame_length_ms=10.0,
+        frame_shift_ms=5.0,
+        low_hz=0.0,
+        mean=None,
+        std=None,
+    ),
+    license="CC BY-NC 4.0",
+)

@@ -6,10 +6,11 @@ Source: Piczak, "ESC: Dataset for Environmental Sound Classification", 2015.
 from pathlib import Path
 
 from audiomamba.data.corpora.table import read_table
+from audiomamba.data.corpus import Corpus, Download
 from audiomamba.data.manifest import Clip, Manifest
 from audiomamba.errors import DataError
 
-__all__ = ["TABLE", "read", "read_esc10"]
+__all__ = ["ESC10", "ESC50", "TABLE", "read", "read_esc10"]
 
 TABLE = Path("meta", "esc50.csv")
 COLUMNS = ("filename", "fold", "target", "category")
@@ -70,3 +71,18 @@ def _manifest(corpus: str, folder: Path, rows: list[dict[str, str]]) -> Manifest
     )
     labels = sorted(targets, key=targets.__getitem__)
     return Manifest(labels=labels, clips=clips, corpus=corpus)
+
+
+ESC50 = Corpus(
+    name="esc50",
+    read=read,
+    labels="esc50",
+    download=Download(
+        url="https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip",
+        size=645_832_161,
+        sha256="661183a6f53ef04f12c9bd618fed0ddc1713280d6c94a5a5431e844ba6f6a21f",
+        table=TABLE.as_posix(),
+    ),
+    license="CC BY-NC 3.0; the clips of ESC-10 CC BY 3.0",
+)
+ESC10 = Corpus(name="esc10", read=read_esc10, license="CC BY 3.0")

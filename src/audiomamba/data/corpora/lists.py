@@ -12,11 +12,11 @@ from audiomamba.data.labels import label_list
 from audiomamba.data.manifest import Manifest
 from audiomamba.errors import DataError
 
-__all__ = ["find_lists", "part_of", "read_lists"]
+__all__ = ["find_lists", "read_lists", "split_of"]
 
 
-def part_of(name: str) -> str:
-    """Tell from a file's name which part of a corpus it holds.
+def split_of(name: str) -> str:
+    """Tell from a file's name which split of a corpus it holds.
 
     Args:
         name: the name.
@@ -31,7 +31,7 @@ def part_of(name: str) -> str:
         "unbal": "unbalanced",
         "bal": "balanced",
     }
-    return next((part for mark, part in marks.items() if mark in name.lower()), "train")
+    return next((split for mark, split in marks.items() if mark in name.lower()), "train")
 
 
 def find_lists(tree: Tree) -> dict[str, list[Path]]:
@@ -41,17 +41,19 @@ def find_lists(tree: Tree) -> dict[str, list[Path]]:
         tree: the folder.
 
     Returns:
-        The lists of each part.
+        The lists of each split.
     """
     found: dict[str, list[Path]] = {}
     for path in tree.files(".json"):
         with path.open("rb") as file:
             if b'"data"' in file.read(4096):
-                found.setdefault(part_of(path.stem), []).append(path)
+                found.setdefault(split_of(path.stem), []).append(path)
     return found
 
 
-def read_lists(corpus: str, tree: Tree, parts: Mapping[str, Sequence[Path]]) -> Manifest:
+def read_lists(
+    corpus: str, labels: str, tree: Tree, splits: Mapping[str, Sequence[Path]]
+) -> Manifest:
     """List the clips of a corpus that comes as lists.
 
     Recordings are looked for where the list says, else below the folder by the end of that path,
@@ -59,8 +61,9 @@ def read_lists(corpus: str, tree: Tree, parts: Mapping[str, Sequence[Path]]) -> 
 
     Args:
         corpus: name of the corpus.
+        labels: its table in data/labels.
         tree: its folder.
-        parts: the lists of each part.
+        splits: the lists of each split.
 
     Returns:
         The clips, whether they are on disk or not.
@@ -68,11 +71,12 @@ def read_lists(corpus: str, tree: Tree, parts: Mapping[str, Sequence[Path]]) -> 
     Raises:
         DataError: a list cannot be read or has another form.
     """
-    names = dict(zip(label_list(corpus).ids, label_list(corpus).names, strict=True))
+    known = label_list(labels)
+    names = dict(zip(known.ids, known.names, strict=True))
 
     def clips() -> Iterator[Clip]:
         seen: set[Path] = set()
-        for split, lists in parts.items():
+        for split, lists in splits.items():
             for path in lists:
                 for row in _rows(path):
                     clip = _clip(path, row, split, tree, names)
@@ -80,7 +84,7 @@ def read_lists(corpus: str, tree: Tree, parts: Mapping[str, Sequence[Path]]) -> 
                         seen.add(clip.path)
                         yield clip
 
-    return Manifest(labels=label_list(corpus).names, clips=clips(), corpus=corpus)
+    return Manifest(labels=known.names, clips=clips(), corpus=corpus)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

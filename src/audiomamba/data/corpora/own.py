@@ -4,10 +4,11 @@ from pathlib import Path
 
 from audiomamba import audio
 from audiomamba.data.corpora.table import read_table
+from audiomamba.data.corpus import Corpus
 from audiomamba.data.manifest import Clip, Manifest
 from audiomamba.errors import DataError
 
-__all__ = ["read", "read_csv", "read_folders"]
+__all__ = ["OWN", "read", "read_csv", "read_folders"]
 
 SPLITS = ("train", "valid", "test")
 SEPARATOR = ";"
@@ -114,3 +115,6 @@ def _seconds(path: Path, cell: str) -> float | None:
         return float(cell)
     except ValueError as error:
         raise DataError(f"{path}: {cell!r} is not a number of seconds") from error
+
+
+OWN = Corpus(name="own", read=read)

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from audiomamba.data.clips import Clip
-from audiomamba.data.corpora.lists import part_of
+from audiomamba.data.corpora.lists import split_of
 from audiomamba.data.corpora.tree import Tree
-from audiomamba.data.labels import label_names
 from audiomamba.data.manifest import Manifest
 from audiomamba.data.open_files import HDF5_SUFFIXES, open_hdf5
 from audiomamba.errors import DataError
@@ -31,7 +30,7 @@ def find_packs(tree: Tree) -> dict[str, list[Path]]:
         tree: the folder.
 
     Returns:
-        The packs of each part; indexes without waveforms are left out.
+        The packs of each split; indexes without waveforms are left out.
 
     Raises:
         AudioError: a file cannot be read.
@@ -40,11 +39,13 @@ def find_packs(tree: Tree) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in tree.files(*sorted(HDF5_SUFFIXES)):
         if set(open_hdf5(path)) >= DATASETS:
-            found.setdefault(part_of(path.stem), []).append(path)
+            found.setdefault(split_of(path.stem), []).append(path)
     return found
 
 
-def read_packs(corpus: str, parts: Mapping[str, Sequence[Path]]) -> Manifest:
+def read_packs(
+    corpus: str, labels: tuple[str, ...], splits: Mapping[str, Sequence[Path]]
+) -> Manifest:
     """List the clips of packs.
 
     A row without a name was left empty by the tool that made the pack, because there was no
@@ -52,7 +53,8 @@ def read_packs(corpus: str, parts: Mapping[str, Sequence[Path]]) -> Manifest:
 
     Args:
         corpus: name of the corpus.
-        parts: the packs of each part.
+        labels: its classes, in the order of the label vectors.
+        splits: the packs of each split.
 
     Returns:
         The clips.
@@ -60,14 +62,13 @@ def read_packs(corpus: str, parts: Mapping[str, Sequence[Path]]) -> Manifest:
     Raises:
         DataError: the label vectors have another length than the corpus's label list.
     """
-    names = label_names(corpus)
     clips = (
         clip
-        for split, paths in parts.items()
+        for split, paths in splits.items()
         for path in paths
-        for clip in _rows(path, split, names)
+        for clip in _rows(path, split, labels)
     )
-    return Manifest(labels=names, clips=clips, corpus=corpus)
+    return Manifest(labels=labels, clips=clips, corpus=corpus)
 
 
 def _rows(path: Path, split: str, names: tuple[str, ...]) -> Iterator[Clip]:

@@ -8,14 +8,16 @@ Source: Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recogn
 
 from pathlib import Path
 
+from audiomamba.audio.front_end import FrontEnd
 from audiomamba.data.clips import Clip
 from audiomamba.data.corpora.lists import find_lists, read_lists
 from audiomamba.data.corpora.tree import Tree
-from audiomamba.data.labels import label_names
+from audiomamba.data.corpus import Corpus, Download
+from audiomamba.data.labels import label_list
 from audiomamba.data.manifest import Manifest
 from audiomamba.errors import DataError
 
-__all__ = ["read"]
+__all__ = ["SPEECH_COMMANDS", "read"]
 
 LISTS = {"validation_list.txt": "valid", "testing_list.txt": "test"}
 
@@ -40,9 +42,9 @@ def read(folder: Path) -> Manifest:
         tree = Tree(folder)
         lists = find_lists(tree)
         if lists:
-            return read_lists("speech_commands", tree, lists)
+            return read_lists("speech_commands", "speech_commands", tree, lists)
         raise DataError(f"{folder}: does not hold Speech Commands; expected {name}")
-    words = label_names("speech_commands")
+    words = label_list("speech_commands").names
     splits = _splits(home, words)
     found = (f"{word}/{path.name}" for word in words for path in (home / word).glob("*.wav"))
     clips = (
@@ -68,3 +70,20 @@ def _splits(home: Path, words: tuple[str, ...]) -> dict[str, str]:
                 raise DataError(f"{home / name}: names {line!r}; expected WORD/NAME.wav")
             splits[line] = split
     return splits
+
+
+SPEECH_COMMANDS = Corpus(
+    name="speech_commands",
+    read=read,
+    labels="speech_commands",
+    front_end=FrontEnd(n_frames=128, mean=-6.845978, std=5.5654526),
+    scores="sigmoid",
+    download=Download(
+        url="https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+        size=2_428_923_189,
+        sha256="af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+        table="testing_list.txt",
+    ),
+    license="CC BY 4.0",
+    also=("speech_commands_v2",),
+)

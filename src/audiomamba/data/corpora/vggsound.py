@@ -9,15 +9,17 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from audiomamba.audio.front_end import FrontEnd
 from audiomamba.data.clips import Clip
 from audiomamba.data.corpora.lists import find_lists, read_lists
 from audiomamba.data.corpora.tree import Tree
 from audiomamba.data.corpora.youtube import excerpt_names
-from audiomamba.data.labels import label_names
+from audiomamba.data.corpus import Corpus
+from audiomamba.data.labels import label_list
 from audiomamba.data.manifest import Manifest
 from audiomamba.errors import DataError
 
-__all__ = ["read"]
+__all__ = ["VGGSOUND", "read"]
 
 TABLE = "vggsound.csv"
 SPLITS = ("train", "test")
@@ -40,11 +42,11 @@ def read(folder: Path) -> Manifest:
     table = tree.find(TABLE)
     if table is not None:
         return Manifest(
-            labels=label_names("vggsound"), clips=_clips(table, tree), corpus="vggsound"
+            labels=label_list("vggsound").names, clips=_clips(table, tree), corpus="vggsound"
         )
     lists = find_lists(tree)
     if lists:
-        return read_lists("vggsound", tree, lists)
+        return read_lists("vggsound", "vggsound", tree, lists)
     raise DataError(f"{folder}: does not hold VGGSound; expected {TABLE}, or JSON lists")
 
 
@@ -64,3 +66,12 @@ def _clips(table: Path, tree: Tree) -> Iterator[Clip]:
                 split=split,
                 group=video,
             )
+
+
+VGGSOUND = Corpus(
+    name="vggsound",
+    read=read,
+    labels="vggsound",
+    front_end=FrontEnd(mean=-5.0767093, std=4.4533687),
+    scores="sigmoid",
+)

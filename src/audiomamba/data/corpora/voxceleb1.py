@@ -11,14 +11,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from audiomamba.audio.front_end import FrontEnd
 from audiomamba.data.clips import Clip
 from audiomamba.data.corpora.lists import find_lists, read_lists
 from audiomamba.data.corpora.tree import Tree
-from audiomamba.data.labels import label_names
+from audiomamba.data.corpus import Corpus
+from audiomamba.data.labels import label_list
 from audiomamba.data.manifest import Manifest
 from audiomamba.errors import DataError
 
-__all__ = ["read"]
+__all__ = ["VOXCELEB1", "read"]
 
 TABLE = "iden_split.txt"
 SPLITS = {"1": "train", "2": "valid", "3": "test"}
@@ -38,7 +40,7 @@ def read(folder: Path) -> Manifest:
     Raises:
         DataError: there is neither the table nor lists, or they are damaged.
     """
-    labels = label_names("voxceleb1")
+    labels = label_list("voxceleb1").names
     table = next(
         (path for path in (folder / TABLE, *folder.glob(f"*/{TABLE}")) if path.is_file()), None
     )
@@ -48,7 +50,7 @@ def read(folder: Path) -> Manifest:
     tree = Tree(folder)
     lists = find_lists(tree)
     if lists:
-        return read_lists("voxceleb1", tree, lists)
+        return read_lists("voxceleb1", "voxceleb1", tree, lists)
     raise DataError(f"{folder}: does not hold VoxCeleb1; expected {TABLE}, or JSON lists")
 
 
@@ -82,3 +84,12 @@ def _clips(table: Path, folder: Path, homes: dict[str, Path]) -> Iterator[Clip]:
                 split=SPLITS[split],
                 group=name.rpartition("/")[0],
             )
+
+
+VOXCELEB1 = Corpus(
+    name="voxceleb1",
+    read=read,
+    labels="voxceleb1",
+    front_end=FrontEnd(mean=-3.7614744, std=4.2011642),
+    also=("voxceleb",),
+)

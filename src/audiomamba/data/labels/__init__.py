@@ -12,18 +12,7 @@ from importlib.resources import files
 
 from audiomamba.errors import UnknownNameError
 
-__all__ = ["LISTS", "LabelList", "label_list", "label_names"]
-
-# The table that a corpus uses.
-LISTS = {
-    "audioset": "audioset",
-    "audioset20k": "audioset",
-    "epic_sounds": "epic_sounds",
-    "esc50": "esc50",
-    "speech_commands": "speech_commands",
-    "vggsound": "vggsound",
-    "voxceleb1": "voxceleb1",
-}
+__all__ = ["LabelList", "label_list"]
 
 
 @dataclass(frozen=True)
@@ -40,35 +29,30 @@ class LabelList:
 
 
 @cache
-def label_list(corpus: str) -> LabelList:
-    """Return the classes of a corpus.
+def label_list(table: str) -> LabelList:
+    """Read one of the tables.
 
     Args:
-        corpus: one of LISTS.
+        table: its name without suffix, such as "audioset".
 
     Returns:
         Ids and names.
 
     Raises:
-        UnknownNameError: no list of that corpus ships with the package.
+        UnknownNameError: no such table ships with the package.
+
+    Example:
+        >>> label_list("esc50").names[:3]
+        ('dog', 'rooster', 'pig')
     """
-    if corpus not in LISTS:
-        raise UnknownNameError("label list", corpus, LISTS)
-    table = files("audiomamba.data.labels").joinpath(f"{LISTS[corpus]}.csv")
-    rows = list(csv.DictReader(table.read_text("utf-8").splitlines()))
+    path = files("audiomamba.data.labels").joinpath(f"{table}.csv")
+    if not path.is_file():
+        raise UnknownNameError("list of labels", table, _tables())
+    rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
     return LabelList(tuple(row["id"] for row in rows), tuple(row["name"] for row in rows))
 
 
-def label_names(corpus: str) -> tuple[str, ...]:
-    """Return the names of a corpus's classes.
-
-    Args:
-        corpus: one of LISTS.
-
-    Returns:
-        The names, in the order of a model's outputs.
-
-    Raises:
-        UnknownNameError: no list of that corpus ships with the package.
-    """
-    return label_list(corpus).names
+def _tables() -> list[str]:
+    """The names of all tables."""
+    names = (entry.name for entry in files("audiomamba.data.labels").iterdir())
+    return [name.removesuffix(".csv") for name in names if name.endswith(".csv")]
