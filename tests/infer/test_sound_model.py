@@ -13,6 +13,7 @@ from audiomamba.audio import FrontEnd
 from audiomamba.infer import Framing, Reading, Tagger
 from audiomamba.infer.frame_scores import embed_frames, mean_around
 from audiomamba.models.base import FrameSteps
+from audiomamba.models.ood import OODDetector
 
 RATE = 16_000
 LABELS = ("bell", "dog", "rain")
@@ -107,12 +108,15 @@ CALLS: dict[str, Callable[[Tagger, tuple[np.ndarray, int]], object]] = {
 }
 
 
+@pytest.mark.parametrize("detects", [False, True])
 @pytest.mark.parametrize("call", CALLS)
 def test_every_way_of_reading_brings_the_input_to_the_models_device(
-    call: str, tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+    call: str, detects: bool, tagger: Tagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the device "meta", which has shapes and no values, mixing devices fails as on a GPU."""
-    tagger.model.to("meta")
+    monkeypatch.setattr("audiomamba.infer.sound_model.as_device", torch.device)
+    tagger.ood_detector = OODDetector(3, 32, limit=1.0) if detects else None
+    tagger.to("meta")
     devices = set()
     cpu = Tensor.cpu
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from audiomamba.cli.options import Model, Threads
+from audiomamba.cli.options import Device, Model, Threads, load_tagger
 from audiomamba.cli.recordings import Recordings, find_files
 from audiomamba.terminal import complain, progress_bar
 
@@ -39,6 +39,7 @@ def embed(
     dtype: Annotated[
         str, typer.Option(metavar="float32|float16", help="Type of the numbers.")
     ] = "float32",
+    device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Write what a model makes of recordings as vectors, for search, clustering or a classifier.
@@ -46,16 +47,12 @@ def embed(
     The file tells the model's name and the hash of its weights. A recording that cannot be read is
     named on stderr and has no rows; the others are done.
     """
-    import torch
-
     from audiomamba import checkpoints, infer
     from audiomamba.infer.embedding import check
 
     check(out, dtype)
-    if threads is not None:
-        torch.set_num_threads(threads)
     folder = checkpoints.find(model)
-    tagger = infer.load(folder)
+    tagger = load_tagger(folder, device, threads)
     framing = infer.Framing(step_s=step) if frames else None
     about = {"model_sha256": checkpoints.fingerprint(folder)}
     files, n_failed = find_files(recordings)

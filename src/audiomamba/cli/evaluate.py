@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiomamba.cli.options import Data, Threads
+from audiomamba.cli.options import Data, Device, Threads
 from audiomamba.errors import AudioError
 from audiomamba.terminal import columns, complain, number
 
@@ -66,6 +66,7 @@ def evaluate(
             min=0, metavar="N", help="Resamples of the clips for 95 % intervals; 0 for none."
         ),
     ] = 1000,
+    device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Measure how well a model does on clips whose labels are known.
@@ -76,7 +77,9 @@ def evaluate(
     """
     from audiomamba import train as training
 
-    found = training.evaluate(run, data, split=split, n_resamples=resamples, n_threads=threads)
+    found = training.evaluate(
+        run, data, split=split, n_resamples=resamples, device=device, n_threads=threads
+    )
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))
     else:

@@ -1,15 +1,19 @@
 """Options that several commands have."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audiomamba.errors import ConfigError
 
+if TYPE_CHECKING:
+    from audiomamba.infer import Tagger
+
 __all__ = [
     "Data",
     "DataIfAny",
+    "Device",
     "DistillTemperature",
     "DistillWeight",
     "Hop",
@@ -18,6 +22,7 @@ __all__ = [
     "TeacherCache",
     "Threads",
     "Window",
+    "load_tagger",
     "with_teachers",
 ]
 
@@ -36,6 +41,10 @@ DataIfAny = Annotated[Path | None, DATA]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", show_default=False, help="Processor threads to use."),
+]
+Device = Annotated[
+    str,
+    typer.Option(metavar="cpu|cuda[:N]", help="Where the model computes: cpu, or a GPU."),
 ]
 Window = Annotated[
     float | None,
@@ -83,6 +92,32 @@ TeacherCache = Annotated[
         "else they hear every example as the student does.",
     ),
 ]
+
+
+def load_tagger(folder: Path, device: str, n_threads: int | None) -> "Tagger":
+    """Load the model that a command works with.
+
+    Args:
+        folder: the model's folder.
+        device: the option --device.
+        n_threads: the option --threads.
+
+    Returns:
+        The model, on the device.
+
+    Raises:
+        ConfigError: there is no such device.
+        CheckpointError: the folder is damaged or holds something else.
+    """
+    import torch
+
+    from audiomamba import infer
+    from audiomamba.infer.device import as_device
+
+    as_device(device)  # before the time that loading takes
+    if n_threads is not None:
+        torch.set_num_threads(n_threads)
+    return infer.load(folder).to(device)
 
 
 def with_teachers(

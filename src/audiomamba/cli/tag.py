@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audiomamba import __version__
-from audiomamba.cli.options import Hop, Model, Threads, Window
+from audiomamba.cli.options import Device, Hop, Model, Threads, Window, load_tagger
 from audiomamba.cli.recordings import find_files
 from audiomamba.cli.tag_live import Events, Raw, tag_standard_input
 from audiomamba.errors import ConfigError
@@ -100,6 +100,7 @@ def tag(
     picture: Picture = None,
     raw: Raw = None,
     events: Events = False,
+    device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Say what is heard in recordings.
@@ -117,16 +118,12 @@ def tag(
         _check_live(recordings, raw, others=[out, picture, as_csv, mode != "windows"])
     else:
         _check_output(out, overwrite, texts=[as_json, as_csv, picture], lives=[raw, events])
-    import torch
-
-    from audiomamba import checkpoints, infer
+    from audiomamba import checkpoints
     from audiomamba.infer.reading import TagOptions, as_mode
     from audiomamba.infer.table import TaggedTable
 
-    if threads is not None:
-        torch.set_num_threads(threads)
     folder = checkpoints.find(model)
-    tagger = infer.load(folder)
+    tagger = load_tagger(folder, device, threads)
     if top is None and not threshold:
         top = 1 if live else DEFAULT_TOP
     options = TagOptions(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiomamba.cli.options import Model, Threads
+from audiomamba.cli.options import Device, Model, Threads, load_tagger
 from audiomamba.cli.recordings import Recordings, find_files
 from audiomamba.errors import ConfigError
 from audiomamba.terminal import complain, output, progress_bar
@@ -109,6 +109,7 @@ def timeline(
     out: Out = None,
     written_as: WrittenAs = None,
     picture: Picture = None,
+    device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Say what is heard in recordings from when to when.
@@ -116,17 +117,13 @@ def timeline(
     Recordings may be of any length. An event's score, from 0 to 1, is the highest that its class
     reaches in it. A recording that cannot be read is named on stderr; the others are done.
     """
-    import torch
-
-    from audiomamba import infer
+    from audiomamba import checkpoints, infer
     from audiomamba.infer.event_text import EventWriter, format_of
     from audiomamba.infer.reading import as_mode
     from audiomamba.infer.timeline_picture import Pictured
 
     kind = format_of(out, written_as)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    tagger = infer.load(model)
+    tagger = load_tagger(checkpoints.find(model), device, threads)
     rule = infer.EventRule(
         threshold=_per_class("--threshold", threshold or ["0.3"], tagger.labels),
         stay=stay,

@@ -6,6 +6,7 @@ over a whole recording, the device.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from audiomamba import audio
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.errors import ConfigError
+from audiomamba.infer.device import as_device
 from audiomamba.infer.reading import Reading
 from audiomamba.infer.recording import Audio, read_blocks
 from audiomamba.infer.results import Tag
@@ -46,6 +48,29 @@ class SoundModel:
         self.ood_detector = checkpoint.ood_detector
         self.thresholds = dict(zip(self.labels, checkpoint.thresholds or (), strict=False))
         self._scores = checkpoint.scores
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the model computes on."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the model to a device; scores and embeddings come back to the CPU.
+
+        Args:
+            device: "cpu", "cuda" or "cuda:N".
+
+        Returns:
+            The same object.
+
+        Raises:
+            ConfigError: there is no such device.
+        """
+        device = as_device(device)
+        self.model.to(device)
+        if self.ood_detector is not None:
+            self.ood_detector.to(device)
+        return self
 
     def read(self, recording: Audio) -> Tensor:
         """Read a whole recording, mixed to one channel, at the model's rate.
@@ -245,8 +270,7 @@ class SoundModel:
 
     def _features(self, samples: Tensor, front_end: audio.FrontEnd) -> Tensor:
         """Features on the model's device: the only place where sound goes there."""
-        device = next(self.model.parameters()).device
-        return audio.features(samples.to(device), front_end)
+        return audio.features(samples.to(self.device), front_end)
 
 
 def _in_samples(seconds: float, rate_hz: int) -> int:

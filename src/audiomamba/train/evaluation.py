@@ -22,6 +22,7 @@ from audiomamba.data.manifest_file import MANIFEST_NAME
 from audiomamba.errors import AudioError, AudioMambaError, DataError
 from audiomamba.infer import SoundModel
 from audiomamba.infer.batch import score_many
+from audiomamba.infer.device import as_device
 from audiomamba.metrics import Interval, Metrics
 from audiomamba.recipes import from_dict
 from audiomamba.train.fitting.processes import warn
@@ -124,6 +125,7 @@ def evaluate(
     corpus: str | None = None,
     split: str | None = None,
     n_resamples: int = 1000,
+    device: str = "cpu",
     n_threads: int | None = None,
 ) -> Evaluation:
     """Evaluate a model on a data set as `tag` reads recordings: all windows, familiarity included.
@@ -139,6 +141,7 @@ def evaluate(
             evaluated on what that run held out, if this is the run's data set; and everything else
             on all clips.
         n_resamples: resamples of the clips for the confidence intervals; 0 for none.
+        device: where the model computes: "cpu", "cuda" or "cuda:N".
         n_threads: processor threads; None to leave them as they are.
 
     Returns:
@@ -147,10 +150,11 @@ def evaluate(
     Raises:
         DataError: the data set is not what it should be, has a label that the model has not, or
             none of its clips can be read.
-        ConfigError: the model is one of images.
+        ConfigError: the model is one of images, or there is no such device.
         CheckpointError: the model cannot be loaded.
         UnknownNameError: there is no such model or corpus.
     """
+    as_device(device)
     if n_threads is not None:
         torch.set_num_threads(n_threads)
     started = time.perf_counter()
@@ -169,7 +173,7 @@ def evaluate(
             f"{folder} does not know the label {unknown[0]!r}{more} of {data}; "
             f"it knows {', '.join(checkpoint.labels[:5])} ..."
         )
-    scored = score_clips(SoundModel(checkpoint), clips)
+    scored = score_clips(SoundModel(checkpoint).to(device), clips)
     found = describe(checkpoint, scored, n_resamples=n_resamples)
     done = replace(
         found, model=folder, data=data, split=part, seconds=time.perf_counter() - started

@@ -1,0 +1,36 @@
+"""The device that a model computes on."""
+
+import torch
+
+from audiomamba.errors import ConfigError
+
+__all__ = ["as_device"]
+
+
+def as_device(name: str | torch.device) -> torch.device:
+    """Look up a device, and check that it is there.
+
+    Args:
+        name: "cpu", "cuda" for the current GPU, or "cuda:N" for the GPU with that index.
+
+    Returns:
+        The device.
+
+    Raises:
+        ConfigError: the name is not one of these, or there is no such GPU.
+
+    Example:
+        >>> as_device("cpu")
+        device(type='cpu')
+    """
+    kind, _, index = str(name).partition(":")
+    known = (kind == "cpu" and not index) or (kind == "cuda" and (not index or index.isdecimal()))
+    if not known or str(name).endswith(":"):
+        raise ConfigError(f"device {str(name)!r} is not known; expected cpu, cuda or cuda:N")
+    if kind == "cuda":
+        n_gpus = torch.cuda.device_count()
+        if not n_gpus:
+            raise ConfigError(f"device {name} was asked for; PyTorch finds no GPU here, use cpu")
+        if int(index or 0) >= n_gpus:
+            raise ConfigError(f"device {name} was asked for; the last GPU is cuda:{n_gpus - 1}")
+    return torch.device(str(name))
