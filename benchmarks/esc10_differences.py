@@ -3,7 +3,7 @@
 All cells are trained and evaluated on the same folds, so the difference of two is known better than
 either figure: its standard error is that of the folds' differences.
 
-    audiomamba train --set-of esc10/comparison --data ESC-10 --out runs/comparison --cv
+    audiomamba train --ablation esc10/comparison --data ESC-10 --out runs/comparison --cv
     python benchmarks/esc10_differences.py runs/comparison/set.json --to "AuM, fo-bi, middle"
 """
 

@@ -64,12 +64,12 @@ def list_recipes() -> str:
     tables: list[tuple[str, ...]] = [("name", "cells", "by the recipe", "compares")]
     tables += [
         (name, str(len(it.cells)), it.base, it.about)
-        for name, it in ((name, ablations.get_set(name)) for name in ablations.set_names())
+        for name, it in ((name, ablations.get(name)) for name in ablations.names())
     ]
     parts = (
         "Recipes: audiomamba train NAME --data DIR --out DIR",
         _indented(columns(rows, "<<<>>")),
-        "Tables of papers: audiomamba train [RECIPE] --set-of NAME --data DIR --out DIR",
+        "Tables of papers: audiomamba train [RECIPE] --ablation NAME --data DIR --out DIR",
         _indented(columns(tables, "<><<")),
     )
     return "\n".join(parts)

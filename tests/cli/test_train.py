@@ -50,7 +50,7 @@ def test_train_lists_every_recipe_and_every_table_of_a_paper() -> None:
 
     first_words = [line.split()[0] for line in shown.stdout.splitlines() if line.startswith("  ")]
     assert shown.exit_code == 0
-    assert sorted(first_words) == sorted(["name", *recipes.names(), "name", *ablations.set_names()])
+    assert sorted(first_words) == sorted(["name", *recipes.names(), "name", *ablations.names()])
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,13 @@ def test_train_lists_every_recipe_and_every_table_of_a_paper() -> None:
         (("esc10/starter", "--set", "epochs"), "expected NAME=VALUE"),
         (("esc10/starter", "--set", "epochs=none"), "expected a whole number"),
         (("esc10/starter", "--cv", "--all"), "more than one of --fold, --cv and --all"),
-        ((), "no recipe was given; expected RECIPE or --set-of"),
-        (("--set-of", "aum/table-iii"), "unknown set of recipes 'aum/table-iii'; did you mean"),
-        (("--set-of", "aum/table-v", "--all"), "--all and --no-resume do not go with --set-of"),
+        ((), "no recipe was given; expected RECIPE or --ablation"),
+        (("--set-of", "aum/table-v"), "--set-of is now called --ablation; expected --ablation aum"),
+        (("esc10/starter", "--cv", "--shard"), "--shard does not go with --cv; leave it out"),
+        (("--ablation", "aum/table-iii"), "unknown ablation 'aum/table-iii'; did you mean"),
+        (("--ablation", "aum/table-v", "--all"), "--all does not go with --ablation"),
         (
-            ("esc10/aum-tiny", "--set-of", "aum/table-v", "--set", "model_changes.pool=max"),
+            ("esc10/aum-tiny", "--ablation", "aum/table-v", "--set", "model_changes.pool=max"),
             "model_changes.pool is what aum/table-v compares",
         ),
     ],
@@ -88,12 +90,12 @@ def test_train_without_data_or_a_folder_says_so(tmp_path: Path) -> None:
 def test_a_table_of_a_paper_is_trained_and_what_is_missing_ends_with_1(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = ablations.get_set("audiomamba/table-2")
+    chosen = ablations.get("audiomamba/table-2")
     cells = {name: chosen.cells[name] for name in ("Audio Mamba", "+ ImageNet")}
-    monkeypatch.setattr(ablations, "SETS", {chosen.name: replace(chosen, cells=cells)})
+    monkeypatch.setattr(ablations, "ABLATIONS", {chosen.name: replace(chosen, cells=cells)})
     _, _, *quick = training(clips, tmp_path, "epochs=1", "corpus=own")
 
-    done = run("train", "own/starter", "--set-of", chosen.name, *quick)
+    done = run("train", "own/starter", "--ablation", chosen.name, *quick)
 
     assert done.exit_code == 1
     assert re.search(

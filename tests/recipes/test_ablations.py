@@ -22,12 +22,12 @@ SMALL = {
 
 
 def test_the_sets_are_these():
-    assert {name: len(ablations.get_set(name).cells) for name in ablations.set_names()} == N_CELLS
+    assert {name: len(ablations.get(name).cells) for name in ablations.names()} == N_CELLS
 
 
 @pytest.mark.parametrize("name", N_CELLS)
 def test_a_set_has_the_papers_figures_in_all_columns(name):
-    chosen = ablations.get_set(name)
+    chosen = ablations.get(name)
     assert chosen.base in recipes.names()
     for cell in chosen.cells.values():
         assert len(cell.figures) == len(chosen.columns)
@@ -59,7 +59,7 @@ def test_table_ii_is_direction_by_place():
     assert recipe.model_changes == {"depth": 12, "direction": "bi-bi", "class_token": "end"}
     assert recipe.epochs == 3
     assert recipe.name == "esc10/aum-tiny, aum/table-ii: bi-bi, end"
-    figures = {name: cell.figures for name, cell in ablations.get_set("aum/table-ii").cells.items()}
+    figures = {name: cell.figures for name, cell in ablations.get("aum/table-ii").cells.items()}
     assert figures["fo-fo, head"] == (0.48, 0.33)
     assert figures["fo-bi, middle"] == (13.81, 42.58)
     assert figures["bi-bi, head"] == (4.97, 34.22)
@@ -85,10 +85,8 @@ def test_the_comparison_holds_table_ii_and_table_v_and_models_of_like_size():
     )
     for name, recipe in table_ii.items():
         assert cells[f"AuM, {name}"].model_changes == recipe.model_changes
-    figures = {
-        name: cell.figures for name, cell in ablations.get_set("esc10/comparison").cells.items()
-    }
-    table_v = {name: cell.figures for name, cell in ablations.get_set("aum/table-v").cells.items()}
+    figures = {name: cell.figures for name, cell in ablations.get("esc10/comparison").cells.items()}
+    table_v = {name: cell.figures for name, cell in ablations.get("aum/table-v").cells.items()}
     assert figures["AuM, fo-bi, middle"] == table_v["class token"]
     assert figures["AuM, fo-bi, mean"] == table_v["mean"]
     assert figures["AuM, fo-bi, middle, no positions"] == table_v["no positions"]
@@ -117,4 +115,4 @@ def test_what_a_set_compares_cannot_be_set_for_all():
 
 def test_an_unknown_set_offers_names():
     with pytest.raises(UnknownNameError, match="did you mean aum/table-ii"):
-        ablations.get_set("aum/table-iii")
+        ablations.get("aum/table-iii")

@@ -6,10 +6,10 @@ from safetensors import safe_open
 from audiomamba import train
 from audiomamba.errors import ConfigError, TrainingError
 from audiomamba.recipes import ablations
-from audiomamba.recipes.ablations import Cell, RecipeSet
+from audiomamba.recipes.ablations import Ablation, Cell
 from audiomamba.train.run import Run
 
-TABLE = RecipeSet(
+TABLE = Ablation(
     name="paper/table",
     about="what is compared",
     source="A paper, Table 1",
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("table")
 
 @pytest.fixture
 def table(monkeypatch):
-    monkeypatch.setattr(ablations, "SETS", {TABLE.name: TABLE})
+    monkeypatch.setattr(ablations, "ABLATIONS", {TABLE.name: TABLE})
 
 
 def test_all_cells_are_run_once_and_stand_beside_the_papers_figures(corpus, tmp_path):
@@ -81,8 +81,8 @@ def test_all_cells_are_run_once_and_stand_beside_the_papers_figures(corpus, tmp_
 
 def test_cells_are_cross_validated_and_a_failed_one_is_named(corpus, tmp_path, monkeypatch):
     wild = Cell(changes=("learning_rate=1e30",), figures=(1.0,))
-    one = RecipeSet(**{**TABLE.__dict__, "cells": {"tame": TABLE.cells["As is"], "wild": wild}})
-    monkeypatch.setattr(ablations, "SETS", {one.name: one})
+    one = Ablation(**{**TABLE.__dict__, "cells": {"tame": TABLE.cells["As is"], "wild": wild}})
+    monkeypatch.setattr(ablations, "ABLATIONS", {one.name: one})
     changes = (*CHANGES, "warmup_epochs=0", "label_smoothing=0")
     found = train.run_set(
         one.name, corpus, tmp_path, changes=changes, cv=True, n_threads=1, progress=False

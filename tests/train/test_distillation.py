@@ -12,13 +12,13 @@ from audiomamba.data import ClipCache, Example, TrainingSet, collate, open_manif
 from audiomamba.data.clip_reader import load_clip
 from audiomamba.errors import ConfigError, TrainingError, UnknownNameError
 from audiomamba.recipes import Recipe, override
-from audiomamba.train.distillation.targets import Lessons, open_lessons, remarks
+from audiomamba.train.distillation.targets import DistillationTargets, leak_warnings, open_targets
 from audiomamba.train.distillation.teachers import Teacher
 from audiomamba.train.fitting import processes
 from audiomamba.train.fitting.losses import label_loss, smooth, soften
 from audiomamba.train.fitting.module import TrainingModule
 from audiomamba.train.run import Run
-from audiomamba.train.split import Parts, divide
+from audiomamba.train.split import Split, split_clips
 
 PLAIN = (
     *("augment.speed=1,1", "augment.roll=false", "augment.gain_db=0", "augment.mixup=0"),
@@ -41,17 +41,17 @@ def taught(recipe, folder) -> Recipe:
 
 def example_of(
     recipe: Recipe, corpus: Path, epoch: int = 0
-) -> tuple[Lessons, Example, Parts, tuple[str, ...]]:
-    """All training clips as a batch that is made for lessons."""
+) -> tuple[DistillationTargets, Example, Split, tuple[str, ...]]:
+    """All training clips as a batch that is made for distillation."""
     manifest = open_manifest(corpus, "esc10")
-    parts = divide(manifest, "1", 0)
-    lessons = open_lessons(recipe, manifest, parts)
-    assert lessons is not None
-    targets = lessons.targets(manifest.label_vectors(parts.training))
+    parts = split_clips(manifest, "1", 0)
+    distillation = open_targets(recipe, manifest, parts)
+    assert distillation is not None
+    targets = distillation.label_vectors(manifest.label_vectors(parts.training))
     cache = ClipCache(parts.training, recipe.front_end.sample_rate)
     clips = TrainingSet(cache, targets, recipe.front_end, recipe.augment, recipe.seed)
     batch = collate([clips[epoch, place] for place in range(len(clips))])
-    return lessons, batch, parts, manifest.labels
+    return distillation, batch, parts, manifest.labels
 
 
 def said_of(recipe: Recipe, batch: Example, labels: tuple[str, ...]) -> torch.Tensor:
@@ -63,7 +63,7 @@ def said_of(recipe: Recipe, batch: Example, labels: tuple[str, ...]) -> torch.Te
 
 def test_without_teachers_there_are_no_lessons(recipe, corpus):
     manifest = open_manifest(corpus, "esc10")
-    assert open_lessons(recipe, manifest, divide(manifest, "1", 0)) is None
+    assert open_targets(recipe, manifest, split_clips(manifest, "1", 0)) is None
 
 
 @pytest.mark.parametrize("loss", ["bce", "ce"])
@@ -81,11 +81,11 @@ def test_what_is_kept_equals_what_is_said_of_clips_as_they_are(
     taught, corpus, tmp_path, loss, changes
 ):
     recipe = override(taught, [f"loss={loss}", "distillation.temperature=2", *changes])
-    lessons, batch, *_ = example_of(recipe, corpus)
-    example, heard = lessons.give(batch)
+    distillation, batch, *_ = example_of(recipe, corpus)
+    example, heard = distillation.for_batch(batch)
     kept_recipe = override(recipe, [f"distillation.cache={tmp_path}"])
-    lessons, batch, *_ = example_of(kept_recipe, corpus)
-    same, kept = lessons.give(batch)
+    distillation, batch, *_ = example_of(kept_recipe, corpus)
+    same, kept = distillation.for_batch(batch)
     torch.testing.assert_close(heard, kept, rtol=0, atol=2e-3)
     assert torch.equal(example.target, same.target)
     assert example.target.shape == heard.shape == (12, 3)
@@ -94,8 +94,8 @@ def test_what_is_kept_equals_what_is_said_of_clips_as_they_are(
 
 def test_a_mixture_of_waveforms_is_heard_as_such(taught, corpus):
     recipe = override(taught, ["augment.mixup=1", "augment.gain_db=6", "augment.speed=0.8,1.25"])
-    lessons, batch, _, labels = example_of(recipe, corpus)
-    example, heard = lessons.give(batch)
+    distillation, batch, _, labels = example_of(recipe, corpus)
+    example, heard = distillation.for_batch(batch)
     assert (example.target.amax(dim=1) < 0.9).any()
     torch.testing.assert_close(heard, said_of(recipe, batch, labels))
 
@@ -105,14 +105,15 @@ def test_what_is_kept_is_mixed_as_labels_are(taught, corpus, change):
     """Shown with teachers that say of every clip what its label says."""
     recipe = override(taught, [change, "augment.mixup_alpha=1"])
     manifest = open_manifest(corpus, "esc10")
-    clips = divide(manifest, "1", 0).training
+    clips = split_clips(manifest, "1", 0).training
     labels = manifest.label_vectors(clips)
     answers = (80 * labels.dense() - 40).astype(np.float16)
-    lessons = Lessons(recipe, 3, (), answers)
+    distillation = DistillationTargets(recipe, 3, (), answers)
     cache = ClipCache(clips, 16_000)
-    examples = TrainingSet(cache, lessons.targets(labels), recipe.front_end, recipe.augment, 0)
+    vectors = distillation.label_vectors(labels)
+    examples = TrainingSet(cache, vectors, recipe.front_end, recipe.augment, 0)
     batch = collate([examples[0, place] for place in range(len(clips))])
-    example, found = lessons.give(batch)
+    example, found = distillation.for_batch(batch)
     assert (example.target.amax(dim=1) < 0.9).any()
     torch.testing.assert_close(found, example.target)
 
@@ -122,8 +123,8 @@ def test_nothing_is_learned_of_sounds_of_no_class_but_the_label(taught, corpus, 
     changes = ["augment.negatives=0.5", "loss=ce"]
     if cached:
         changes.append(f"distillation.cache={tmp_path}")
-    lessons, batch, *_ = example_of(override(taught, changes), corpus)
-    example, said = lessons.give(batch)
+    distillation, batch, *_ = example_of(override(taught, changes), corpus)
+    example, said = distillation.for_batch(batch)
     foreign = example.target.sum(dim=1) == 0
     assert 0 < foreign.sum() < 12
     assert said[foreign].abs().max() == 0
@@ -134,8 +135,8 @@ def test_logits_of_several_teachers_are_averaged(taught, save_random, corpus, tm
     second = save_random(tmp_path / "second", seed=3)
     names = f"{taught.distillation.teachers[0]},{second}"
     recipe = override(taught, [f"distillation.teachers={names}", "loss=ce"])
-    lessons, batch, _, labels = example_of(recipe, corpus)
-    found = lessons.give(batch)[1]
+    distillation, batch, _, labels = example_of(recipe, corpus)
+    found = distillation.for_batch(batch)[1]
     answers = []
     for name in recipe.distillation.teachers:
         teacher = Teacher(name, Path(name), labels, "ce")
@@ -143,26 +144,26 @@ def test_logits_of_several_teachers_are_averaged(taught, save_random, corpus, tm
     torch.testing.assert_close(found, ((answers[0] + answers[1]) / 2).softmax(dim=1).clone())
     assert not torch.allclose(found, answers[0].softmax(dim=1), atol=0.01)
     kept = override(recipe, [f"distillation.cache={tmp_path / 'kept'}"])
-    lessons, batch, *_ = example_of(kept, corpus)
-    torch.testing.assert_close(lessons.give(batch)[1], found, rtol=0, atol=2e-3)
+    distillation, batch, *_ = example_of(kept, corpus)
+    torch.testing.assert_close(distillation.for_batch(batch)[1], found, rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize("loss", ["bce", "ce"])
 def test_a_training_step_adds_both_losses(taught, corpus, loss):
     changes = [f"loss={loss}", "distillation.weight=0.3", "model_changes.drop_path=0"]
     recipe = override(taught, changes)
-    lessons, batch, parts, labels = example_of(recipe, corpus)
+    distillation, batch, parts, labels = example_of(recipe, corpus)
     torch.manual_seed(0)
     model = checkpoints.load(recipe.distillation.teachers[0]).model.train()
     model.reset_head(3)
     names = parts.training.names
-    module = TrainingModule(model, recipe, recipe.front_end, 1, names, lessons=lessons)
+    module = TrainingModule(model, recipe, recipe.front_end, 1, names, distillation=distillation)
     found = module.training_step(batch, 0)
-    example, said = lessons.give(batch)
+    example, said = distillation.for_batch(batch)
     logits = module.model(module._features(example))
     by_labels = label_loss(logits, smooth(example.target, 0.1), loss)
     torch.testing.assert_close(said, said_of(recipe, batch, labels))
-    expected = lessons.blend(by_labels, logits, said)
+    expected = distillation.blend(by_labels, logits, said)
     torch.testing.assert_close(found, expected)
     found.backward()
     assert all(weight.grad is not None for weight in module.model.parameters())
@@ -223,7 +224,7 @@ def test_a_student_comes_to_say_what_its_teacher_says(taught, corpus, tmp_path):
         Teacher(str(path), path, manifest.labels, "ce")
         for path in (tmp_path, Path(taught.distillation.teachers[0]))
     )
-    held_out = [load_clip(clip, 16_000) for clip in divide(manifest, "1", 0).held_out]
+    held_out = [load_clip(clip, 16_000) for clip in split_clips(manifest, "1", 0).held_out]
     waveforms, lengths = torch.stack(held_out), torch.full((12,), len(held_out[0]))
     found, wanted = (
         one.answer(one.hear(waveforms, lengths, 16_000)).log_softmax(dim=1)
@@ -268,16 +269,19 @@ def test_it_is_said_whether_a_teacher_has_heard_the_held_out_clips(
     train.fit(short, corpus, tmp_path / "fold-1", fold=1, progress=False)
     train.fit(short, corpus, tmp_path / "all", train_on_all=True, progress=False)
     own = override(recipe, [f"distillation.teachers={tmp_path}/fold-{{fold}}"])
-    assert remarks(own, manifest, divide(manifest, "1", 0)) == []
+    assert leak_warnings(own, manifest, split_clips(manifest, "1", 0)) == []
     other = override(recipe, [f"distillation.teachers={tmp_path}/fold-1/last"])
-    assert remarks(other, manifest, divide(manifest, "1", 0)) == []
-    (line,) = remarks(other, manifest, divide(manifest, "2", 0))
+    assert leak_warnings(other, manifest, split_clips(manifest, "1", 0)) == []
+    (line,) = leak_warnings(other, manifest, split_clips(manifest, "2", 0))
     assert "fold-1/last has learned from clips that are held out here" in line
     everything = override(recipe, [f"distillation.teachers={tmp_path}/all"])
-    assert "has learned from clips" in remarks(everything, manifest, divide(manifest, "1", 0))[0]
-    assert remarks(everything, manifest, divide(manifest, "none", 0)) == []
+    assert (
+        "has learned from clips"
+        in leak_warnings(everything, manifest, split_clips(manifest, "1", 0))[0]
+    )
+    assert leak_warnings(everything, manifest, split_clips(manifest, "none", 0)) == []
     shipped = override(recipe, ["distillation.teachers=starter"])
-    (unsure,) = remarks(shipped, manifest, divide(manifest, "1", 0))
+    (unsure,) = leak_warnings(shipped, manifest, split_clips(manifest, "1", 0))
     assert "starter does not say" in unsure
     assert "(its card: trained on ESC-10" in unsure
     caplog.clear()
@@ -314,8 +318,8 @@ def test_another_fifth_of_an_undivided_data_set_is_another_part(recipe, table, t
     train.fit(own, table, tmp_path / "run", progress=False)
     manifest = open_manifest(table, "own")
     asked = override(own, [f"distillation.teachers={tmp_path / 'run'}"])
-    assert remarks(asked, manifest, divide(manifest, None, 0)) == []
-    assert len(remarks(asked, manifest, divide(manifest, None, 1))) == 1
+    assert leak_warnings(asked, manifest, split_clips(manifest, None, 0)) == []
+    assert len(leak_warnings(asked, manifest, split_clips(manifest, None, 1))) == 1
 
 
 def test_a_tuned_model_learns_from_one_that_was_tuned_on_the_same_clips(table, tmp_path, caplog):

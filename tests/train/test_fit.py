@@ -141,6 +141,17 @@ def test_two_runs_are_the_same_and_workers_make_no_difference(finished, corpus, 
     assert_same_run(finished.folder, tmp_path / "a")
 
 
+def test_a_list_of_clips_in_memory_is_the_data_set(finished, corpus, recipe, tmp_path):
+    clips = open_manifest(corpus, "esc10")
+    train.fit(recipe, clips, tmp_path / "a", fold=1, n_threads=1, progress=False)
+    assert_same_run(finished.folder, tmp_path / "a")
+
+
+def test_a_setting_that_there_is_not_is_refused(corpus, recipe, tmp_path):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'worker'"):
+        train.fit(recipe, corpus, tmp_path, worker=1)
+
+
 def test_another_seed_is_another_run(finished, corpus, recipe, tmp_path):
     other = override(recipe, ["seed=1", "epochs=1"])
     train.fit(other, corpus, tmp_path / "a", fold=1, n_threads=1, progress=False)
@@ -311,7 +322,7 @@ def test_headers_are_looked_at_where_nothing_else_reads_the_clips(
     corpus, recipe, tmp_path, monkeypatch, name
 ):
     """A held-out clip beyond those kept in memory, and a training clip that is not measured."""
-    monkeypatch.setattr("audiomamba.train.fitting.fit.EvaluationSet", WithoutMemory)
+    monkeypatch.setattr("audiomamba.train.fitting.task.EvaluationSet", WithoutMemory)
     shutil.copytree(corpus, tmp_path / "data")
     (tmp_path / "data" / "audio" / name).write_bytes(b"this is no sound")
     given = override(recipe, ["measure_statistics=false", "epochs=1"])

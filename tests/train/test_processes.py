@@ -247,7 +247,7 @@ def test_several_runs_are_not_for_torchrun(recipe, corpus, tmp_path, monkeypatch
 def test_weights_and_biases_must_be_there_to_be_used(recipe, corpus, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     monkeypatch.setattr(
-        "audiomamba.train.fitting.fit.find_spec", lambda name: name != "wandb" or None
+        "audiomamba.train.fitting.execution.find_spec", lambda name: name != "wandb" or None
     )
     with pytest.raises(MissingDependencyError, match=r"audiomamba\[wandb\]"):
         train.fit(recipe, corpus, tmp_path, fold=1, wandb="tests", progress=False)

@@ -16,7 +16,7 @@ from audiomamba.data.sampler import draw_for
 from audiomamba.models import MODELS, AudioModel
 from audiomamba.recipes import STARTS, Recipe, ablations
 from audiomamba.train.fitting.module import TrainingModule
-from audiomamba.train.split import divide
+from audiomamba.train.split import split_clips
 
 N_FRAMES = 64
 TINY: dict[str, dict[str, Any]] = {
@@ -88,7 +88,7 @@ def source_of(recipe: Recipe, folder: Path) -> Path:
 
 def step(recipe: Recipe, manifest: Manifest, folder: Path) -> tuple[AudioModel, float]:
     """Make the recipe's model and do one step of training on two clips."""
-    parts = divide(manifest, None, recipe.seed)
+    parts = split_clips(manifest, None, recipe.seed)
     torch.manual_seed(0)
     model = models.create(
         recipe.model,
@@ -131,7 +131,7 @@ def test_all_recipes_were_tried():
     assert {recipes.get(name).corpus for name in recipes.names()} >= set(CORPORA)
 
 
-CELLS = [(name, cell) for name in ablations.set_names() for cell in ablations.get_set(name).cells]
+CELLS = [(name, cell) for name in ablations.names() for cell in ablations.get(name).cells]
 
 
 @pytest.mark.parametrize(("name", "cell"), CELLS)

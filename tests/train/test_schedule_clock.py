@@ -8,7 +8,7 @@ from audiomamba import checkpoints, train
 from audiomamba.errors import ConfigError
 from audiomamba.recipes import override
 from audiomamba.train.fitting.module import TrainingModule
-from audiomamba.train.fitting.schedule_clock import Pace
+from audiomamba.train.fitting.schedule_clock import ScheduleClock
 
 N_STEPS, BUDGET_S = 1000, 100.0
 
@@ -21,7 +21,7 @@ def clock(monkeypatch) -> list[float]:
     return now
 
 
-def drive(pace: Pace, clock: list[float], *step_s: float) -> list[float]:
+def drive(pace: ScheduleClock, clock: list[float], *step_s: float) -> list[float]:
     """The positions of a run whose steps take so long, one after another, to its end."""
     positions = []
     while not pace.is_over:
@@ -32,7 +32,7 @@ def drive(pace: Pace, clock: list[float], *step_s: float) -> list[float]:
 
 
 def test_on_a_machine_as_fast_as_thought_every_step_is_one(clock):
-    assert drive(Pace(N_STEPS, BUDGET_S, 0.0), clock, 0.08) == [*range(1, N_STEPS + 1)]
+    assert drive(ScheduleClock(N_STEPS, BUDGET_S, 0.0), clock, 0.08) == [*range(1, N_STEPS + 1)]
     assert clock[0] == pytest.approx(80)
 
 
@@ -42,7 +42,7 @@ def test_on_a_machine_as_fast_as_thought_every_step_is_one(clock):
     ids=["always slow", "slow from the middle on", "halted once"],
 )
 def test_a_slower_machine_takes_fewer_steps_to_the_same_end(clock, step_s, n_steps):
-    positions = drive(Pace(N_STEPS, BUDGET_S, 0.0), clock, *step_s)
+    positions = drive(ScheduleClock(N_STEPS, BUDGET_S, 0.0), clock, *step_s)
     assert BUDGET_S - 5 < clock[0] <= BUDGET_S + step_s[-1]
     assert len(positions) == pytest.approx(n_steps, rel=0.1)
     strides = [later - earlier for earlier, later in pairwise(positions)]
@@ -51,14 +51,14 @@ def test_a_slower_machine_takes_fewer_steps_to_the_same_end(clock, step_s, n_ste
 
 
 def test_time_before_an_interruption_is_spent(clock):
-    pace = Pace(N_STEPS, BUDGET_S, 0.0)
+    pace = ScheduleClock(N_STEPS, BUDGET_S, 0.0)
     for _ in range(100):
         clock[0] += 0.4
         pace.advance()
     state = pace.state()
     clock[0] = 1000.0
-    later = Pace(N_STEPS, BUDGET_S, 1000.0)
-    later.go_on(state)
+    later = ScheduleClock(N_STEPS, BUDGET_S, 1000.0)
+    later.resume(state)
     assert later.position == pace.position
     drive(later, clock, 0.4)
     assert clock[0] == pytest.approx(1060, abs=1)

@@ -9,7 +9,7 @@ from torch import distributed
 
 from audiomamba import models
 from audiomamba.train.fitting.activations import checkpoint_blocks
-from audiomamba.train.fitting.full_state import whole, whole_model
+from audiomamba.train.fitting.full_state import full_model, full_tensor
 from audiomamba.train.fitting.sharding import shard
 
 SMALL = {
@@ -51,10 +51,10 @@ def test_a_model_with_shared_out_weights_computes_the_same(name):
         plain.named_parameters(), parts.named_parameters(), strict=True
     ):
         assert hasattr(other, "full_tensor"), own
-        torch.testing.assert_close(whole(other.grad), weight.grad, atol=1e-4, rtol=1e-3)
-    copy = whole_model(parts)
+        torch.testing.assert_close(full_tensor(other.grad), weight.grad, atol=1e-4, rtol=1e-3)
+    copy = full_model(parts)
     assert type(copy) is type(plain)
     assert copy.state_dict().keys() == plain.state_dict().keys()
     with torch.inference_mode():
         torch.testing.assert_close(copy(features), plain(features))
-    assert whole_model(plain) is plain
+    assert full_model(plain) is plain

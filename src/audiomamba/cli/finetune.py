@@ -32,38 +32,44 @@ EXAMPLES = (
 N_SHOWN = 10
 
 
+Out = Annotated[
+    Path,
+    typer.Option(metavar="DIR", show_default=False, help="Where the model and the run go."),
+]
+Start = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|DIR",
+        help="The model to start from: a shipped one, a folder, or a name that "
+        "`audiomamba models` lists, for fresh weights.",
+    ),
+]
+Probe = Annotated[
+    bool, typer.Option("--probe", help="Keep the encoder as it is; train only a linear head.")
+]
+Minutes = Annotated[
+    float, typer.Option(metavar="N", help="How long training may take on this machine.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        show_default=False,
+        help="Decide a setting yourself: epochs=20, learning_rate=3e-4; repeatable.",
+    ),
+]
+
+
 def finetune(
     data: Data,
-    out: Annotated[
-        Path,
-        typer.Option(metavar="DIR", show_default=False, help="Where the model and the run go."),
-    ],
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME|DIR",
-            help="The model to start from: a shipped one, a folder, or a name that "
-            "`audiomamba models` lists, for fresh weights.",
-        ),
-    ] = "starter",
-    probe: Annotated[
-        bool,
-        typer.Option("--probe", help="Keep the encoder as it is; train only a linear head."),
-    ] = False,
-    minutes: Annotated[
-        float, typer.Option(metavar="N", help="How long training may take on this machine.")
-    ] = 15.0,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            show_default=False,
-            help="Decide a setting yourself: epochs=20, learning_rate=3e-4; repeatable.",
-        ),
-    ] = None,
+    out: Out,
+    model: Start = "starter",
+    probe: Probe = False,
+    minutes: Minutes = 15.0,
+    changes: Changes = None,
     teacher: Teacher = None,
     distill_weight: DistillWeight = None,
     distill_temperature: DistillTemperature = None,
@@ -75,7 +81,7 @@ def finetune(
     Input length, loss, held-out clips, learning rate, number of epochs and thresholds are chosen by
     the clips and the machine. DIR becomes a model for `tag --model`, with the clips that it took
     for something else in confusions.csv. Clips that cannot be read are left out, and named at the
-    end; the exit code is then 1. What was interrupted goes on with the same command. Needs the
+    end; the exit code is then 1. What was interrupted is resumed by the same command. Needs the
     extra audiomamba[train].
     """
     from audiomamba import train as training

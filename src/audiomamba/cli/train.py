@@ -1,10 +1,9 @@
 """`audiomamba train`."""
 
 import sys
-from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import Annotated, NamedTuple, TypedDict
 
 import typer
 
@@ -20,27 +19,56 @@ from audiomamba.cli.options import (
 from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
 from audiomamba.terminal import columns, complain, number
 
-if TYPE_CHECKING:
-    from audiomamba.train import RunResult
-
 __all__ = ["EXAMPLES", "train"]
 
 EXAMPLES = (
     "Examples:\n\n`audiomamba train --list`\n\n"
     "`audiomamba train esc10/starter --data ESC-50 --out runs/fold-1 --fold 1`\n\n"
     "`audiomamba train own/starter --data my-clips --out runs/mine --set epochs=30`\n\n"
-    "`audiomamba train esc10/aum-tiny --set-of aum/table-ii --cv --data ESC-50 --out runs/ii`\n\n"
+    "`audiomamba train esc10/aum-tiny --ablation aum/table-ii --cv --data ESC-50 --out runs/ii`\n\n"
     "`audiomamba train esc10/cnn-small --data ESC-50 --out runs/small --teacher runs/fold-1`\n\n"
     "`torchrun --nproc-per-node 2 -m audiomamba train audioset/aum-base --data AS --out runs/as`"
 )
 
 
 class _Common(TypedDict):
-    """What all ways of training take."""
+    """What one run, a cross-validation and an ablation take alike."""
 
     n_threads: int | None
     weights: Path | None
     progress: bool
+
+
+class _What(NamedTuple):
+    """What is trained on what."""
+
+    recipe: str | None
+    changes: list[str]
+    data: Path
+    out: Path
+
+
+class _OfOneRun(NamedTuple):
+    """Options that make sense for a single run only."""
+
+    all_clips: bool
+    resume: bool
+    save_every: float | None
+    shard: bool
+    wandb: str | None
+
+    def refuse(self, several: str) -> None:
+        """Refuse them where several runs are asked for, by the option that asks for them."""
+        given = {
+            "--all": self.all_clips,
+            "--no-resume": not self.resume and several == "--ablation",
+            "--save-every": self.save_every is not None,
+            "--shard": self.shard,
+            "--wandb": self.wandb is not None,
+        }
+        for name, is_given in given.items():
+            if is_given:
+                raise ConfigError(f"{name} does not go with {several}; leave it out")
 
 
 Recipe = Annotated[
@@ -65,7 +93,7 @@ Cv = Annotated[
 AllClips = Annotated[
     bool, typer.Option("--all", help="Train on all clips; nothing is left to evaluate on.")
 ]
-SetOf = Annotated[
+Ablation = Annotated[
     str | None,
     typer.Option(
         metavar="PAPER/TABLE",
@@ -73,6 +101,7 @@ SetOf = Annotated[
         help="Train what a table of a paper compares, by the paper's recipe or by RECIPE.",
     ),
 ]
+SetOf = Annotated[str | None, typer.Option(hidden=True)]  # the name that --ablation had
 Changes = Annotated[
     list[str] | None,
     typer.Option(
@@ -100,7 +129,7 @@ Jobs = Annotated[
         min=1,
         metavar="N",
         show_default="one per core",
-        help="Runs side by side, with --cv or --set-of.",
+        help="Runs side by side, with --cv or --ablation.",
     ),
 ]
 SaveEvery = Annotated[
@@ -140,7 +169,7 @@ def train(
     fold: Fold = None,
     cv: Cv = False,
     all_clips: AllClips = False,
-    set_of: SetOf = None,
+    ablation: Ablation = None,
     changes: Changes = None,
     weights: Weights = None,
     teacher: Teacher = None,
@@ -154,93 +183,116 @@ def train(
     wandb: Wandb = None,
     threads: Threads = None,
     list_recipes: ListRecipes = False,
+    set_of: SetOf = None,
 ) -> None:
     """Train a model by a recipe, or all models of a table of a paper.
 
     The run's folder gets the settings, the metrics of every epoch, and the model in last/ and
-    best/, each ready for `tag --model`. A run that was interrupted goes on with the
-    same command. torchrun starts several processes, on GPUs or machines of their own, that train
-    one model: each takes the recipe's batch size. Needs the extra audiomamba[train].
+    best/, each ready for `tag --model`. A run that was interrupted is resumed by the same command.
+    torchrun starts several processes, on GPUs or machines of their own, that train one model: each
+    takes the recipe's batch size. Needs the extra audiomamba[train].
     """
+    if set_of is not None:
+        raise ConfigError(f"--set-of is now called --ablation; expected --ablation {set_of}")
     if list_recipes:
-        from audiomamba.listing import list_recipes as listed
-
-        typer.echo(listed(), nl=False)
+        _list()
         return
-    if recipe is None and set_of is None:
-        raise ConfigError("no recipe was given; expected RECIPE or --set-of, which --list shows")
+    if recipe is None and ablation is None:
+        raise ConfigError("no recipe was given; expected RECIPE or --ablation, which --list shows")
     if data is None or out is None:
         raise ConfigError(f"{'--data' if data is None else '--out'} is missing")
     if sum((fold is not None, cv, all_clips)) > 1:
         raise ConfigError("more than one of --fold, --cv and --all was given; expected one")
-    if set_of is not None and (all_clips or not resume):
-        raise ConfigError("--all and --no-resume do not go with --set-of; leave them out")
-    if cv or set_of is not None:
-        _refuse({"--save-every": save_every, "--shard": shard or None, "--wandb": wandb})
     changes = with_teachers(changes, teacher, distill_weight, distill_temperature, teacher_cache)
-    if find_spec("lightning") is None:
-        raise MissingDependencyError("lightning", "train", "training")
-    from audiomamba import recipes
-    from audiomamba import train as training
-    from audiomamba.train.run import SAVE_EVERY_S
-
     common: _Common = {"n_threads": threads, "weights": weights, "progress": sys.stderr.isatty()}
-    if set_of is not None:
-        found = training.run_set(
-            set_of,
-            data,
-            out,
-            on=recipe,
-            changes=changes,
-            cv=cv,
-            fold=fold,
-            jobs=jobs,
-            **common,
-        )
-        typer.echo(found.to_markdown(), nl=False)
-        _complain_of(found.problems)
-        return
-    chosen = recipes.override(recipes.get(str(recipe)), changes)
-    if cv:
-        folds = training.cross_validate(chosen, data, out, jobs=jobs, **common)
-        typer.echo(folds.to_markdown(), nl=False)
-        return
-    result = training.fit(
-        chosen,
-        data,
-        out,
-        fold=fold,
-        train_on_all=all_clips,
-        resume=resume,
-        save_every_s=SAVE_EVERY_S if save_every is None else save_every,
-        shard=shard,
-        wandb=wandb,
-        **common,
-    )
-    _show(result)
+    of_one = _OfOneRun(all_clips, resume, save_every, shard, wandb)
+    what = _What(recipe, changes, data, out)
+    if ablation is not None:
+        of_one.refuse(several="--ablation")
+        _ablate(ablation, what, cv=cv, fold=fold, jobs=jobs, common=common)
+    elif cv:
+        of_one.refuse(several="--cv")
+        _cross_validate(what, jobs=jobs, common=common)
+    else:
+        _train_one(what, of_one, fold=fold, common=common)
 
 
-def _refuse(options: Mapping[str, object]) -> None:
-    """Refuse options of a single run, where several runs are asked for."""
-    for name, value in options.items():
-        if value is not None:
-            raise ConfigError(f"{name} does not go with --cv and --set-of; leave it out")
+def _list() -> None:
+    """Name all recipes and all tables of papers."""
+    from audiomamba.listing import list_recipes
+
+    typer.echo(list_recipes(), nl=False)
 
 
-def _show(result: "RunResult") -> None:
-    """Print how a run ended, once for all processes that trained together."""
+def _train_one(what: _What, options: _OfOneRun, *, fold: int | None, common: _Common) -> None:
+    """Train one model."""
+    _need_lightning()
+    from audiomamba import recipes, train
+    from audiomamba.train.fitting.execution import Execution
     from audiomamba.train.fitting.processes import rank
 
-    if rank() > 0:
+    chosen = recipes.override(recipes.get(str(what.recipe)), what.changes)
+    execution: Execution = {
+        "n_threads": common["n_threads"],
+        "shard": options.shard,
+        "wandb": options.wandb,
+        "progress": common["progress"],
+    }
+    if options.save_every is not None:
+        execution["save_every_s"] = options.save_every
+    result = train.fit(
+        chosen,
+        what.data,
+        what.out,
+        fold=fold,
+        train_on_all=options.all_clips,
+        resume=options.resume,
+        weights=common["weights"],
+        **execution,
+    )
+    if rank() > 0:  # of the processes that trained together, one says how it went
         return
     rows = [(name.replace("_", " "), number(value)) for name, value in result.metrics.items()]
     typer.echo(columns(rows, "<>"), nl=False)
     typer.echo(f"The model is in {result.folder / 'last'}: {result.seconds:.0f} s of training.")
 
 
-def _complain_of(problems: Sequence[str]) -> None:
-    """Name what was not done, and end with the exit code for it."""
-    for problem in problems:
+def _cross_validate(what: _What, *, jobs: int | None, common: _Common) -> None:
+    """Train once per fold."""
+    _need_lightning()
+    from audiomamba import recipes, train
+
+    chosen = recipes.override(recipes.get(str(what.recipe)), what.changes)
+    found = train.cross_validate(chosen, what.data, what.out, jobs=jobs, **common)
+    typer.echo(found.to_markdown(), nl=False)
+
+
+def _ablate(
+    name: str, what: _What, *, cv: bool, fold: int | None, jobs: int | None, common: _Common
+) -> None:
+    """Train all cells of a table; those that were not run to their end are named on stderr."""
+    _need_lightning()
+    from audiomamba import train
+
+    found = train.run_set(
+        name,
+        what.data,
+        what.out,
+        on=what.recipe,
+        changes=what.changes,
+        cv=cv,
+        fold=fold,
+        jobs=jobs,
+        **common,
+    )
+    typer.echo(found.to_markdown(), nl=False)
+    for problem in found.problems:
         complain(TrainingError(problem))
-    if problems:
+    if found.problems:
         raise typer.Exit(1)
+
+
+def _need_lightning() -> None:
+    """Refuse to train without Lightning, before recipes and data are looked at."""
+    if find_spec("lightning") is None:
+        raise MissingDependencyError("lightning", "train", "training")

@@ -1,7 +1,7 @@
-"""Ablations and comparisons: sets of recipes that differ in what a table compares.
+"""Ablations and comparisons: the tables of papers, each a few recipes that differ in one thing.
 
-A set is a base recipe and, for each cell of the table, changes to it. It can be made on another
-base, such as a recipe for a small corpus, where the paper's figures are no more than a comparison:
+A table has a base recipe and, for each cell, changes to it. It can be made on another base, such as
+a recipe for a small corpus, where the paper's figures are no more than a comparison:
 
     cells = ablations.recipes_of("aum/table-ii", on="esc10/aum-tiny")
 """
@@ -14,16 +14,16 @@ from audiomamba.errors import ConfigError, UnknownNameError
 from audiomamba.recipes.overrides import override
 from audiomamba.recipes.schema import Recipe
 
-__all__ = ["SETS", "Cell", "RecipeSet", "get_set", "recipes_of", "set_names"]
+__all__ = ["ABLATIONS", "Ablation", "Cell", "get", "names", "recipes_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One run of a set.
+    """One cell of a table, which is one run.
 
     Args:
         changes: to the base recipe, as recipes.override reads them.
-        figures: the paper's, in percent, one for each column of the set.
+        figures: the paper's, in percent, one for each column of the table.
     """
 
     changes: tuple[str, ...]
@@ -31,7 +31,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeSet:
+class Ablation:
     """The cells of a table in a paper.
 
     Args:
@@ -75,10 +75,10 @@ FEMTO = ("model=mambaout_femto", "model_changes.depths=1,1,3,1", "model_changes.
 TRANSFORMER = ("model_changes.n_heads=4,8,16,32",)  # those of HTS-AT; the paper gives none
 IMAGENET = (*TRANSFORMER, "init=imagenet/vmamba-tiny")
 
-SETS: Mapping[str, RecipeSet] = {
+ABLATIONS: Mapping[str, Ablation] = {
     one.name: one
     for one in (
-        RecipeSet(
+        Ablation(
             name="aum/table-ii",
             about="AuM: direction of the mixer and place of the class token",
             source=f"{AUM}, Table II",
@@ -96,7 +96,7 @@ SETS: Mapping[str, RecipeSet] = {
                 for place, figures in zip(PLACES, row, strict=True)
             },
         ),
-        RecipeSet(
+        Ablation(
             name="aum/table-v",
             about="AuM: class token or mean, positions, shape of the patches",
             source=f"{AUM}, Table V",
@@ -112,7 +112,7 @@ SETS: Mapping[str, RecipeSet] = {
                 "patches of 128x2": Cell(changes=("model_changes.patch=128,2",), figures=(11.95,)),
             },
         ),
-        RecipeSet(
+        Ablation(
             name="audiomamba/table-2",
             about="hierarchical Audio Mamba: transformer blocks, ImageNet weights, CutMix",
             source="Lin and Hu, Audio Mamba: Pretrained Audio State Space Model (2024), Table 2",
@@ -128,7 +128,7 @@ SETS: Mapping[str, RecipeSet] = {
                 ),
             },
         ),
-        RecipeSet(
+        Ablation(
             name="vim/table-4",
             about="Vision Mamba: direction of the mixer, here on spectrograms",
             source="Zhu et al., Vision Mamba (2024), Table 4",
@@ -144,7 +144,7 @@ SETS: Mapping[str, RecipeSet] = {
                 )
             },
         ),
-        RecipeSet(
+        Ablation(
             name="esc10/comparison",
             about="AuM's directions, class tokens, positions, patches, and other models, all small",
             source=f"{AUM}, Tables II and V",
@@ -190,35 +190,35 @@ SETS: Mapping[str, RecipeSet] = {
 }
 
 
-def get_set(name: str) -> RecipeSet:
-    """Return a set.
+def get(name: str) -> Ablation:
+    """Return a table.
 
     Args:
         name: paper and table, such as "aum/table-ii".
 
     Returns:
-        The set.
+        The table.
 
     Raises:
-        UnknownNameError: there is no such set.
+        UnknownNameError: there is no such table.
     """
-    if name not in SETS:
-        raise UnknownNameError("set of recipes", name, SETS)
-    return SETS[name]
+    if name not in ABLATIONS:
+        raise UnknownNameError("ablation", name, ABLATIONS)
+    return ABLATIONS[name]
 
 
-def set_names() -> list[str]:
-    """Return the names of all sets, sorted."""
-    return sorted(SETS)
+def names() -> list[str]:
+    """Return the names of all tables, sorted."""
+    return sorted(ABLATIONS)
 
 
 def recipes_of(
     name: str, *, on: str | None = None, changes: Iterable[str] = ()
 ) -> dict[str, Recipe]:
-    """Return the recipes of a set's cells.
+    """Return the recipes of a table's cells.
 
     Args:
-        name: of the set.
+        name: of the table.
         on: name of the recipe that the cells change; None for the paper's.
         changes: to all cells alike, as recipes.override reads them; a cell's own come after them.
 
@@ -226,10 +226,10 @@ def recipes_of(
         One recipe per cell, by the cell's name.
 
     Raises:
-        UnknownNameError: there is no such set or recipe.
+        UnknownNameError: there is no such table or recipe.
         ConfigError: a change does not fit the recipe, or contradicts a cell's own.
     """
-    chosen, common = get_set(name), list(changes)
+    chosen, common = get(name), list(changes)
     base = recipes.get(on or chosen.base)
     own = {change.partition("=")[0] for cell in chosen.cells.values() for change in cell.changes}
     for change in common:

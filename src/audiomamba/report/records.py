@@ -8,7 +8,7 @@ from typing import Any
 
 from audiomamba.errors import DataError
 from audiomamba.train.evaluation import EVALUATION_NAME, FINETUNE_NAME
-from audiomamba.train.run import Run, figure_of
+from audiomamba.train.run import Run, metric_of
 
 __all__ = ["Record", "find_records"]
 
@@ -48,7 +48,7 @@ class Record:
         if self.evaluation is not None:
             found: float | None = self.evaluation["metrics"].get(name)
             return found
-        evaluated = (figure_of(line, name) for line in reversed(self.epochs))
+        evaluated = (metric_of(line, name) for line in reversed(self.epochs))
         return next((value for value in evaluated if value is not None), None)
 
 

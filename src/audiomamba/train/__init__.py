@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from audiomamba.train.comparison.folds import CrossValidation, cross_validate
     from audiomamba.train.evaluation import Evaluation, evaluate
     from audiomamba.train.finetuning.finetune import FinetuneResult, finetune
+    from audiomamba.train.fitting.execution import Execution
     from audiomamba.train.fitting.fit import fit
     from audiomamba.train.run import RunResult
 
 __all__ = [
     "CrossValidation",
     "Evaluation",
+    "Execution",
     "FinetuneResult",
     "RunResult",
     "SetResult",
@@ -44,6 +46,7 @@ __all__ = [
 _HOME = {
     "CrossValidation": "comparison.folds",
     "Evaluation": "evaluation",
+    "Execution": "fitting.execution",
     "FinetuneResult": "finetuning.finetune",
     "RunResult": "run",
     "SetResult": "comparison.ablations",

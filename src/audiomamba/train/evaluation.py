@@ -26,7 +26,7 @@ from audiomamba.infer.device import as_device
 from audiomamba.metrics import Interval, Metrics
 from audiomamba.recipes import from_dict
 from audiomamba.train.fitting.processes import warn
-from audiomamba.train.split import divide
+from audiomamba.train.split import split_clips
 
 __all__ = ["ClipResult", "Evaluation", "ScoredClips", "describe", "evaluate", "score_clips"]
 
@@ -64,7 +64,7 @@ class Evaluation:
     Args:
         model: the model's folder.
         data: the data set.
-        split: the part that was evaluated; None for all clips.
+        split: the split that was evaluated; None for all clips.
         metrics: the figures.
         intervals: where 95 % of resampled figures lie, by the figure's name; may be none.
         most_wrong: clips that were given other classes than theirs, the worst first; at most 50.
@@ -137,7 +137,7 @@ def evaluate(
         model: a run's folder, a model's folder, or the name of a model that ships with the package.
         data: the data set.
         corpus: its layout, as for data.open_manifest.
-        split: the part to evaluate, such as "1" for fold 1, or "all". Without it a run's folder is
+        split: the one to evaluate, such as "1" for fold 1, or "all". Without it a run's folder is
             evaluated on what that run held out, if this is the run's data set; and everything else
             on all clips.
         n_resamples: resamples of the clips for the confidence intervals; 0 for none.
@@ -165,7 +165,7 @@ def evaluate(
         corpus = record["recipe"]["corpus"]
     manifest = open_manifest(data, corpus)
     warn(manifest.remarks())
-    part, clips = _choose(manifest, split, folder, record)
+    chosen, clips = _choose(manifest, split, folder, record)
     unknown = [label for label in clips.label_names if label not in checkpoint.labels]
     if unknown:
         more = f" and {len(unknown) - 1} more labels" if len(unknown) > 1 else ""
@@ -176,9 +176,9 @@ def evaluate(
     scored = score_clips(SoundModel(checkpoint).to(device), clips)
     found = describe(checkpoint, scored, n_resamples=n_resamples)
     done = replace(
-        found, model=folder, data=data, split=part, seconds=time.perf_counter() - started
+        found, model=folder, data=data, split=chosen, seconds=time.perf_counter() - started
     )
-    if split is None and part is not None:
+    if split is None and chosen is not None:
         write_json(_home(folder) / EVALUATION_NAME, done.to_dict())
     return done
 
@@ -327,7 +327,7 @@ def _record(folder: Path) -> Mapping[str, Any] | None:
 def _choose(
     manifest: Manifest, split: str | None, folder: Path, record: Mapping[str, Any] | None
 ) -> tuple[str | None, Clips]:
-    """The part to evaluate and its clips."""
+    """The split to evaluate and its clips."""
     if split == "all":
         return None, manifest.clips
     if split is not None:
@@ -337,8 +337,8 @@ def _choose(
     if record is None or record["data"]["fingerprint"] != manifest.fingerprint:
         return None, manifest.clips
     recipe = from_dict(record["recipe"])
-    parts = divide(manifest, record["data"]["held_out"], recipe.seed)
-    return (parts.name, parts.held_out) if parts.held_out else (None, manifest.clips)
+    held = split_clips(manifest, record["data"]["held_out"], recipe.seed)
+    return (held.name, held.held_out) if held.held_out else (None, manifest.clips)
 
 
 def _held_out_by_finetune(home: Path, manifest: Manifest) -> tuple[str | None, Clips]:

@@ -10,9 +10,7 @@ from typing import Any
 from audiomamba.atomic import write_text
 from audiomamba.errors import TrainingError
 
-__all__ = ["SAVE_EVERY_S", "Run", "RunResult", "differences", "figure_of", "n_cores"]
-
-SAVE_EVERY_S = 300.0  # between two states within an epoch
+__all__ = ["Run", "RunResult", "differences", "metric_of", "n_cores"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +60,12 @@ class Run:
         """All that is needed to go on from where it was saved."""
         return self.folder / "state.ckpt"
 
+    @property
+    def model_path(self) -> Path:
+        """The model of the epoch that was best on held-out clips; without these, the last one."""
+        best = self.folder / "best"
+        return best if best.is_dir() else self.folder / "last"
+
     def record(self) -> dict[str, Any] | None:
         """Read the record.
 
@@ -84,8 +88,8 @@ class Run:
         if not self.metrics_path.exists():
             return []
         text = self.metrics_path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        return [json.loads(line) for line in whole.splitlines()]
+        complete = text[: text.rfind("\n") + 1]
+        return [json.loads(line) for line in complete.splitlines()]
 
     def keep_epochs(self, n_epochs: int) -> list[dict[str, float]]:
         """Forget metrics of epochs that were not completed.
@@ -110,7 +114,7 @@ class Run:
             file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
-def figure_of(metrics: Mapping[str, float], name: str) -> float | None:
+def metric_of(metrics: Mapping[str, float], name: str) -> float | None:
     """Return a figure of the model that a run hands over.
 
     Args:

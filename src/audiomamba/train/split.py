@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from audiomamba.data import Clips, Manifest
 from audiomamba.errors import DataError
 
-__all__ = ["NOTHING", "Parts", "divide"]
+__all__ = ["NOTHING", "Split", "split_clips"]
 
-NOTHING = "none"  # the name of the part that is held out when a run trains on all clips
+NOTHING = "none"  # the name of what is held out when a run trains on all clips
 NEVER_TRAINED_ON = ("valid", "test")
-HELD_OUT_FRACTION = 0.2  # of a data set that says nothing about its parts
+HELD_OUT_FRACTION = 0.2  # of a data set that has no splits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """A data set divided for one run.
+class Split:
+    """The clips of a data set, split for one run.
 
     Args:
-        name: the part that is held out; NOTHING for none.
+        name: the split that is held out; NOTHING for none.
         training: clips to learn from.
         held_out: clips to evaluate on.
     """
@@ -27,25 +27,25 @@ class Parts:
     held_out: Clips
 
 
-def divide(manifest: Manifest, held_out: str | None, seed: int) -> Parts:
-    """Divide a data set for one run.
+def split_clips(manifest: Manifest, held_out: str | None, seed: int) -> Split:
+    """Split the clips of a data set for one run.
 
     Args:
         manifest: the data set.
-        held_out: the part to hold out, or NOTHING. None for the usual one: the first fold where
-            there are folds, else the part "valid", else "test"; where the data set has no parts, a
-            fifth of the clips of each class.
+        held_out: the split to hold out, or NOTHING. None for the usual one: the first fold where
+            there are folds, else "valid", else "test"; where the data set has no splits, a fifth of
+            the clips of each class.
         seed: decides which fifth.
 
     Returns:
-        The parts.
+        The clips to learn from, and those to evaluate on.
 
     Raises:
-        DataError: there is no such part, or no clips of a class of one's own data set are left to
+        DataError: there is no such split, or no clips of a class of one's own data set are left to
             learn from.
     """
     if held_out == NOTHING:
-        return Parts(name=NOTHING, training=manifest.clips, held_out=Clips())
+        return Split(name=NOTHING, training=manifest.clips, held_out=Clips())
     if not manifest.splits and held_out in (None, "valid"):
         manifest = manifest.with_held_out(HELD_OUT_FRACTION, seed)
     name = held_out or _usual(manifest)
@@ -54,15 +54,17 @@ def divide(manifest: Manifest, held_out: str | None, seed: int) -> Parts:
     lost = set(manifest.clips.label_names) - set(training.label_names)
     for label in manifest.labels:
         if label in lost and manifest.corpus is None:
-            raise DataError(f"all clips of {label!r} are held out with the part {name!r}")
-    return Parts(name=name, training=training, held_out=held)
+            raise DataError(f"all clips of {label!r} are held out with the split {name!r}")
+    return Split(name=name, training=training, held_out=held)
 
 
 def _usual(manifest: Manifest) -> str:
-    """The part that is held out if nothing is said."""
+    """The split that is held out if nothing is said."""
     names = (*manifest.folds[:1], *NEVER_TRAINED_ON)
     for name in names:
         if name in manifest.splits:
             return name
     known = ", ".join(manifest.splits)
-    raise DataError(f"the data set's parts are {known}; expected folds, or one named valid or test")
+    raise DataError(
+        f"the data set has the splits {known}; expected folds, or one named valid or test"
+    )

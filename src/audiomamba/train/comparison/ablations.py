@@ -1,11 +1,11 @@
-"""Running all cells of a set of recipes, and the table beside the paper's figures."""
+"""Training all cells of an ablation table, and the table beside the paper's figures."""
 
 import re
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -15,10 +15,10 @@ from audiomamba.data import Manifest, open_manifest
 from audiomamba.errors import CheckpointError, ConfigError, TrainingError
 from audiomamba.provenance import command_line
 from audiomamba.recipes import Recipe, to_dict
-from audiomamba.recipes.ablations import get_set, recipes_of
+from audiomamba.recipes.ablations import Ablation, get, recipes_of
 from audiomamba.train.comparison.workers import Job, Worker, work
 from audiomamba.train.fitting.start import find_start
-from audiomamba.train.run import Run, figure_of, n_cores
+from audiomamba.train.run import Run, metric_of, n_cores
 
 __all__ = ["CellResult", "SetResult", "run_set"]
 
@@ -36,7 +36,7 @@ class CellResult:
         runs: the figure of every run that figure is the mean of, in the order of the folds.
         sd: standard deviation over the folds; None without folds.
         seconds: spent on the epochs.
-        paper: the paper's figures, in percent, one for each column of the set.
+        paper: the paper's figures, in percent, one for each column of the table.
         problem: why there is no figure; None if there is one.
     """
 
@@ -66,7 +66,7 @@ class SetResult:
 
     Args:
         folder: where the runs and the table are.
-        name: of the set.
+        name: of the table.
         about: what it compares.
         source: the paper and its table.
         base: the recipe that the cells change.
@@ -101,7 +101,7 @@ class SetResult:
 
     def to_markdown(self) -> str:
         """Return the same as a table."""
-        how = f"mean of {self.n_folds} folds" if self.n_folds else "held-out part"
+        how = f"mean of {self.n_folds} folds" if self.n_folds else "held-out clips"
         paper = (f"paper: {column}" for column in self.columns)
         header = ("", "parameters", f"{FIGURE_NAMES[self.figure]}, {how}", *paper, "seconds")
         rows = (header, ("---",) * len(header), *(cell.row() for cell in self.cells))
@@ -129,28 +129,27 @@ def run_set(
     weights: Path | None = None,
     progress: bool = True,
 ) -> SetResult:
-    """Train all cells of a set, each in a folder of its own; cells that are done are not repeated.
+    """Train all cells of a table, each in its own folder; cells that are done are not repeated.
 
     Args:
-        name: of the set, such as "aum/table-ii".
+        name: of the table, such as "aum/table-ii".
         data: the data set.
         out: folder for the cells' runs and for set.json and set.md.
         on: name of the recipe that the cells change; None for the paper's.
         changes: to all cells alike, as recipes.override reads them.
         cv: whether each cell is cross-validated.
-        fold: the fold to hold out, without cross-validation; None for the usual part.
+        fold: the fold to hold out, without cross-validation; None for the usual split.
         jobs: runs side by side, each a process; None for one per core, or one on a GPU.
         n_threads: processor threads for each; None to share the cores out.
-        weights: folder that holds the weights that cells start from, by the names of
-            recipes.STARTS.
+        weights: folder that holds the weights that cells start from, as for fit.
         progress: whether to show a progress bar.
 
     Returns:
-        The cells' figures. A cell whose weights are missing, or whose run failed, has none, and
+        The cells' metrics. A cell whose weights are missing, or whose run failed, has none, and
         says why.
 
     Raises:
-        UnknownNameError: there is no such set or recipe.
+        UnknownNameError: there is no such table or recipe.
         ConfigError: a change does not fit, fold and cv are both given, or jobs is less than 1.
         DataError: the data set is not what it should be.
         TrainingError: the data set has less than two folds to cross-validate on.
@@ -163,47 +162,26 @@ def run_set(
         _Cell(cell, recipe, out / _folder_name(cell))
         for cell, recipe in recipes_of(name, on=on, changes=changes).items()
     ]
-    base = cells[0].recipe
-    manifest = open_manifest(data, base.corpus)
+    manifest = open_manifest(data, cells[0].recipe.corpus)
     folds = _folds(manifest) if cv else (fold,)
-    problems = _problems(cells, weights)
-    sizes = {
-        cell.name: _n_parameters(cell.recipe, len(manifest.labels))
-        for cell in cells
-        if cell.name not in problems
-    }
-    pairs = [(cell, fold) for cell in cells if cell.name not in problems for fold in folds]
-    n_jobs = min(jobs or (1 if torch.cuda.is_available() else n_cores()), max(1, len(pairs)))
-    share = n_threads or max(1, n_cores() // n_jobs)
-    workers = {cell.worker(data, fold, weights, share): cell for cell, fold in pairs}
-    waiting = [worker for worker, cell in workers.items() if not worker.is_done(cell.recipe)]
-    for failed in work(waiting, n_jobs, base.epochs, progress=progress):
-        problems[workers[failed].name] = str(failed.failure)
-    chosen = get_set(name)
-    result = SetResult(
-        folder=out,
-        name=name,
-        about=chosen.about,
-        source=chosen.source,
-        base=on or chosen.base,
-        changes=tuple(changes),
-        figure=base.best_by,
-        columns=chosen.columns,
-        n_folds=len(folds) if cv else None,
-        cells=tuple(
-            cell.result(
-                folds,
-                n_parameters=sizes.get(cell.name),
-                paper=chosen.cells[cell.name].figures,
-                problem=problems.get(cell.name),
-            )
-            for cell in cells
-        ),
-        command=command_line(),
-    )
-    write_json(out / "set.json", result.to_dict())
-    write_text(out / "set.md", result.to_markdown())
-    return result
+    problems = _missing_weights(cells, weights)
+    able = [cell for cell in cells if cell.name not in problems]
+    sizes = {cell.name: cell.n_parameters(len(manifest.labels)) for cell in able}
+    n_jobs, n_threads = _share_out(len(able) * len(folds), jobs, n_threads)
+    workers = {cell.worker(data, fold, weights, n_threads): cell for cell in able for fold in folds}
+    problems |= _train(workers, n_jobs, progress=progress)
+    results = [cell.result(folds, sizes, problems, get(name)) for cell in cells]
+    about = _About(on, tuple(changes), cells[0].recipe.best_by, len(folds) if cv else None)
+    return _write(get(name), out, results, about)
+
+
+class _About(NamedTuple):
+    """What a table says about all of its cells."""
+
+    on: str | None
+    changes: tuple[str, ...]
+    metric: str
+    n_folds: int | None
 
 
 @dataclass(frozen=True)
@@ -213,6 +191,18 @@ class _Cell:
     name: str
     recipe: Recipe
     folder: Path
+
+    def n_parameters(self, n_classes: int) -> int:
+        """The size of the model, which is not made."""
+        with torch.device("meta"):
+            model = models.create(
+                self.recipe.model,
+                **self.recipe.model_changes,
+                n_classes=n_classes,
+                n_mels=self.recipe.front_end.n_mels,
+                n_frames=self.recipe.front_end.n_frames,
+            )
+        return sum(weight.numel() for weight in model.parameters())
 
     def run_folder(self, fold: int | None) -> Path:
         """Where the run that holds a fold out is."""
@@ -230,45 +220,66 @@ class _Cell:
     def result(
         self,
         folds: Sequence[int | None],
-        *,
-        n_parameters: int | None,
-        paper: tuple[float | None, ...],
-        problem: str | None,
+        sizes: Mapping[str, int],
+        problems: Mapping[str, str],
+        table: Ablation,
     ) -> CellResult:
         """The mean over its runs, if all are complete."""
+        problem = problems.get(self.name)
         records = [Run(self.run_folder(fold)).record() or {} for fold in folds]
         figures, seconds = list[float](), 0.0
         for record in () if problem else records:
-            figure = figure_of(record["metrics"], self.recipe.best_by)
+            figure = metric_of(record["metrics"], self.recipe.best_by)
             if figure is not None:
                 figures.append(figure)
             seconds += record["seconds"]
         return CellResult(
             name=self.name,
-            n_parameters=n_parameters,
+            n_parameters=sizes.get(self.name),
             figure=statistics.mean(figures) if figures else None,
             runs=tuple(figures),
             sd=statistics.stdev(figures) if len(figures) > 1 else None,
             seconds=seconds if figures else None,
-            paper=paper,
+            paper=table.cells[self.name].figures,
             problem=problem,
         )
 
 
-def _n_parameters(recipe: Recipe, n_classes: int) -> int:
-    """The size of a recipe's model, which is not made."""
-    with torch.device("meta"):
-        model = models.create(
-            recipe.model,
-            **recipe.model_changes,
-            n_classes=n_classes,
-            n_mels=recipe.front_end.n_mels,
-            n_frames=recipe.front_end.n_frames,
-        )
-    return sum(weight.numel() for weight in model.parameters())
+def _share_out(n_runs: int, jobs: int | None, n_threads: int | None) -> tuple[int, int]:
+    """How many runs are side by side, and how many threads each has."""
+    n_jobs = min(jobs or (1 if torch.cuda.is_available() else n_cores()), max(1, n_runs))
+    return n_jobs, n_threads or max(1, n_cores() // n_jobs)
 
 
-def _problems(cells: Iterable[_Cell], weights: Path | None) -> dict[str, str]:
+def _train(workers: Mapping[Worker, _Cell], n_jobs: int, *, progress: bool) -> dict[str, str]:
+    """Do all runs that are not done; why cells failed, by their name."""
+    waiting = [worker for worker, cell in workers.items() if not worker.is_done(cell.recipe)]
+    n_epochs = max((workers[worker].recipe.epochs for worker in waiting), default=0)
+    failed = work(waiting, n_jobs, n_epochs, progress=progress)
+    return {workers[worker].name: str(worker.failure) for worker in failed}
+
+
+def _write(table: Ablation, out: Path, cells: Sequence[CellResult], about: _About) -> SetResult:
+    """Put the cells together, and write the table."""
+    result = SetResult(
+        folder=out,
+        name=table.name,
+        about=table.about,
+        source=table.source,
+        base=about.on or table.base,
+        changes=about.changes,
+        figure=about.metric,
+        columns=table.columns,
+        n_folds=about.n_folds,
+        cells=tuple(cells),
+        command=command_line(),
+    )
+    write_json(out / "set.json", result.to_dict())
+    write_text(out / "set.md", result.to_markdown())
+    return result
+
+
+def _missing_weights(cells: Iterable[_Cell], weights: Path | None) -> dict[str, str]:
     """The cells whose weights to start from are missing, and what to do."""
     problems = {}
     for cell in cells:

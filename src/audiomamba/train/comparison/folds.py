@@ -14,10 +14,10 @@ from audiomamba.errors import ConfigError, TrainingError
 from audiomamba.provenance import command_line
 from audiomamba.recipes import Recipe, to_dict
 from audiomamba.train.comparison.workers import Job, Worker, work
-from audiomamba.train.distillation.targets import remarks
+from audiomamba.train.distillation.targets import leak_warnings
 from audiomamba.train.fitting.processes import warn
 from audiomamba.train.run import Run, n_cores
-from audiomamba.train.split import divide
+from audiomamba.train.split import split_clips
 
 __all__ = ["CrossValidation", "Fold", "cross_validate"]
 
@@ -140,8 +140,8 @@ def cross_validate(
     folds = [int(name) for name in manifest.folds]
     if len(folds) < 2:
         raise TrainingError(f"{data} has {len(folds)} folds; expected at least 2")
-    parts = [divide(manifest, str(fold), recipe.seed) for fold in folds]
-    of_teachers = (line for one in parts for line in remarks(recipe, manifest, one))
+    splits = [split_clips(manifest, str(fold), recipe.seed) for fold in folds]
+    of_teachers = (line for split in splits for line in leak_warnings(recipe, manifest, split))
     warn([*manifest.remarks(), *of_teachers])
     n_jobs = min(jobs or n_cores(), len(folds))
     n_threads = n_threads or max(1, n_cores() // n_jobs)
@@ -149,14 +149,10 @@ def cross_validate(
     out.mkdir(parents=True, exist_ok=True)
     recipe_path = out / "recipe.json"
     write_json(recipe_path, to_dict(recipe))
-    workers = [
-        Worker(
-            f"fold {fold}",
-            Job(recipe_path, data, out / f"fold-{fold}", fold=fold, weights=weights),
-            n_threads,
-        )
-        for fold in folds
-    ]
+    workers = []
+    for fold in folds:
+        job = Job(recipe_path, data, out / f"fold-{fold}", fold=fold, weights=weights)
+        workers.append(Worker(f"fold {fold}", job, n_threads))
     waiting = [worker for worker in workers if not worker.is_done(recipe)]
     for failed in work(waiting, n_jobs, recipe.epochs, progress=progress):
         if failed.failure is not None:

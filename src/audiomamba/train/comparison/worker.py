@@ -1,4 +1,4 @@
-"""The process that cross-validation starts for one fold, or a set of recipes for one cell.
+"""The process that cross-validation starts for one fold, or an ablation for one cell.
 
 python -m audiomamba.train.comparison.worker RECIPE.json DATA OUT FOLD THREADS WEIGHTS
 """

@@ -1,1 +1,3 @@
 """Trained models that others learn from."""
+
+__all__: list[str] = []

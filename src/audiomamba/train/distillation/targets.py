@@ -15,9 +15,9 @@ from audiomamba.train.distillation.target_cache import recall
 from audiomamba.train.distillation.teachers import Teacher, find_teachers
 from audiomamba.train.fitting.losses import soften, with_teachers
 from audiomamba.train.run import Run
-from audiomamba.train.split import Parts, divide
+from audiomamba.train.split import Split, split_clips
 
-__all__ = ["Lessons", "open_lessons", "remarks"]
+__all__ = ["DistillationTargets", "leak_warnings", "open_targets"]
 
 ROWS_AT_ONCE = 1 << 16
 HEARD = "teachers have heard the held-out clips"
@@ -60,7 +60,7 @@ class TaughtVectors(LabelVectors):
         return soften(answer, self.recipe.loss, temperature).numpy()
 
 
-class Lessons:
+class DistillationTargets:
     """What a run learns from its teachers.
 
     Args:
@@ -86,8 +86,8 @@ class Lessons:
         self.answers = answers
         self.notes = notes or {}
 
-    def targets(self, labels: LabelVectors) -> LabelVectors:
-        """Let label vectors carry through mixtures what `give` needs.
+    def label_vectors(self, labels: LabelVectors) -> LabelVectors:
+        """Let label vectors carry through mixtures what `for_batch` needs.
 
         Args:
             labels: those of the training clips.
@@ -97,11 +97,11 @@ class Lessons:
         """
         return TaughtVectors(labels, self.recipe, self.answers)
 
-    def give(self, batch: Example) -> tuple[Example, Tensor]:
+    def for_batch(self, batch: Example) -> tuple[Example, Tensor]:
         """Tell what is to be learned from a batch.
 
         Args:
-            batch: made with the label vectors of `targets`.
+            batch: made with the label vectors of `label_vectors`.
 
         Returns:
             The batch with plain label vectors, and (batch, classes) what the teachers say, as
@@ -121,7 +121,7 @@ class Lessons:
         Args:
             loss: against the labels, a scalar.
             logits: (batch, classes), the student's.
-            taught: what `give` gave.
+            taught: what `for_batch` returned.
 
         Returns:
             The loss, a scalar.
@@ -152,20 +152,20 @@ class Lessons:
         return soften(together, self.recipe.loss, self.recipe.distillation.temperature)
 
 
-def open_lessons(
+def open_targets(
     recipe: Recipe,
     manifest: Manifest,
-    parts: Parts,
+    split: Split,
     *,
     n_workers: int = 0,
     progress: bool = False,
-) -> Lessons | None:
+) -> DistillationTargets | None:
     """Load the teachers of a run, or what they have said of its training clips.
 
     Args:
         recipe: what to do.
         manifest: the data set.
-        parts: the same, divided.
+        split: the clips to learn from, and those held out.
         n_workers: as for teacher_cache.recall.
         progress: as for teacher_cache.recall.
 
@@ -179,19 +179,19 @@ def open_lessons(
         AudioError: a clip cannot be read.
         TrainingError: a file of the cache is damaged.
     """
-    found = find_teachers(recipe, parts.name)
+    found = find_teachers(recipe, split.name)
     if not found:
         return None
     labels, cache = manifest.labels, recipe.distillation.cache
     teachers = [Teacher(name, folder, labels, recipe.loss) for name, folder in found.items()]
-    notes = {"teachers": ", ".join(found)} | _knowledge(recipe, manifest, parts)
+    notes = {"teachers": ", ".join(found)} | _knowledge(recipe, manifest, split)
     if cache is None:
-        return Lessons(recipe, len(labels), teachers, notes=notes)
+        return DistillationTargets(recipe, len(labels), teachers, notes=notes)
     kept = [
-        recall(one, parts.training, Path(cache), n_workers=n_workers, progress=progress)
+        recall(one, split.training, Path(cache), n_workers=n_workers, progress=progress)
         for one in teachers
     ]
-    return Lessons(recipe, len(labels), (), _together(teachers, kept), notes)
+    return DistillationTargets(recipe, len(labels), (), _together(teachers, kept), notes)
 
 
 def _together(teachers: Sequence[Teacher], kept: Sequence[np.ndarray]) -> np.ndarray:
@@ -204,13 +204,13 @@ def _together(teachers: Sequence[Teacher], kept: Sequence[np.ndarray]) -> np.nda
     return np.concatenate(pieces)
 
 
-def remarks(recipe: Recipe, manifest: Manifest, parts: Parts) -> list[str]:
+def leak_warnings(recipe: Recipe, manifest: Manifest, split: Split) -> list[str]:
     """Say which teachers may have learned from the clips that a run is judged by.
 
     Args:
         recipe: what to do.
         manifest: the data set.
-        parts: the same, divided.
+        split: the clips to learn from, and those held out.
 
     Returns:
         One line for each teacher that has, or that does not say.
@@ -219,8 +219,8 @@ def remarks(recipe: Recipe, manifest: Manifest, parts: Parts) -> list[str]:
         UnknownNameError: there is no such teacher.
     """
     lines = []
-    for name, folder in find_teachers(recipe, parts.name).items() if parts.held_out else ():
-        knows = _has_heard(folder, manifest, parts)
+    for name, folder in find_teachers(recipe, split.name).items() if split.held_out else ():
+        knows = _has_heard(folder, manifest, split)
         if knows:
             lines.append(
                 f"the teacher {name} has learned from clips that are held out here: figures of "
@@ -236,22 +236,22 @@ def remarks(recipe: Recipe, manifest: Manifest, parts: Parts) -> list[str]:
     return lines
 
 
-def _knowledge(recipe: Recipe, manifest: Manifest, parts: Parts) -> dict[str, str]:
+def _knowledge(recipe: Recipe, manifest: Manifest, split: Split) -> dict[str, str]:
     """What a model's card says of how its teachers were related to the clips held out."""
-    if not parts.held_out:
+    if not split.held_out:
         return {}
-    folders = find_teachers(recipe, parts.name).values()
-    heard = {_has_heard(folder, manifest, parts) for folder in folders}
+    folders = find_teachers(recipe, split.name).values()
+    heard = {_has_heard(folder, manifest, split) for folder in folders}
     return {HEARD: "yes" if True in heard else "unknown" if None in heard else "no"}
 
 
-def _has_heard(folder: Path, manifest: Manifest, parts: Parts) -> bool | None:
+def _has_heard(folder: Path, manifest: Manifest, split: Split) -> bool | None:
     """Whether a teacher has learned from held-out clips; None if its run does not say."""
     record = Run(folder).record() or Run(folder.parent).record()
     if record is None or record["data"]["fingerprint"] != manifest.fingerprint:
         return None
-    own = divide(manifest, record["data"]["held_out"], record["recipe"]["seed"])
-    return not _marks(own.training).isdisjoint(_marks(parts.held_out))
+    own = split_clips(manifest, record["data"]["held_out"], record["recipe"]["seed"])
+    return not _marks(own.training).isdisjoint(_marks(split.held_out))
 
 
 def _marks(clips: Clips) -> set[tuple[str, str, str]]:

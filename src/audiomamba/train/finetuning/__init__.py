@@ -1,1 +1,3 @@
 """A tagger of one's own, with nothing to decide."""
+
+__all__: list[str] = []

@@ -15,7 +15,7 @@ from audiomamba.data import Manifest
 from audiomamba.errors import ConfigError, UnknownNameError
 from audiomamba.models import ModelConfig
 from audiomamba.recipes import Recipe
-from audiomamba.train.split import Parts
+from audiomamba.train.split import Split
 
 __all__ = ["Start", "choose_recipe", "find_model", "fitting_frames"]
 
@@ -86,13 +86,13 @@ def find_model(name: str, *, trained: bool) -> Start:
     return Start(model=named, changes=changes, init=init, checkpoint=checkpoint)
 
 
-def choose_recipe(start: Start, manifest: Manifest, parts: Parts, changes: Sequence[str]) -> Recipe:
+def choose_recipe(start: Start, manifest: Manifest, split: Split, changes: Sequence[str]) -> Recipe:
     """Choose all settings of a run but its length.
 
     Args:
         start: the model to start from.
         manifest: the clips.
-        parts: the same, divided.
+        split: the clips to learn from, and those held out.
         changes: settings with other values, as for recipes.override.
 
     Returns:
@@ -105,13 +105,13 @@ def choose_recipe(start: Start, manifest: Manifest, parts: Parts, changes: Seque
     front_end = FrontEnd(n_mels=start.config.n_mels, pad_log_mel=SILENCE)
     if start.checkpoint is not None and start.checkpoint.front_end is not None:
         front_end = start.checkpoint.front_end
-    seconds = parts.training.seconds
+    seconds = split.training.seconds
     front_end = replace(front_end, n_frames=fitting_frames(seconds, front_end))
     n_frames = front_end.n_frames
     crops = start.config.any_length and n_frames >= CROPPED_FROM
     n_training = n_frames // 2 if crops else n_frames
     single = manifest.single_label
-    n_clips = len(parts.training)
+    n_clips = len(split.training)
     chosen = replace(
         base,
         name="own/finetune",

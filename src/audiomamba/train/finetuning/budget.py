@@ -28,11 +28,11 @@ from audiomamba.data import (
 )
 from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe
-from audiomamba.train.distillation.targets import Lessons, open_lessons
+from audiomamba.train.distillation.targets import DistillationTargets, open_targets
 from audiomamba.train.fitting.scoring import predict
-from audiomamba.train.split import Parts
+from audiomamba.train.split import Split
 
-__all__ = ["Size", "size"]
+__all__ = ["Budget", "choose_budget"]
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -49,7 +49,7 @@ LONGEST_AVERAGE, AVERAGED_SHARE = 100, 0.05  # steps, and share of all steps, th
 
 
 @dataclass(frozen=True, kw_only=True)
-class Size:
+class Budget:
     """How long a run may be.
 
     Args:
@@ -61,15 +61,15 @@ class Size:
     budget_s: float | None
 
 
-def size(
-    draft: Recipe, manifest: Manifest, parts: Parts, left_s: float, changes: Sequence[str]
-) -> Size:
+def choose_budget(
+    draft: Recipe, manifest: Manifest, split: Split, left_s: float, changes: Sequence[str]
+) -> Budget:
     """Choose how long a run may be, how weights are averaged, and the faster precision.
 
     Args:
         draft: the recipe, of any length.
         manifest: the clips.
-        parts: the same, divided.
+        split: the clips to learn from, and those held out.
         left_s: seconds until the model has to be ready.
         changes: settings that were asked for, as for recipes.override; they are kept. Epochs that
             were asked for are all done, however long they take.
@@ -84,13 +84,13 @@ def size(
     began = time.perf_counter()
     asked = {change.partition("=")[0].strip() for change in changes}
     kinds = (draft.precision,) if "precision" in asked else PRECISIONS
-    costs = {kind: _measure(draft, manifest, parts, kind) for kind in kinds}
+    costs = {kind: _measure(draft, manifest, split, kind) for kind in kinds}
     precision = min(costs, key=lambda kind: costs[kind].step_s)
     cost = costs[precision]
-    n_steps = math.ceil(len(parts.training) / draft.batch_size)
-    look_s = cost.look_s * len(parts.held_out)
-    read_s = cost.read_s * (len(parts.training) + len(parts.held_out))
-    last_s = 2 * look_s + (cost.look_s + cost.read_s) * len(parts.held_out)  # after the last step
+    n_steps = math.ceil(len(split.training) / draft.batch_size)
+    look_s = cost.look_s * len(split.held_out)
+    read_s = cost.read_s * (len(split.training) + len(split.held_out))
+    last_s = 2 * look_s + (cost.look_s + cost.read_s) * len(split.held_out)  # after the last step
     budget_s = max(LEAST_S, left_s - SLOWER * last_s - (time.perf_counter() - began))
     most_steps = MOST_STEPS if draft.init is None else MOST_STEPS_TRAINED
     most = min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(most_steps / n_steps)))
@@ -108,7 +108,7 @@ def size(
         evaluate_every=max(1, n_likely // n_looks),
         patience=PATIENCE,
     )
-    return Size(
+    return Budget(
         recipe=recipes.override(sized, changes), budget_s=None if "epochs" in asked else budget_s
     )
 
@@ -127,7 +127,7 @@ class _Cost:
     look_s: float
 
 
-def _measure(recipe: Recipe, manifest: Manifest, parts: Parts, precision: Precision) -> _Cost:
+def _measure(recipe: Recipe, manifest: Manifest, split: Split, precision: Precision) -> _Cost:
     """Do a few steps, and read and score a few clips."""
     front_end = replace(recipe.front_end, mean=recipe.front_end.mean or 0.0)
     front_end = replace(front_end, std=front_end.std or 1.0)
@@ -139,7 +139,7 @@ def _measure(recipe: Recipe, manifest: Manifest, parts: Parts, precision: Precis
         n_mels=front_end.n_mels,
         n_frames=front_end.n_frames,
     ).to("cuda" if torch.cuda.is_available() else "cpu")
-    clips = parts.training[: recipe.batch_size]
+    clips = split.training[: recipe.batch_size]
     cache = ClipCache(clips, front_end.sample_rate)
     began = time.perf_counter()
     for place in range(len(clips)):
@@ -152,9 +152,9 @@ def _measure(recipe: Recipe, manifest: Manifest, parts: Parts, precision: Precis
     predict(model, looked_at, recipe.batch_size)
     look_s = (time.perf_counter() - began) / len(clips)
     changed = replace(recipe, precision=precision)
-    lessons = open_lessons(changed, manifest, replace(parts, training=clips))
+    distillation = open_targets(changed, manifest, replace(split, training=clips))
     targets = manifest.label_vectors(clips)
-    step_s = _step_seconds(changed, model, cache, front_end, targets, lessons=lessons)
+    step_s = _step_seconds(changed, model, cache, front_end, targets, distillation=distillation)
     return _Cost(step_s=step_s, read_s=read_s, look_s=look_s)
 
 
@@ -165,18 +165,18 @@ def _step_seconds(
     front_end: FrontEnd,
     targets: LabelVectors,
     *,
-    lessons: Lessons | None,
+    distillation: DistillationTargets | None,
 ) -> float:
     """Seconds of one step, making the batch included."""
     from audiomamba.train.fitting.module import TrainingModule
 
-    targets = targets if lessons is None else lessons.targets(targets)
+    targets = targets if distillation is None else distillation.label_vectors(targets)
     training = TrainingSet(
         cache, targets, recipe.training_front_end(front_end), recipe.augment, recipe.seed
     )
     device = next(model.parameters()).device
     n_clips = len(training)
-    module = TrainingModule(model, recipe, front_end, 1, [""] * n_clips, lessons=lessons)
+    module = TrainingModule(model, recipe, front_end, 1, [""] * n_clips, distillation=distillation)
     module.to(device)
     optimizer = torch.optim.AdamW(model.parameters())
     autocast = recipe.precision != "float32"

@@ -49,12 +49,12 @@ from audiomamba.train.evaluation import (
     score_clips,
 )
 from audiomamba.train.finetuning.auto_recipe import Start, choose_recipe, find_model
-from audiomamba.train.finetuning.budget import Size, size
+from audiomamba.train.finetuning.budget import Budget, choose_budget
 from audiomamba.train.finetuning.probe import probe_checkpoint
 from audiomamba.train.fitting.fit import fit
 from audiomamba.train.fitting.processes import started_together
-from audiomamba.train.run import differences
-from audiomamba.train.split import Parts, divide
+from audiomamba.train.run import Run, differences
+from audiomamba.train.split import Split, split_clips
 
 __all__ = ["CONFUSIONS_NAME", "FinetuneResult", "finetune"]
 
@@ -106,8 +106,8 @@ def finetune(
     Args:
         source: a folder with one folder per class, a CSV file, or anything that train takes.
         out: the folder for the model and the run; it is made.
-        model: the model to start from: one that ships with the package, a model's folder or a run;
-            or a name of models.MODELS, for fresh weights.
+        model: a model that ships with the package, a model's folder or a run, to start from; or a
+            name of models.MODELS, for fresh weights.
         probe: keep the encoder as it is and train a linear head only, which takes a minute or two.
         minutes: the time that training may take on this machine, more than 0.
         changes: settings of the recipe with other values, as for recipes.override.
@@ -116,7 +116,7 @@ def finetune(
         reading: called with the number of recordings that are read, and of all.
 
     Returns:
-        The model's figures on the held-out clips, and which clips could not be used.
+        The model's metrics on the held-out clips, and which clips could not be used.
 
     Raises:
         ConfigError: a setting cannot work.
@@ -127,6 +127,82 @@ def finetune(
         MissingDependencyError: Lightning or scikit-learn is not installed.
     """
     started = time.perf_counter()
+    _check_call(probe=probe, minutes=minutes, changes=changes)
+    if n_threads is not None:
+        torch.set_num_threads(n_threads)
+    start = find_model(model, trained=probe)
+    facts = _Facts(
+        out,
+        data=os.path.realpath(source),
+        model=start.init or model,
+        probe=probe,
+        minutes=minutes,
+        changes=list(changes),
+    )
+    clips = _usable_clips(source, out, reading)
+    facts.add(held_out=clips.split.name, skipped=list(clips.skipped))
+    if probe:
+        trained = _Trained(probe_checkpoint(start, clips.manifest, clips.split, reading))
+    else:
+        trained = _train(facts, start, clips, started, progress=progress)
+    return _finish(facts, start, clips, trained, started)
+
+
+@dataclass(frozen=True)
+class _UsableClips:
+    """The clips that can be used, their split, and why the others cannot be, one line each."""
+
+    source: Path
+    manifest: Manifest
+    split: Split
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A model, and the recipe and the epochs that made it; a probe has none of these."""
+
+    checkpoint: Checkpoint
+    recipe: Recipe | None = None
+    n_epochs: int = 0
+
+
+class _Facts:
+    """What was asked for and what was chosen, written down for a call that goes on with it.
+
+    Args:
+        out: the folder.
+        request: what was asked for.
+
+    Raises:
+        TrainingError: the folder holds something that was made in answer to another request.
+    """
+
+    def __init__(self, out: Path, **request: Any) -> None:
+        self.out = out
+        self.request = request
+        self.values: dict[str, Any] = {}
+        path = out / FINETUNE_NAME
+        if path.is_file():
+            self.values = json.loads(path.read_text(encoding="utf-8"))
+            changed = differences(self.values["request"], request)
+            if changed:
+                raise TrainingError(
+                    f"{out} holds a model made with other settings ({'; '.join(changed[:3])}); "
+                    "choose another folder"
+                )
+        elif (out / "run.json").is_file():
+            raise TrainingError(f"{out} holds a run of `train` already; choose another folder")
+        out.mkdir(parents=True, exist_ok=True)
+
+    def add(self, **values: Any) -> None:
+        """Write down what was chosen."""
+        self.values |= {"request": self.request} | values
+        write_json(self.out / FINETUNE_NAME, self.values)
+
+
+def _check_call(*, probe: bool, minutes: float, changes: Sequence[str]) -> None:
+    """Refuse what cannot work, before anything is read."""
     if not minutes > 0:
         raise ConfigError(f"minutes is {minutes}; expected more than 0")
     if probe and changes:
@@ -136,66 +212,10 @@ def finetune(
             f"torchrun started {started_together()} processes, but finetune is for one; start this "
             "command without torchrun, or use train"
         )
-    if n_threads is not None:
-        torch.set_num_threads(n_threads)
-    start = find_model(model, trained=probe)
-    request = {
-        "data": os.path.realpath(source),
-        "model": start.init or model,
-        "probe": probe,
-        "minutes": minutes,
-        "changes": list(changes),
-    }
-    facts = _facts(out, request)
-    manifest, skipped = _usable(source, out, reading)
-    parts = divide(manifest, None, SEED)
-    facts |= {"request": request, "held_out": parts.name, "skipped": skipped}
-    write_json(out / FINETUNE_NAME, facts)
-    if probe:
-        recipe, checkpoint = None, probe_checkpoint(start, manifest, parts, reading)
-        n_epochs = 0
-    else:
-        sized = _size(facts, start, manifest, parts, started)
-        recipe = sized.recipe
-        facts |= {"recipe": to_dict(recipe), "budget_s": sized.budget_s}
-        write_json(out / FINETUNE_NAME, facts)
-        checkpoint, n_epochs = _fit(sized, out, progress=progress)
-    held_out, thresholds = _judge(checkpoint, parts, source, out)
-    named = dict(zip(checkpoint.labels, thresholds, strict=True))
-    _save(out, replace(checkpoint, thresholds=thresholds), held_out, start)
-    write_json(out / FINETUNE_NAME, {"recipe": None} | facts | {"thresholds": named})
-    return FinetuneResult(
-        folder=out,
-        n_training=len(parts.training),
-        held_out=held_out,
-        thresholds=named,
-        recipe=recipe,
-        n_epochs=n_epochs,
-        skipped=tuple(skipped),
-        seconds=time.perf_counter() - started,
-    )
 
 
-def _facts(out: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """What an earlier call wrote down, if it was asked for the same."""
-    path = out / FINETUNE_NAME
-    if not path.is_file():
-        if (out / "run.json").is_file():
-            raise TrainingError(f"{out} holds a run of `train` already; choose another folder")
-        out.mkdir(parents=True, exist_ok=True)
-        return {}
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    changed = differences(facts["request"], request)
-    if changed:
-        raise TrainingError(
-            f"{out} holds a model made with other settings ({'; '.join(changed[:3])}); "
-            "choose another folder"
-        )
-    return facts
-
-
-def _usable(source: Path, out: Path, reading: Progress | None) -> tuple[Manifest, list[str]]:
-    """The clips that can be used, divided into parts and written down; and what is left out."""
+def _usable_clips(source: Path, out: Path, reading: Progress | None) -> _UsableClips:
+    """The clips that can be used; their list is written down, for evaluate."""
     listed = find_manifest(source)
     skipped: list[str] = []
     if listed is not None:
@@ -215,7 +235,7 @@ def _usable(source: Path, out: Path, reading: Progress | None) -> tuple[Manifest
     if not manifest.splits:
         manifest = manifest.with_held_out(0.2, SEED)
     write_manifest(out / MANIFEST_NAME, manifest)
-    return manifest, skipped
+    return _UsableClips(source, manifest, split_clips(manifest, None, SEED), tuple(skipped))
 
 
 def _check_counts(manifest: Manifest) -> None:
@@ -238,48 +258,67 @@ def _check_counts(manifest: Manifest) -> None:
         )
 
 
-def _size(
-    facts: dict[str, Any], start: Start, manifest: Manifest, parts: Parts, began: float
-) -> Size:
-    """The recipe that an earlier call chose and the time it gave it, or new ones."""
-    if facts.get("recipe") is not None:
-        return Size(recipe=from_dict(facts["recipe"]), budget_s=facts.get("budget_s"))
-    request = facts["request"]
-    draft = choose_recipe(start, manifest, parts, request["changes"])
-    left_s = 60 * request["minutes"] - (time.perf_counter() - began)
-    return size(draft, manifest, parts, left_s, request["changes"])
-
-
-def _fit(sized: Size, out: Path, *, progress: bool) -> tuple[Checkpoint, int]:
-    """Train; the model of the best epoch."""
-    fold = read_manifest(out / MANIFEST_NAME).folds
-    fit(
-        sized.recipe,
-        out / MANIFEST_NAME,
-        out,
-        fold=int(fold[0]) if fold else None,
-        budget_s=sized.budget_s,
+def _train(
+    facts: _Facts, start: Start, clips: _UsableClips, began: float, *, progress: bool
+) -> _Trained:
+    """Train by the recipe that an earlier call chose, or a new one; the best epoch's model."""
+    known = facts.values
+    if known.get("recipe") is not None:
+        chosen = Budget(recipe=from_dict(known["recipe"]), budget_s=known.get("budget_s"))
+    else:
+        changes = facts.request["changes"]
+        draft = choose_recipe(start, clips.manifest, clips.split, changes)
+        left_s = 60 * facts.request["minutes"] - (time.perf_counter() - began)
+        chosen = choose_budget(draft, clips.manifest, clips.split, left_s, changes)
+    facts.add(recipe=to_dict(chosen.recipe), budget_s=chosen.budget_s)
+    folds = clips.manifest.folds
+    done = fit(
+        chosen.recipe,
+        clips.manifest,
+        facts.out,
+        fold=int(folds[0]) if folds else None,
+        budget_s=chosen.budget_s,
         progress=progress,
     )
-    folder = out / "best" if (out / "best").is_dir() else out / "last"
-    checkpoint = checkpoints.load(folder)
-    n_epochs = len((out / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    return checkpoint, n_epochs
+    model = checkpoints.load(Run(done.folder).model_path)
+    return _Trained(model, chosen.recipe, int(done.metrics["epoch"]))
+
+
+def _finish(
+    facts: _Facts, start: Start, clips: _UsableClips, trained: _Trained, began: float
+) -> FinetuneResult:
+    """Choose the thresholds, and write the model and what it does on the held-out clips."""
+    out, checkpoint = facts.out, trained.checkpoint
+    held_out, thresholds = _judge(checkpoint, clips.split, clips.source, out)
+    by_label = dict(zip(checkpoint.labels, thresholds, strict=True))
+    _save(out, replace(checkpoint, thresholds=thresholds), held_out, start)
+    facts.values.setdefault("recipe", None)
+    facts.add(thresholds=by_label)
+    return FinetuneResult(
+        folder=out,
+        n_training=len(clips.split.training),
+        held_out=held_out,
+        thresholds=by_label,
+        recipe=trained.recipe,
+        n_epochs=trained.n_epochs,
+        skipped=clips.skipped,
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _judge(
-    checkpoint: Checkpoint, parts: Parts, source: Path, out: Path
+    checkpoint: Checkpoint, split: Split, source: Path, out: Path
 ) -> tuple[Evaluation, tuple[float, ...]]:
     """How a model does on the held-out clips, at the thresholds that suit them best."""
     began = time.perf_counter()
-    scored = score_clips(SoundModel(checkpoint), parts.held_out)
+    scored = score_clips(SoundModel(checkpoint), split.held_out)
     targets = scored.clips.label_vectors(checkpoint.labels).dense()
     thresholds = metrics.best_thresholds(scored.scores, targets)
     found = replace(
         describe(checkpoint, scored, thresholds),
         model=out,
         data=source,
-        split=parts.name,
+        split=split.name,
         seconds=time.perf_counter() - began,
     )
     return found, thresholds
@@ -287,14 +326,14 @@ def _judge(
 
 def _save(out: Path, checkpoint: Checkpoint, held_out: Evaluation, start: Start) -> None:
     """Write the model, its figures, and the held-out clips that it took for something else."""
-    figures = held_out.metrics
+    found = held_out.metrics
     notes: dict[str, str | int | float] = {
         "started from": start.init or "fresh weights",
-        "held-out clips": figures.n_clips,
-        "held-out accuracy": round(figures.accuracy, 4),
+        "held-out clips": found.n_clips,
+        "held-out accuracy": round(found.accuracy, 4),
     }
-    if np.isfinite(figures.mean_average_precision):
-        notes["held-out mean average precision"] = round(figures.mean_average_precision, 4)
+    if np.isfinite(found.mean_average_precision):
+        notes["held-out mean average precision"] = round(found.mean_average_precision, 4)
     notes |= {name: it for name, it in checkpoint.notes.items() if name.startswith("teachers")}
     named = replace(checkpoint, name=out.resolve().name, notes=notes, license="unknown")
     checkpoints.save(out, named)

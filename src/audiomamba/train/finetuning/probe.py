@@ -14,7 +14,7 @@ from audiomamba.errors import ConfigError, MissingDependencyError
 from audiomamba.infer import Tagger
 from audiomamba.progress import Progress
 from audiomamba.train.finetuning.auto_recipe import Start
-from audiomamba.train.split import Parts
+from audiomamba.train.split import Split
 
 __all__ = ["fit_head", "probe_checkpoint"]
 
@@ -24,14 +24,14 @@ CERTAIN = 6.0  # logit of a class that all clips have, or none
 
 
 def probe_checkpoint(
-    start: Start, manifest: Manifest, parts: Parts, progress: Progress | None = None
+    start: Start, manifest: Manifest, split: Split, progress: Progress | None = None
 ) -> Checkpoint:
     """Give a trained model a head for other classes, and leave all else as it is.
 
     Args:
         start: the trained model.
         manifest: the clips.
-        parts: the same, divided.
+        split: the clips to learn from, and those held out.
         progress: called with the number of clips that are embedded, and of all.
 
     Returns:
@@ -52,8 +52,8 @@ def probe_checkpoint(
             f"the head of {start.checkpoint.name} is not a linear one on one vector per clip, "
             "so there can be no probe; leave --probe out"
         )
-    embeddings = _embed(Tagger(start.checkpoint), parts.training, progress)
-    targets = manifest.targets(parts.training)
+    embeddings = _embed(Tagger(start.checkpoint), split.training, progress)
+    targets = manifest.targets(split.training)
     weight, bias = fit_head(embeddings, targets, single=manifest.single_label)
     model.reset_head(len(manifest.labels))
     with torch.no_grad():

@@ -9,57 +9,49 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint as CheckpointCallback
 from torch import Tensor
 
 from audiomamba import checkpoints
-from audiomamba.atomic import replace_folder
+from audiomamba.atomic import replace_folder, write_json
+from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import Checkpoint
-from audiomamba.data import EvaluationSet
 from audiomamba.errors import TrainingError
 from audiomamba.models import AudioModel
 from audiomamba.train.fitting import processes
-from audiomamba.train.fitting.full_state import whole_model
+from audiomamba.train.fitting.full_state import full_model
 from audiomamba.train.fitting.module import TrainingModule
 from audiomamba.train.fitting.scoring import predict, score
 from audiomamba.train.fitting.state import Position
-from audiomamba.train.run import Run, figure_of
+from audiomamba.train.fitting.task import Task
+from audiomamba.train.run import Run, RunResult, metric_of
 
-__all__ = ["Keeper", "checkpoint_of"]
+__all__ = ["Checkpointer", "checkpoint_of"]
 
 
-class Keeper(CheckpointCallback):
+class Checkpointer(CheckpointCallback):
     """Saves the state now and then; after each epoch evaluates the held-out clips, writes, saves.
 
     Args:
         run: the run's folder.
-        held_out: this process's share of the clips to evaluate on, each n-th of them for n
-            processes; may be none.
-        targets: (clips, classes), label vectors of all clips to evaluate on.
-        labels: names of the classes.
-        best_by: the figure that decides which epoch was best.
+        task: what the run learns from what.
+        front_end: how the model's input is made.
         save_every_s: seconds between two states within an epoch.
+
+    Raises:
+        AudioError: a held-out clip cannot be read.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        held_out: EvaluationSet,
-        targets: np.ndarray,
-        labels: tuple[str, ...],
-        *,
-        best_by: str,
-        save_every_s: float,
-    ) -> None:
+    def __init__(self, run: Run, task: Task, front_end: FrontEnd, save_every_s: float) -> None:
         self.run = run
-        self.held_out = held_out
-        self.targets = targets
-        self.labels = labels
-        self.best_by = best_by
+        self.task = task
+        self.held_out = task.own_held_out(front_end)
+        self.targets = task.manifest.targets(task.split.held_out)
+        self.labels = task.manifest.labels
+        self.best_by = task.recipe.best_by
         self.save_every_s = save_every_s
-        self.best_figure = -1.0
+        self.best_metric = -1.0
         self.started = self.saved = time.perf_counter()
         self.position = Position(epochs=0)
 
@@ -120,9 +112,9 @@ class Keeper(CheckpointCallback):
         self, module: TrainingModule, line: dict[str, float], models: Mapping[str, AudioModel]
     ) -> None:
         """Write an epoch's metrics, and the model if it is the best so far."""
-        figure = figure_of(line, self.best_by)
-        if figure is not None and figure > self.best_figure:
-            self.best_figure = figure
+        metric = metric_of(line, self.best_by)
+        if metric is not None and metric > self.best_metric:
+            self.best_metric = metric
             (*_, best) = models.values()
             self.save_model(replace(checkpoint_of(module, self.labels, line), model=best), "best")
         line["seconds"] = round(time.perf_counter() - self.started, 3)
@@ -144,8 +136,8 @@ class Keeper(CheckpointCallback):
         del trainer, pl_module
         checkpoint["position"] = asdict(self.position)
 
-    def go_on(self, module: TrainingModule, position: Position) -> None:
-        """Go on from a saved state; metrics of epochs after it are forgotten.
+    def resume(self, module: TrainingModule, position: Position) -> None:
+        """Resume from a saved state; metrics of epochs after it are forgotten.
 
         Args:
             module: the model in training; its sum of losses is changed.
@@ -155,7 +147,33 @@ class Keeper(CheckpointCallback):
         self.started = time.perf_counter() - position.seconds
         if processes.rank() == 0:
             for line in self.run.keep_epochs(position.epochs):
-                self.best_figure = max(self.best_figure, figure_of(line, self.best_by) or -1.0)
+                self.best_metric = max(self.best_metric, metric_of(line, self.best_by) or -1.0)
+
+    def finish(
+        self, module: TrainingModule, position: Position, record: Mapping[str, Any]
+    ) -> RunResult:
+        """Write the last model and the end of the record, in the first process only.
+
+        Args:
+            module: the trained model.
+            position: how far the state was from which this call went on.
+            record: the run's record.
+
+        Returns:
+            How the run ended.
+        """
+        epochs = self.run.epochs()
+        last = checkpoint_of(module, self.labels, epochs[-1])
+        self.save_model(replace(last, ood_detector=self.task.fit_ood_detector(last)), "last")
+        seconds = sum(line["seconds"] for line in epochs)
+        write_json(self.run.record_path, {**record, "seconds": seconds, "metrics": epochs[-1]})
+        return RunResult(
+            folder=self.run.folder,
+            metrics=epochs[-1],
+            seconds=seconds,
+            resumed_epoch=position.epochs,
+            resumed_step=position.steps,
+        )
 
     def save_model(self, checkpoint: Checkpoint, name: str) -> None:
         """Write a model folder that is complete or not there.
@@ -195,10 +213,10 @@ class Keeper(CheckpointCallback):
 
 def _models(module: TrainingModule) -> dict[str, AudioModel]:
     """The model with its weights, and with their average if there is one, by its prefix."""
-    models = {"": whole_model(module.model)}
+    models = {"": full_model(module.model)}
     if module.averages:
         prefix = "swa_" if module.recipe.swa_epochs else "ema_"
-        models[prefix] = whole_model(module.final_model)
+        models[prefix] = full_model(module.final_model)
     return models
 
 
@@ -223,7 +241,7 @@ def checkpoint_of(
         The average of the weights if the recipe keeps one, else the weights.
     """
     recipe = module.recipe
-    notes = {} if module.lessons is None else module.lessons.notes
+    notes = {} if module.distillation is None else module.distillation.notes
     return Checkpoint(
         name=recipe.name,
         model=module.final_model,

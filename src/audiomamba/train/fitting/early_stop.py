@@ -3,7 +3,7 @@
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 
-from audiomamba.train.run import Run, figure_of
+from audiomamba.train.run import Run, metric_of
 
 __all__ = ["EarlyStop"]
 
@@ -35,7 +35,7 @@ class EarlyStop(Checkpoint):  # as these are called last, after what writes the 
         self._decide(trainer)
 
     def _decide(self, trainer: pl.Trainer) -> None:
-        figures = [figure_of(line, self.best_by) for line in self.run.epochs()]
+        figures = [metric_of(line, self.best_by) for line in self.run.epochs()]
         known = [figure for figure in figures if figure is not None]
         is_over = len(known) > self.patience and max(known[-self.patience :]) <= max(
             known[: -self.patience]

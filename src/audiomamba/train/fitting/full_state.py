@@ -7,12 +7,12 @@ from torch import Tensor
 
 from audiomamba.models import AudioModel
 
-__all__ = ["whole", "whole_model"]
+__all__ = ["full_model", "full_tensor"]
 
 T = TypeVar("T")
 
 
-def whole(value: T) -> T:
+def full_tensor(value: T) -> T:
     """Put the shares of all processes together; all of them have to call this.
 
     Args:
@@ -26,7 +26,7 @@ def whole(value: T) -> T:
 
 
 @torch.no_grad()
-def whole_model(model: AudioModel) -> AudioModel:
+def full_model(model: AudioModel) -> AudioModel:
     """Put the shares of a model together; all processes have to call this.
 
     Args:
@@ -40,7 +40,7 @@ def whole_model(model: AudioModel) -> AudioModel:
         return model
     with torch.device("meta"):
         copy = model.config.build()
-    weights: dict[str, Tensor] = {name: whole(value).clone() for name, value in state.items()}
+    weights: dict[str, Tensor] = {name: full_tensor(value).clone() for name, value in state.items()}
     copy.load_state_dict(weights, assign=True)
     for own, other in zip(copy.parameters(), model.parameters(), strict=True):
         own.requires_grad_(other.requires_grad)

@@ -1,21 +1,27 @@
-"""Lightning's trainer with this package's choices."""
+"""The loop: Lightning's trainer with this package's choices."""
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from audiomamba.recipes import Recipe
 from audiomamba.train.fitting import processes
+from audiomamba.train.fitting.checkpointer import Checkpointer
 from audiomamba.train.fitting.early_stop import EarlyStop
+from audiomamba.train.fitting.execution import Execution
+from audiomamba.train.fitting.loader import EpochLoader
+from audiomamba.train.fitting.module import TrainingModule
+from audiomamba.train.fitting.quiet import interruptible, quiet
 from audiomamba.train.run import Run
 
-__all__ = ["make_trainer"]
+__all__ = ["train"]
 
 
 class ProgressBar(TQDMProgressBar):
@@ -39,45 +45,54 @@ class ProgressBar(TQDMProgressBar):
         return {name: f"{line[name]:.3f}" for line in last for name in shown if name in line}
 
 
-def make_trainer(
-    recipe: Recipe,
-    run: Run,
-    keeper: Callback,
+def train(
+    module: TrainingModule,
+    loader: EpochLoader,
+    checkpointer: Checkpointer,
     *,
-    shard: bool = False,
-    bar: bool,
-    wandb: str | None = None,
-) -> pl.Trainer:
-    """Make a trainer for one device per process, a GPU if there is one.
-
-    Processes that torchrun started average their gradients; on GPUs also what batch norms measure.
+    state: Path | None,
+    execution: Execution,
+) -> None:
+    """Train from the beginning or from a saved state to the end.
 
     Args:
-        recipe: what to do.
-        run: the run's folder.
-        keeper: evaluates, logs and saves.
-        shard: whether each process keeps only its share of the weights.
-        bar: whether to show a progress bar.
-        wandb: project of Weights & Biases; None to leave it out.
+        module: the model in training.
+        loader: its batches.
+        checkpointer: evaluates, logs and saves.
+        state: the saved state; None for the beginning.
+        execution: how it is done.
 
-    Returns:
-        The trainer.
+    Raises:
+        TrainingError: the loss is not finite, or the run was interrupted.
     """
+    run, recipe = checkpointer.run, module.recipe
+    with quiet():
+        trainer = _new_trainer(recipe, checkpointer, execution)
+        with interruptible(run, recipe.epochs):
+            trainer.fit(module, loader, ckpt_path=state, weights_only=True)
+
+
+def _new_trainer(recipe: Recipe, checkpointer: Checkpointer, execution: Execution) -> pl.Trainer:
+    """A trainer for one device per process, a GPU if there is one.
+
+    Processes that torchrun started average their gradients; on GPUs also what batch norms measure.
+    """
+    run, bar = checkpointer.run, execution["progress"]
     n_processes = processes.n_processes()
     n_here = int(os.environ["LOCAL_WORLD_SIZE"]) if n_processes > 1 else 1
     strategy: Strategy | str = "auto"
     if n_processes > 1:
         strategy = DDPStrategy()
-    if shard:
+    if execution["shard"]:
         from audiomamba.train.fitting.sharding import ShardingStrategy
 
         strategy = ShardingStrategy()
     loggers: list[Logger] = []
     if find_spec("tensorboard") is not None:
         loggers.append(TensorBoardLogger(run.folder, name="", version="tensorboard"))
-    if wandb is not None:
-        loggers.append(WandbLogger(run.folder.name, run.folder, project=wandb))
-    callbacks = [keeper, *([ProgressBar(run)] if bar else [])]
+    if execution["wandb"] is not None:
+        loggers.append(WandbLogger(run.folder.name, run.folder, project=execution["wandb"]))
+    callbacks = [checkpointer, *([ProgressBar(run)] if bar else [])]
     if recipe.patience is not None:
         callbacks.append(EarlyStop(run, recipe.best_by, recipe.patience))
     return pl.Trainer(

@@ -23,17 +23,17 @@ from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe
 from audiomamba.train.fitting import processes
 from audiomamba.train.fitting.activations import checkpoint_blocks
-from audiomamba.train.fitting.full_state import whole, whole_model
+from audiomamba.train.fitting.full_state import full_model, full_tensor
 from audiomamba.train.fitting.losses import label_loss, smooth
 from audiomamba.train.fitting.not_finite import name_layer, name_layer_of_gradient, record_outputs
 from audiomamba.train.fitting.optimizer import new_optimizer
 from audiomamba.train.fitting.schedule import learning_rate_fraction
-from audiomamba.train.fitting.schedule_clock import Pace
+from audiomamba.train.fitting.schedule_clock import ScheduleClock
 
 __all__ = ["TrainingModule"]
 
 if TYPE_CHECKING:
-    from audiomamba.train.distillation.targets import Lessons
+    from audiomamba.train.distillation.targets import DistillationTargets
 
 SMALLEST_SCALE = 1e-3  # of the loss in float16: below it gradients overflow whatever the scale
 
@@ -47,8 +47,8 @@ class TrainingModule(pl.LightningModule):
         front_end: how its input is made, statistics included.
         n_steps: batches in one epoch.
         clip_names: names of the training clips, for messages.
-        pace: how fast the run goes through its schedule; None for step by step.
-        lessons: what is learned from teachers; None for the labels alone.
+        clock: where in its schedule the run is; None for step by step.
+        distillation: what is learned from teachers; None for the labels alone.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class TrainingModule(pl.LightningModule):
         n_steps: int,
         clip_names: Sequence[str],
         *,
-        pace: Pace | None = None,
-        lessons: "Lessons | None" = None,
+        clock: ScheduleClock | None = None,
+        distillation: "DistillationTargets | None" = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -68,8 +68,8 @@ class TrainingModule(pl.LightningModule):
         self.front_end = front_end
         self.n_steps = n_steps
         self.clip_names = clip_names
-        self.pace = pace
-        self.lessons = lessons  # its models are no part of this one
+        self.clock = clock
+        self.distillation = distillation  # its models are no part of this one
         self.loss_sum = 0.0
         self.n_losses = 0
         self._last: tuple[Example, int] | None = None
@@ -141,8 +141,8 @@ class TrainingModule(pl.LightningModule):
     def _inputs(self, batch: Example) -> tuple[Tensor, Tensor, Tensor | None]:
         """The model's input, augmented, what it is to say, and what its teachers say."""
         taught = None
-        if self.lessons is not None:
-            batch, taught = self.lessons.give(batch)
+        if self.distillation is not None:
+            batch, taught = self.distillation.for_batch(batch)
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             target = smooth(batch.target, self.recipe.label_smoothing)
             return self._features(batch), target, taught
@@ -157,14 +157,14 @@ class TrainingModule(pl.LightningModule):
         """The mean loss of some clips."""
         logits = (model or self.model)(features).float()
         loss = label_loss(logits, target, self.recipe.loss)
-        if self.lessons is None or taught is None:
+        if self.distillation is None or taught is None:
             return loss
-        return self.lessons.blend(loss, logits, taught)
+        return self.distillation.blend(loss, logits, taught)
 
     def _divergence(self, value: float, features: Tensor, batch_idx: int) -> TrainingError:
         """The error for a loss that is not finite, here or in another process."""
         where = f"in epoch {self.current_epoch + 1}, step {batch_idx + 1}"
-        model = whole_model(self.model)
+        model = full_model(self.model)
         if math.isfinite(value):
             return TrainingError(f"the loss of another process is not finite {where}")
         self._seed(batch_idx)
@@ -216,7 +216,7 @@ class TrainingModule(pl.LightningModule):
         del optimizer, gradient_clip_val, gradient_clip_algorithm
         limit = self.recipe.clip_norm or torch.finfo(torch.float32).max
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        if not math.isfinite(whole(norm).item()) and not self._will_skip_step():
+        if not math.isfinite(full_tensor(norm).item()) and not self._will_skip_step():
             raise TrainingError(
                 f"the gradient of {self._worst_gradient()} is not finite in epoch "
                 f"{self.current_epoch + 1}; lower the learning rate or look at the clips: "
@@ -229,7 +229,7 @@ class TrainingModule(pl.LightningModule):
         if self._last is not None:
             batch, batch_idx = self._last
             self._seed(batch_idx)
-            model = whole_model(self.model)
+            model = full_model(self.model)
             with torch.enable_grad(), context(), record_outputs(model) as outputs:
                 loss = self._loss(*self._inputs(batch), model)
             layer = name_layer_of_gradient(loss, list(outputs))
@@ -239,7 +239,7 @@ class TrainingModule(pl.LightningModule):
         bad = (
             name
             for name, weight in weights
-            if weight.grad is not None and not whole(weight.grad).isfinite().all()
+            if weight.grad is not None and not full_tensor(weight.grad).isfinite().all()
         )
         return next(bad, "all weights together")
 
@@ -268,11 +268,11 @@ class TrainingModule(pl.LightningModule):
         """Return the optimizer and its schedule, stepped after every step of the optimizer."""
         optimizer = new_optimizer(self.model, self.recipe)
         n_steps = math.ceil(self.n_steps / self.recipe.accumulate)
-        fraction, pace = learning_rate_fraction(self.recipe, n_steps), self.pace
-        if pace is None:
+        fraction, clock = learning_rate_fraction(self.recipe, n_steps), self.clock
+        if clock is None:
             schedule = LambdaLR(optimizer, fraction)
         else:
-            schedule = LambdaLR(optimizer, lambda _step: fraction(int(pace.position)))
+            schedule = LambdaLR(optimizer, lambda _step: fraction(int(clock.position)))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -280,24 +280,24 @@ class TrainingModule(pl.LightningModule):
 
     def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: Any | None) -> None:
         """Go on in the schedule, and end the run where it ends."""
-        if self.pace is not None:
-            self.pace.advance()
+        if self.clock is not None:
+            self.clock.advance()
             self._stop_if_over()
         super().lr_scheduler_step(scheduler, metric)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add to a state how far the schedule is."""
-        if self.pace is not None:
-            checkpoint["pace"] = self.pace.state()
+        if self.clock is not None:
+            checkpoint["pace"] = self.clock.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on in the schedule from there."""
-        if self.pace is not None and "pace" in checkpoint:
-            self.pace.go_on(checkpoint["pace"])
+        if self.clock is not None and "pace" in checkpoint:
+            self.clock.resume(checkpoint["pace"])
 
     def _stop_if_over(self) -> None:
         """End the run at the end of its schedule."""
-        if self.pace is not None and self.pace.is_over:
+        if self.clock is not None and self.clock.is_over:
             self.trainer.should_stop = True
 
     def _moved(self, batch_idx: int) -> bool:

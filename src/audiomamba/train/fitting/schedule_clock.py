@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from audiomamba.train.fitting import processes
 
-__all__ = ["Pace"]
+__all__ = ["ScheduleClock"]
 
 N_UNMEASURED = 3  # first steps, which take longer than those after them
 N_RECENT = 50  # steps that say how long the next ones will take, whatever stood between some
 
 
-class Pace:
+class ScheduleClock:
     """The place of a run in its schedule, through which it goes faster if time would run out.
 
     A run on a machine that is slower than thought takes fewer steps, each further along the same
@@ -47,7 +47,7 @@ class Pace:
         """Return what a run that goes on later has to know."""
         return {"position": self.position, "spent_s": time.perf_counter() - self.started}
 
-    def go_on(self, state: Mapping[str, float]) -> None:
+    def resume(self, state: Mapping[str, float]) -> None:
         """Go on where an earlier run was; the time that it took is spent.
 
         Args:

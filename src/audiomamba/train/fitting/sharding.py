@@ -20,7 +20,7 @@ from torch.optim.swa_utils import get_ema_avg_fn, get_swa_avg_fn
 
 from audiomamba.models import AudioModel
 from audiomamba.train.fitting.activations import blocks_of
-from audiomamba.train.fitting.full_state import whole, whole_model
+from audiomamba.train.fitting.full_state import full_model, full_tensor
 from audiomamba.train.fitting.module import TrainingModule
 
 __all__ = ["ShardingStrategy", "shard"]
@@ -47,13 +47,15 @@ class ShardingStrategy(DDPStrategy):
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Return the whole weights; called in all processes."""
-        return {name: whole(value) for name, value in self._training_module.state_dict().items()}
+        return {
+            name: full_tensor(value) for name, value in self._training_module.state_dict().items()
+        }
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Tensor]:
         """Return the optimizer's whole averages; called in all processes."""
         state = optimizer.state_dict()
         state["state"] = {
-            number: {name: whole(value) for name, value in of_weight.items()}
+            number: {name: full_tensor(value) for name, value in of_weight.items()}
             for number, of_weight in state["state"].items()
         }
         return state
@@ -77,9 +79,9 @@ class ShardingStrategy(DDPStrategy):
         """Leave the module with whole weights."""
         if not self._has_failed:
             module = self._training_module
-            module.model = whole_model(module.model)
+            module.model = full_model(module.model)
             if module.average is not None:
-                module.average.module = whole_model(cast(AudioModel, module.average.module))
+                module.average.module = full_model(cast(AudioModel, module.average.module))
         super().teardown()
 
     @property
