@@ -141,7 +141,14 @@ def test_the_intervals_are_as_wide_as_chance_makes_them_and_seeded():
     assert found == metrics.bootstrap(scores, np.eye(2)[true], seed=5)
     interval = found["accuracy"]
     assert interval.low < right.mean() < interval.high
-    assert interval.high - interval.low == pytest.approx(2 * 1.96 * 0.02, rel=0.2)
+    assert interval.confidence == 0.95
+    spread = np.sqrt(right.mean() * (1 - right.mean()) / 400)
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * spread, rel=0.08)
+
+
+def test_an_interval_leaves_a_fortieth_out_on_either_side():
+    found = metrics._interval(np.append(np.arange(1001.0), np.nan), 0.95)
+    assert (found.low, found.high) == (pytest.approx(25), pytest.approx(975))
 
 
 def test_a_class_that_is_not_drawn_is_left_out_of_that_resample():

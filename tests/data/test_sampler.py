@@ -3,7 +3,7 @@ import pytest
 
 from audiomamba.data import EpochSampler
 from audiomamba.data.clips import LabelVectors
-from audiomamba.data.sampler import balanced_weights, by_class, clip_rng, weighted
+from audiomamba.data.sampler import balanced_weights, by_class, clip_rng, draw_for, weighted
 from audiomamba.errors import DataError
 
 
@@ -42,6 +42,23 @@ def test_every_class_has_its_turn_and_every_clip_of_it_a_chance():
     np.testing.assert_allclose((classes[:, 0:1] == [0, 1, 2]).mean(axis=0), 1 / 3, atol=0.04)
     of_class_0 = np.bincount(clips[classes == 0], minlength=10)[[0, 1, 2, 5, 6, 7]]
     np.testing.assert_allclose(of_class_0 / of_class_0.sum(), 1 / 6, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        ("shuffled", [0.25] * 4),
+        ("balanced", balanced_weights(TARGETS) / balanced_weights(TARGETS).sum()),
+        ("by-class", [1 / 9, 1 / 9 + 1 / 6, 1 / 9 + 1 / 6 + 1 / 3, 0]),
+    ],
+)
+def test_a_recipes_word_for_sampling_decides_how_often_clips_come(sampling, expected):
+    rng, draw = np.random.default_rng(0), draw_for(sampling, TARGETS)
+    epochs = [draw(rng) for _ in range(6000)]
+    shares = np.bincount(np.concatenate(epochs), minlength=4) / (4 * len(epochs))
+    np.testing.assert_allclose(shares, expected, atol=0.02)
+    if sampling == "shuffled":
+        assert all(sorted(epoch) == [0, 1, 2, 3] for epoch in epochs[:100])
 
 
 @pytest.mark.parametrize("balance", [balanced_weights, by_class])

@@ -376,9 +376,13 @@ def test_a_fold_ends_with_the_process_that_started_it(corpus, recipe, tmp_path):
         [sys.executable, "-m", "audiomamba.train.comparison.worker", *arguments],
         stdin=subprocess.PIPE,
     )
+    deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "metrics.jsonl").exists():
         time.sleep(0.1)
         assert process.poll() is None
+        if time.monotonic() > deadline:
+            process.kill()
+            pytest.fail("no epoch was done in two minutes")
     process.stdin.close()
     assert process.wait(timeout=20) == 1
 

@@ -64,6 +64,10 @@ def get(name: str) -> Recipe:
 
     Raises:
         UnknownNameError: there is no such recipe.
+
+    Example:
+        >>> get("esc10/starter").model
+        'conv_aum_tiny'
     """
     if name not in RECIPES:
         raise UnknownNameError("recipe", name, RECIPES)
@@ -71,5 +75,10 @@ def get(name: str) -> Recipe:
 
 
 def names() -> list[str]:
-    """Return the names of all recipes, sorted."""
+    """Return the names of all recipes, sorted.
+
+    Example:
+        >>> names()[0]
+        'audioset/ast-base'
+    """
     return sorted(RECIPES)

@@ -228,6 +228,11 @@ def recipes_of(
     Raises:
         UnknownNameError: there is no such table or recipe.
         ConfigError: a change does not fit the recipe, or contradicts a cell's own.
+
+    Example:
+        >>> cells = recipes_of("aum/table-ii", on="esc10/aum-tiny")
+        >>> cells["bi-bi, end"].model_changes["class_token"]
+        'end'
     """
     chosen, common = get(name), list(changes)
     base = recipes.get(on or chosen.base)

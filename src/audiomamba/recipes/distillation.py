@@ -21,7 +21,7 @@ class Distillation:
     Args:
         teachers: models that ship with the package, model folders, or folders of runs; none to
             learn from the labels alone. They know the classes of the data set, in any order. The
-            text {fold} in a name stands for the part that is held out.
+            text {fold} in a name stands for the split that is held out.
         weight: the teachers' share in the loss, 0 to 1; the rest is the labels'.
         temperature: the teachers' logits are divided by it; above 1 for softer targets.
         cache: None if the teachers hear every example with the student: the same piece of the same
@@ -39,6 +39,10 @@ class Distillation:
     released code, for the binary cross entropy, and the former for the mean of logits, the default
     weight and targets from a file; Beyer et al., "Knowledge Distillation: A Good Teacher Is Patient
     and Consistent" (2022), for teachers that hear what the student hears.
+
+    Example:
+        >>> Distillation(teachers=("starter",), temperature=2.0).weight
+        0.9
     """
 
     teachers: tuple[str, ...] | tuple[()] = ()

@@ -32,6 +32,12 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
 
     Raises:
         ConfigError: a field is unknown, missing, or has a value of another type.
+
+    Example:
+        >>> from audiomamba import recipes
+        >>> recipe = recipes.get("esc10/starter")
+        >>> recipes.from_dict(recipes.to_dict(recipe)) == recipe
+        True
     """
     return config.from_plain(Recipe, values)
 
@@ -50,5 +56,12 @@ def override(recipe: Recipe, changes: Iterable[str]) -> Recipe:
     Raises:
         ConfigError: a text is not NAME=VALUE, there is no such field, or the value has another
             type or is out of range.
+
+    Example:
+        >>> from audiomamba import recipes
+        >>> recipe = recipes.get("esc10/starter")
+        >>> changed = recipes.override(recipe, ["epochs=20", "augment.mixup=0"])
+        >>> changed.epochs, changed.augment.mixup
+        (20, 0.0)
     """
     return config.override(recipe, changes)

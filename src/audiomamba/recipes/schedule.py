@@ -29,6 +29,10 @@ class Schedule:
 
     Raises:
         ConfigError: a setting is out of its range, or two do not go together.
+
+    Example:
+        >>> Schedule(kind="by-epoch", shares=(1.0, 0.1)).kind
+        'by-epoch'
     """
 
     kind: Literal["cosine", "multi-step", "by-epoch"] = "cosine"

@@ -69,13 +69,17 @@ class Recipe:
         precision: "bfloat16" or "float16" for automatic mixed precision in training; the state of
             the scans is in float32 all the same. Evaluation is in float32.
         evaluate_every: the held-out clips are evaluated after every so many epochs, and at the end.
-        best_by: the figure of the held-out clips that decides which epoch was best.
-        patience: the run ends when that figure has not risen for so many evaluations; None to go on
+        best_by: the metric of the held-out clips that decides which epoch was best.
+        patience: the run ends when that metric has not risen for so many evaluations; None to go on
             to the last epoch.
         seed: decides the initial weights, the order of the clips and all augmentation.
 
     Raises:
         ConfigError: a setting is out of its range, or two do not go together.
+
+    Example:
+        >>> Recipe(name="mine", corpus="own", model="conv_aum_tiny", epochs=30).learning_rate
+        0.001
     """
 
     name: str

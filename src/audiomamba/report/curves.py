@@ -18,7 +18,7 @@ SIZE_INCHES = (9.0, 3.0)
 
 
 def has_averages(epoch: Mapping[str, float]) -> bool:
-    """Whether a line of metrics has figures of averaged weights beside the others.
+    """Whether a line of metrics has those of averaged weights beside the others.
 
     Args:
         epoch: the line.
@@ -30,7 +30,7 @@ def has_averages(epoch: Mapping[str, float]) -> bool:
 
 
 def draw_curves(epochs: Sequence[Mapping[str, float]]) -> str:
-    """Draw the loss and the held-out figures over the epochs.
+    """Draw the loss and the held-out metrics over the epochs.
 
     Figures of averaged weights are drawn solid, those of the weights themselves dotted beside them.
 
@@ -52,11 +52,11 @@ def draw_curves(epochs: Sequence[Mapping[str, float]]) -> str:
         for (name, label), color in zip(lines.items(), COLORS, strict=True):
             averaged = [average for average in AVERAGES if average + name in epochs[-1]]
             for prefix in ("", *averaged):
-                places = [line["epoch"] for line in epochs if prefix + name in line]
+                epochs_shown = [line["epoch"] for line in epochs if prefix + name in line]
                 values = [line[prefix + name] for line in epochs if prefix + name in line]
                 style = ":" if averaged and not prefix else "-"
                 shown = label if style == "-" else None
-                axes.plot(places, values, style, color=color, label=shown, marker=".")
+                axes.plot(epochs_shown, values, style, color=color, label=shown, marker=".")
         axes.set_title(title)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)

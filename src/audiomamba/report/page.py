@@ -12,7 +12,7 @@ from audiomamba.report.records import Record, find_records
 __all__ = ["write_report"]
 
 TEMPLATE = "page.html.jinja"
-FIGURES = (
+METRICS = (
     "accuracy",
     "mean_average_precision",
     "mean_auc",
@@ -47,6 +47,11 @@ def write_report(runs: Sequence[Path], out: Path) -> None:
         TrainingError: a run's record is damaged.
         ConfigError: no runs were given, or out cannot be written.
         MissingDependencyError: Jinja2 or matplotlib is not installed.
+
+    Example:
+        >>> write_report([], Path("report.html"))
+        Traceback (most recent call last):
+        audiomamba.errors.ConfigError: no runs were given; expected at least one folder
     """
     if not runs:
         raise ConfigError("no runs were given; expected at least one folder")
@@ -67,7 +72,7 @@ def _render(sections: Sequence[Mapping[str, Any]]) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"figure": _figure, "address": _address, "words": _words}
+    environment.filters |= {"metric": _metric, "address": _address, "words": _words}
     source = files("audiomamba.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(source).render(sections=sections, overview=OVERVIEW)
 
@@ -83,14 +88,14 @@ def _section(record: Record) -> dict[str, Any]:
         "kind": recipe.get("name") or "probe: a linear head on a frozen encoder",
         "seconds": record.seconds,
         "n_epochs": len(record.epochs),
-        "overview": [record.figure(name) for name in OVERVIEW],
+        "overview": [record.metric(name) for name in OVERVIEW],
         "settings": [(name, recipe[name]) for name in SETTINGS if recipe.get(name) is not None],
         "curves": draw_curves(record.epochs) if record.epochs else None,
         "averages": bool(record.epochs) and has_averages(record.epochs[-1]),
         "evaluated": record.evaluation is not None,
         "split": evaluation.get("split"),
         "n_clips": found.get("n_clips"),
-        "figures": [(name, found.get(name), intervals.get(name)) for name in FIGURES],
+        "metrics": [(name, found.get(name), intervals.get(name)) for name in METRICS],
         "classes": sorted(found.get("classes", ()), key=_by_precision),
         "left_out": found.get("left_out", ()),
         "confusion": _confusion(found),
@@ -113,14 +118,14 @@ def _confusion(found: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     labels = [one["label"] for one in found["classes"]]
     rows = [
-        (label, [(n, n / max(1, sum(row)), place == number) for number, n in enumerate(row)])
-        for place, (label, row) in enumerate(zip(labels, counts, strict=True))
+        (label, [(n, n / max(1, sum(row)), index == number) for number, n in enumerate(row)])
+        for index, (label, row) in enumerate(zip(labels, counts, strict=True))
     ]
     return {"labels": labels, "rows": rows}
 
 
-def _figure(value: float | None) -> str:
-    """A figure with three decimals."""
+def _metric(value: float | None) -> str:
+    """A metric with three decimals."""
     if value is None:
         return "–"  # noqa: RUF001 (a dash in the page)
     return str(value) if isinstance(value, int) else f"{value:.3f}"

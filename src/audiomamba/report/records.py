@@ -36,14 +36,14 @@ class Record:
     evaluation: Mapping[str, Any] | None
     skipped: Sequence[str]
 
-    def figure(self, name: str) -> float | None:
-        """Return a figure of the held-out clips: of the evaluation, else of the last epoch's.
+    def metric(self, name: str) -> float | None:
+        """Return a metric of the held-out clips: of the evaluation, else of the last epoch's.
 
         Args:
-            name: of the figure.
+            name: of the metric.
 
         Returns:
-            The figure; None if it is not known.
+            The metric; None if it is not known.
         """
         if self.evaluation is not None:
             found: float | None = self.evaluation["metrics"].get(name)

@@ -1,10 +1,27 @@
 """Training, cross-validation and evaluation.
 
-    recipe = recipes.get("esc10/starter")
-    run = train.fit(recipe, Path("ESC-10"), Path("runs/fold-1"), fold=1)
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import soundfile
+    >>> from audiomamba import recipes, train
+    >>> rng = np.random.default_rng(0)
+    >>> for name in ("hiss/1.wav", "hiss/2.wav", "hum/1.wav", "hum/2.wav"):
+    ...     path = Path("clips", name)
+    ...     path.parent.mkdir(parents=True, exist_ok=True)
+    ...     sound = rng.standard_normal(8_000)
+    ...     soundfile.write(path, 0.01 * (sound if "hiss" in name else sound.cumsum()), 16_000)
+    >>> small = ["model=cnn_small", "front_end.n_frames=48", "front_end.n_mels=32", "epochs=2"]
+    >>> recipe = recipes.override(recipes.get("own/starter"), [*small, "training_frames=none"])
+    >>> run = train.fit(recipe, Path("clips"), Path("run"), progress=False)
+    >>> run.metrics["epoch"], sorted(path.name for path in run.folder.glob("*.json*"))
+    (2, ['metrics.jsonl', 'run.json'])
+    >>> train.evaluate(run.folder, Path("clips"), split="all").metrics.n_clips
+    4
+
+The other calls:
+
     table = train.cross_validate(recipe, Path("ESC-10"), Path("runs/five-folds"))
     table = train.run_set("aum/table-ii", Path("ESC-10"), Path("runs/ii"), on="esc10/aum-tiny")
-    scores = train.evaluate(Path("runs/fold-1"), Path("ESC-10"))
     tuned = train.finetune(Path("my-clips"), Path("runs/mine"))
 
 What a run's folder holds:

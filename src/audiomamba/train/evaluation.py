@@ -32,7 +32,7 @@ __all__ = ["ClipResult", "Evaluation", "ScoredClips", "describe", "evaluate", "s
 
 EVALUATION_NAME = "evaluation.json"  # what a run was found to do on the clips that it held out
 FINETUNE_NAME = "finetune.json"
-NEGLIGIBLE = 0.01  # of a window: a rest as short as this behind a clip's window is left out
+NEGLIGIBLE = 0.01  # of a window: a rest as short as this after a clip's window is left out
 N_NAMED = 50  # most wrong, and slowest, clips that are named
 
 
@@ -65,8 +65,8 @@ class Evaluation:
         model: the model's folder.
         data: the data set.
         split: the split that was evaluated; None for all clips.
-        metrics: the figures.
-        intervals: where 95 % of resampled figures lie, by the figure's name; may be none.
+        metrics: the metrics.
+        intervals: where 95 % of resampled metrics lie, by the metric's name; may be none.
         most_wrong: clips that were given other classes than theirs, the worst first; at most 50.
         slowest: clips that took the longest to read, the slowest first; at most 50.
         failed: why clips could not be read, one line each.
@@ -130,7 +130,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a model on a data set as `tag` reads recordings: all windows, familiarity included.
 
-    A rest behind a clip's last window that is shorter than a hundredth of a window is left out.
+    A rest after a clip's last window that is shorter than a hundredth of a window is left out.
     What is found on the clips that a run held out is kept in its folder, for its report.
 
     Args:
@@ -145,7 +145,7 @@ def evaluate(
         n_threads: processor threads; None to leave them as they are.
 
     Returns:
-        The figures; clips that cannot be read are left out and named.
+        The metrics; clips that cannot be read are left out and named.
 
     Raises:
         DataError: the data set is not what it should be, has a label that the model has not, or
@@ -203,7 +203,7 @@ def score_clips(sound_model: SoundModel, clips: Clips) -> ScoredClips:
     rate = sound_model.front_end.sample_rate
 
     def recordings() -> Iterator[tuple[Tensor, int]]:
-        for place, clip in enumerate(clips):
+        for index, clip in enumerate(clips):
             started = time.perf_counter()
             try:
                 samples = load_clip(clip, rate)
@@ -211,20 +211,20 @@ def score_clips(sound_model: SoundModel, clips: Clips) -> ScoredClips:
                 failed.append(str(error))
                 continue
             read_s.append(time.perf_counter() - started)
-            kept.append(place)
+            kept.append(index)
             yield _without_rest(samples, sound_model.front_end.n_samples), rate
 
     rows: dict[int, np.ndarray] = {}
-    for place, found in score_many(sound_model, recordings()):
+    for index, found in score_many(sound_model, recordings()):
         if isinstance(found, AudioMambaError):
             raise found
-        rows[place] = found.scores.numpy()
+        rows[index] = found.scores.numpy()
     if not rows:
         first = f": {failed[0]}" if failed else ""
         raise DataError(f"none of {len(clips)} clips can be read{first}")
     return ScoredClips(
         clips=clips.take(np.array(kept)),
-        scores=np.stack([rows[place] for place in range(len(kept))]),
+        scores=np.stack([rows[index] for index in range(len(kept))]),
         read_s=np.array(read_s),
         failed=tuple(failed),
     )
@@ -246,7 +246,7 @@ def describe(
         n_resamples: as for evaluate.
 
     Returns:
-        The figures, with empty paths.
+        The metrics, with empty paths.
 
     Raises:
         DataError: scores are not finite.
@@ -274,7 +274,7 @@ def describe(
 
 
 def _limits(found: Metrics) -> np.ndarray:
-    """The thresholds that the figures were made with."""
+    """The thresholds that the metrics were made with."""
     return np.array([one.threshold for one in found.classes])
 
 
@@ -284,7 +284,7 @@ def _results(
     """What the model made of each clip: the class of the highest score, or all above limits."""
     results = []
     targets = scored.clips.label_vectors(labels)
-    for place, (clip, scores) in enumerate(zip(scored.clips, scored.scores, strict=True)):
+    for index, (clip, scores) in enumerate(zip(scored.clips, scored.scores, strict=True)):
         given = scores >= (scores.max() if limits is None else limits)
         chosen = np.flatnonzero(given).tolist()
         results.append(
@@ -293,15 +293,15 @@ def _results(
                 piece=clip.name.removeprefix(clip.path.name),
                 labels=clip.labels,
                 given={labels[number]: round(float(scores[number]), 4) for number in chosen},
-                error=round(float(np.abs(scores - targets[place]).max()), 4),
-                read_s=round(float(scored.read_s[place]), 4),
+                error=round(float(np.abs(scores - targets[index]).max()), 4),
+                read_s=round(float(scored.read_s[index]), 4),
             )
         )
     return results
 
 
 def _without_rest(samples: Tensor, n_window: int) -> Tensor:
-    """A clip without a rest behind its window that is too short to say anything."""
+    """A clip without a rest after its window that is too short to say anything."""
     if n_window < len(samples) <= n_window * (1 + NEGLIGIBLE):
         return samples[:n_window]
     return samples
@@ -346,10 +346,10 @@ def _held_out_by_finetune(home: Path, manifest: Manifest) -> tuple[str | None, C
     facts = json.loads((home / FINETUNE_NAME).read_text(encoding="utf-8"))
     own = read_manifest(home / MANIFEST_NAME)
     wanted = {_mark(clip) for clip in own.select(facts["held_out"])}
-    places = [place for place, clip in enumerate(manifest.clips) if _mark(clip) in wanted]
-    if len(places) != len(wanted):
+    indices = [index for index, clip in enumerate(manifest.clips) if _mark(clip) in wanted]
+    if len(indices) != len(wanted):
         return None, manifest.clips
-    return facts["held_out"], manifest.clips.take(np.array(places))
+    return facts["held_out"], manifest.clips.take(np.array(indices))
 
 
 def _mark(clip: Clip) -> tuple[str, str, float, float | None]:

@@ -115,14 +115,14 @@ class Run:
 
 
 def metric_of(metrics: Mapping[str, float], name: str) -> float | None:
-    """Return a figure of the model that a run hands over.
+    """Return a metric of the model that a run hands over.
 
     Args:
         metrics: a line of metrics.
-        name: of the figure.
+        name: of the metric.
 
     Returns:
-        The figure of the averaged weights if there are any, else of the weights; None if the clips
+        The metric of the averaged weights if there are any, else of the weights; None if the clips
         were not evaluated.
     """
     names = (f"{prefix}{name}" for prefix in ("ema_", "swa_", ""))

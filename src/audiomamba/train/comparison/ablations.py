@@ -22,7 +22,7 @@ from audiomamba.train.run import Run, metric_of, n_cores
 
 __all__ = ["CellResult", "SetResult", "run_set"]
 
-FIGURE_NAMES = {"accuracy": "accuracy", "mean_average_precision": "mAP"}
+METRIC_NAMES = {"accuracy": "accuracy", "mean_average_precision": "mAP"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,11 @@ class CellResult:
         name: of the cell.
         n_parameters: how many numbers its model has; None where it could not be made.
         figure: measured, 0 to 1; None if the cell was not run to its end.
-        runs: the figure of every run that figure is the mean of, in the order of the folds.
+        runs: the metric of every run that figure is the mean of, in the order of the folds.
         sd: standard deviation over the folds; None without folds.
         seconds: spent on the epochs.
         paper: the paper's figures, in percent, one for each column of the table.
-        problem: why there is no figure; None if there is one.
+        problem: why it was not measured; None if it was.
     """
 
     name: str
@@ -62,7 +62,7 @@ class CellResult:
 
 @dataclass(frozen=True, kw_only=True)
 class SetResult:
-    """What run_set found; figures of the last epoch, never of the best one.
+    """What run_set found; metrics of the last epoch, never of the best one.
 
     Args:
         folder: where the runs and the table are.
@@ -71,7 +71,7 @@ class SetResult:
         source: the paper and its table.
         base: the recipe that the cells change.
         changes: what was changed in all cells.
-        figure: name of the measured figure.
+        figure: name of the measured metric.
         columns: what the paper's figures are.
         n_folds: folds of the cross-validation; None if there was none.
         cells: one entry per cell.
@@ -103,7 +103,7 @@ class SetResult:
         """Return the same as a table."""
         how = f"mean of {self.n_folds} folds" if self.n_folds else "held-out clips"
         paper = (f"paper: {column}" for column in self.columns)
-        header = ("", "parameters", f"{FIGURE_NAMES[self.figure]}, {how}", *paper, "seconds")
+        header = ("", "parameters", f"{METRIC_NAMES[self.figure]}, {how}", *paper, "seconds")
         rows = (header, ("---",) * len(header), *(cell.row() for cell in self.cells))
         table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
         changed = f" with {', '.join(self.changes)}" if self.changes else ""
@@ -227,19 +227,19 @@ class _Cell:
         """The mean over its runs, if all are complete."""
         problem = problems.get(self.name)
         records = [Run(self.run_folder(fold)).record() or {} for fold in folds]
-        figures, seconds = list[float](), 0.0
+        measured, seconds = list[float](), 0.0
         for record in () if problem else records:
-            figure = metric_of(record["metrics"], self.recipe.best_by)
-            if figure is not None:
-                figures.append(figure)
+            metric = metric_of(record["metrics"], self.recipe.best_by)
+            if metric is not None:
+                measured.append(metric)
             seconds += record["seconds"]
         return CellResult(
             name=self.name,
             n_parameters=sizes.get(self.name),
-            figure=statistics.mean(figures) if figures else None,
-            runs=tuple(figures),
-            sd=statistics.stdev(figures) if len(figures) > 1 else None,
-            seconds=seconds if figures else None,
+            figure=statistics.mean(measured) if measured else None,
+            runs=tuple(measured),
+            sd=statistics.stdev(measured) if len(measured) > 1 else None,
+            seconds=seconds if measured else None,
             paper=table.cells[self.name].figures,
             problem=problem,
         )

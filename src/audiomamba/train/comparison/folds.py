@@ -39,13 +39,13 @@ class Fold:
     seconds: float
 
     def cells(self) -> tuple[str, str, str]:
-        """Return the figures as cells of a table."""
+        """Return the metrics as cells of a table."""
         return _percent(self.accuracy), _percent(self.ema_accuracy), f"{self.seconds:.0f}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidation:
-    """What cross_validate found; figures of the last epoch, never of the best one.
+    """What cross_validate found; metrics of the last epoch, never of the best one.
 
     Args:
         folder: where the runs and the summary are.

@@ -19,8 +19,8 @@ def main(arguments: list[str]) -> int:
     """Train one recipe.
 
     Args:
-        arguments: recipe file, data set, run folder, fold or "" for the usual part, threads, folder
-            of weights to start from or "".
+        arguments: recipe file, data set, run folder, fold or "" for the usual split, threads,
+            folder of weights to start from or "".
 
     Returns:
         The exit code: 0, or 1 with the error as the last line on standard error.

@@ -28,7 +28,7 @@ class Job:
         recipe: the file that holds the recipe.
         data: the data set.
         out: the run's folder.
-        fold: the fold to hold out; None for the usual part.
+        fold: the fold to hold out; None for the usual split.
         weights: folder that holds the weights that recipes start from; None if there is none.
     """
 
@@ -40,8 +40,8 @@ class Job:
 
     def arguments(self, n_threads: int) -> list[str]:
         """Return the arguments of audiomamba.train.comparison.worker."""
-        parts = (self.recipe, self.data, self.out, self.fold, n_threads, self.weights)
-        return ["" if part is None else str(part) for part in parts]
+        values = (self.recipe, self.data, self.out, self.fold, n_threads, self.weights)
+        return ["" if value is None else str(value) for value in values]
 
 
 class Worker:

@@ -67,7 +67,7 @@ def recall(
     if unheard:
         share = unheard[processes.rank() :: processes.n_processes()]
         sounds = _Sounds(clips.take(np.array(share, dtype=np.int64)), teacher.sample_rate)
-        _keep(teacher, sounds, [keys[place] for place in share], home, (n_workers, progress))
+        _keep(teacher, sounds, [keys[index] for index in share], home, (n_workers, progress))
         processes.gather(None)  # all have written
     logits, is_known = _read(home, teacher, numbers)
     if not is_known.all():
@@ -90,7 +90,7 @@ def _unheard(
 ) -> list[int]:
     """Places of the clips that are not in the files yet, each recording once."""
     _, is_known = _read(home, teacher, numbers)
-    place_of = {key: place for place, key in enumerate(keys)}
+    place_of = {key: index for index, key in enumerate(keys)}
     return [place_of[key] for key, number in numbers.items() if not is_known[number]]
 
 
@@ -102,10 +102,10 @@ def _read(
     is_known = np.zeros(len(numbers), dtype=bool)
     for path in sorted(home.glob("*.safetensors")):
         keys, rows = _read_file(path, teacher)
-        pairs = [(place, numbers[key]) for place, key in enumerate(keys) if key in numbers]
+        pairs = [(index, numbers[key]) for index, key in enumerate(keys) if key in numbers]
         if pairs:
-            places, chosen = np.array(pairs).T
-            logits[chosen], is_known[chosen] = rows[places], True
+            indices, chosen = np.array(pairs).T
+            logits[chosen], is_known[chosen] = rows[indices], True
     return logits, is_known
 
 
@@ -144,8 +144,8 @@ class _Sounds(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, place: int) -> Tensor:
-        return load_clip(self.clips[place], self.sample_rate)
+    def __getitem__(self, index: int) -> Tensor:
+        return load_clip(self.clips[index], self.sample_rate)
 
 
 def _keep(

@@ -42,20 +42,20 @@ class TaughtVectors(LabelVectors):
         self.answers = answers
 
     @overload
-    def __getitem__(self, place: int) -> np.ndarray: ...
+    def __getitem__(self, index: int) -> np.ndarray: ...
     @overload
-    def __getitem__(self, place: slice) -> Sequence[np.ndarray]: ...
-    def __getitem__(self, place: int | slice) -> np.ndarray | Sequence[np.ndarray]:
+    def __getitem__(self, index: slice) -> Sequence[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | Sequence[np.ndarray]:
         """Return one clip's vector, (classes + classes,) or (classes + 1,) float32."""
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
-        return np.concatenate((super().__getitem__(place), self._taught(place)))
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return np.concatenate((super().__getitem__(index), self._taught(index)))
 
-    def _taught(self, place: int) -> np.ndarray:
+    def _taught(self, index: int) -> np.ndarray:
         """What goes through mixtures with a clip."""
         if self.answers is None:
             return np.ones(1, dtype=np.float32)
-        answer = torch.from_numpy(self.answers[place]).float()
+        answer = torch.from_numpy(self.answers[index]).float()
         temperature = self.recipe.distillation.temperature
         return soften(answer, self.recipe.loss, temperature).numpy()
 
@@ -195,13 +195,13 @@ def open_targets(
 
 
 def _together(teachers: Sequence[Teacher], kept: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean (clips, classes) float16 of what teachers say, a piece at a time."""
-    pieces = []
+    """Mean (clips, classes) float16 of what teachers say, a chunk of rows at a time."""
+    chunks = []
     for start in range(0, len(kept[0]), ROWS_AT_ONCE):
         rows = [torch.from_numpy(one[start : start + ROWS_AT_ONCE]).float() for one in kept]
         answers = [one.answer(row) for one, row in zip(teachers, rows, strict=True)]
-        pieces.append(torch.stack(answers).mean(dim=0).half().numpy())
-    return np.concatenate(pieces)
+        chunks.append(torch.stack(answers).mean(dim=0).half().numpy())
+    return np.concatenate(chunks)
 
 
 def leak_warnings(recipe: Recipe, manifest: Manifest, split: Split) -> list[str]:
@@ -223,7 +223,7 @@ def leak_warnings(recipe: Recipe, manifest: Manifest, split: Split) -> list[str]
         knows = _has_heard(folder, manifest, split)
         if knows:
             lines.append(
-                f"the teacher {name} has learned from clips that are held out here: figures of "
+                f"the teacher {name} has learned from clips that are held out here: metrics of "
                 "these clips will be too good"
             )
         elif knows is None:
@@ -231,7 +231,7 @@ def leak_warnings(recipe: Recipe, manifest: Manifest, split: Split) -> list[str]
             about = f" (its card: trained on {card})" if card else ""
             lines.append(
                 f"the teacher {name} does not say whether it has learned from the clips that are "
-                f"held out here{about}: if so, figures of these clips will be too good"
+                f"held out here{about}: if so, metrics of these clips will be too good"
             )
     return lines
 

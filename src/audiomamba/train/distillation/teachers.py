@@ -18,7 +18,7 @@ from audiomamba.train.fitting.losses import Loss
 
 __all__ = ["Teacher", "find_teachers", "fingerprints"]
 
-NEGLIGIBLE = 0.01  # of a window: a rest as short as this behind a clip's window is left out
+NEGLIGIBLE = 0.01  # of a window: a rest as short as this after a clip's window is left out
 SUREST = 1 - 1e-7  # the highest probability, so that its odds are finite
 
 
@@ -27,7 +27,7 @@ def find_teachers(recipe: Recipe, held_out: str) -> dict[str, Path]:
 
     Args:
         recipe: the recipe.
-        held_out: the part that is held out, for names with {fold} in them.
+        held_out: the split that is held out, for names with {fold} in them.
 
     Returns:
         Their folders by name.
@@ -91,10 +91,10 @@ class Teacher:
     def hear(self, waveforms: Tensor, lengths: Tensor, sample_rate: int) -> Tensor:
         """Score clips, those that are longer than the model's input window by window.
 
-        A rest behind a window that is shorter than a hundredth of one is left out.
+        A rest after a window that is shorter than a hundredth of one is left out.
 
         Args:
-            waveforms: (batch, samples), zeros behind a clip's end; the model goes to their device.
+            waveforms: (batch, samples), zeros after a clip's end; the model goes to their device.
             lengths: (batch,) integers, samples of each clip, at least 1.
             sample_rate: theirs, in Hz.
 
@@ -146,8 +146,8 @@ class Teacher:
 
 def _places(name: str, own: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """Where a teacher has the classes to speak of."""
-    place = {label: number for number, label in enumerate(own)}
-    missing = [label for label in wanted if label not in place]
+    index_of = {label: number for number, label in enumerate(own)}
+    missing = [label for label in wanted if label not in index_of]
     if missing:
         more = f" and {len(missing) - 1} more classes" if len(missing) > 1 else ""
         known = ", ".join(own[:5]) + (" ..." if len(own) > 5 else "")
@@ -155,7 +155,7 @@ def _places(name: str, own: Sequence[str], wanted: Sequence[str]) -> list[int]:
             f"the teacher {name} does not know {missing[0]!r}{more} of the data set; it knows "
             f"{known}; expected a model with the data set's classes, in any order"
         )
-    return [place[label] for label in wanted]
+    return [index_of[label] for label in wanted]
 
 
 def _at_rate(waveforms: Tensor, lengths: Tensor, from_hz: int, to_hz: int) -> tuple[Tensor, Tensor]:

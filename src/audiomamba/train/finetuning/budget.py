@@ -142,8 +142,8 @@ def _measure(recipe: Recipe, manifest: Manifest, split: Split, precision: Precis
     clips = split.training[: recipe.batch_size]
     cache = ClipCache(clips, front_end.sample_rate)
     began = time.perf_counter()
-    for place in range(len(clips)):
-        cache.waveform(place)
+    for index in range(len(clips)):
+        cache.waveform(index)
     read_s = (time.perf_counter() - began) / len(clips)
     pad = not model.config.any_length
     looked_at = EvaluationSet(clips, manifest.targets(clips), front_end, pad=pad)
@@ -183,7 +183,7 @@ def _step_seconds(
     taken: list[float] = []
     for turn in range(N_WARM + N_TIMED):
         began = time.perf_counter()
-        batch: Example = collate([training[turn, place] for place in range(n_clips)])
+        batch: Example = collate([training[turn, index] for index in range(n_clips)])
         with torch.autocast(device.type, getattr(torch, recipe.precision), enabled=autocast):
             loss = module.training_step(move_data_to_device(batch, device), 0)
         loss.backward()

@@ -3,15 +3,15 @@
 What is decided, and how:
 
     clips         those that can be read; the others are named
-    held out      the part that the data set says; else a fifth of each class, whole groups if there
-                  are any
+    held out      the split that the data set says; else a fifth of each class, whole groups if
+                  there are any
     input         as long as nearly all clips are, 10 s at most; longer clips are read in windows
     front end     the start model's, statistics included; measured for fresh weights
     loss          cross entropy if every clip has one label, else one binary one per class
     learning rate 1e-3, at which the small models of this package learn best from scratch with AdamW
                   and a warm-up; half of it for trained weights, which a new head must not shake
     epochs        what fits into the time, the schedule being gone through as fast as that takes; at
-                  most enough for a few thousand steps, and no more when the held-out figure has
+                  most enough for a few thousand steps, and no more when the held-out metric has
                   ceased to rise
     weights       those of the epoch that was best on the held-out clips
     thresholds    those with the highest F1 on the held-out clips
@@ -325,7 +325,7 @@ def _judge(
 
 
 def _save(out: Path, checkpoint: Checkpoint, held_out: Evaluation, start: Start) -> None:
-    """Write the model, its figures, and the held-out clips that it took for something else."""
+    """Write the model, its metrics, and the held-out clips that it took for something else."""
     found = held_out.metrics
     notes: dict[str, str | int | float] = {
         "started from": start.init or "fresh weights",

@@ -97,10 +97,10 @@ def _embed(tagger: Tagger, clips: Clips, progress: Progress | None) -> np.ndarra
     """Embeddings (clips, dim) of clips, each the mean over its windows."""
     rate = tagger.front_end.sample_rate
     rows = []
-    for place, clip in enumerate(clips):
+    for index, clip in enumerate(clips):
         rows.append(tagger.embed((load_clip(clip, rate), rate)).double().numpy())
         if progress is not None:
-            progress(place + 1, len(clips))
+            progress(index + 1, len(clips))
     return np.stack(rows)
 
 

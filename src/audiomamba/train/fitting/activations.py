@@ -54,5 +54,5 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
         for members in lists
         for member in members
         for block in (member if isinstance(member, nn.Sequential) else [member])
-        if not any(isinstance(part, nn.ModuleList | _BatchNorm) for part in block.modules())
+        if not any(isinstance(member, nn.ModuleList | _BatchNorm) for member in block.modules())
     ]

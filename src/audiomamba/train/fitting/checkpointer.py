@@ -205,9 +205,9 @@ class Checkpointer(CheckpointCallback):
             own = predict(model, self.held_out, batch_size).numpy()
         parts = processes.gather(own)
         logits = torch.empty(len(self.targets), len(self.labels))
-        for place, part in enumerate(parts):
+        for index, part in enumerate(parts):
             if part is not None:
-                logits[place :: len(parts)] = torch.from_numpy(part)
+                logits[index :: len(parts)] = torch.from_numpy(part)
         return logits
 
 

@@ -8,14 +8,14 @@ from audiomamba.train.run import Run, metric_of
 __all__ = ["EarlyStop"]
 
 
-class EarlyStop(Checkpoint):  # as these are called last, after what writes the figures
-    """Ends a run whose held-out figure has not risen for a number of evaluations.
+class EarlyStop(Checkpoint):  # as these are called last, after what writes the metrics
+    """Ends a run whose held-out metric has not risen for a number of evaluations.
 
     It goes by what the run wrote down, so that a run that was interrupted ends where it would have.
 
     Args:
         run: the run's folder.
-        best_by: the figure.
+        best_by: the metric.
         patience: evaluations without a better one than before.
     """
 
@@ -35,8 +35,8 @@ class EarlyStop(Checkpoint):  # as these are called last, after what writes the 
         self._decide(trainer)
 
     def _decide(self, trainer: pl.Trainer) -> None:
-        figures = [metric_of(line, self.best_by) for line in self.run.epochs()]
-        known = [figure for figure in figures if figure is not None]
+        metrics = [metric_of(line, self.best_by) for line in self.run.epochs()]
+        known = [metric for metric in metrics if metric is not None]
         is_over = len(known) > self.patience and max(known[-self.patience :]) <= max(
             known[: -self.patience]
         )

@@ -25,7 +25,7 @@ __all__ = ["train"]
 
 
 class ProgressBar(TQDMProgressBar):
-    """One bar for the current epoch, with the last epoch's figures beside it.
+    """One bar for the current epoch, with the last epoch's metrics beside it.
 
     Args:
         run: the run's folder.
@@ -38,7 +38,7 @@ class ProgressBar(TQDMProgressBar):
     def get_metrics(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """Return the figures to show."""
+        """Return the metrics to show."""
         del trainer, pl_module
         last = self.run.epochs()[-1:]
         shown = ("loss", "accuracy", "ema_accuracy", "swa_accuracy")

@@ -135,8 +135,8 @@ class TrainingModule(pl.LightningModule):
 
     def _seed(self, batch_idx: int) -> None:
         """Begin the random numbers of dropout anew: a step does not depend on those before it."""
-        place = (self.recipe.seed, self.current_epoch, batch_idx, processes.rank())
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+        key = (self.recipe.seed, self.current_epoch, batch_idx, processes.rank())
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
 
     def _inputs(self, batch: Example) -> tuple[Tensor, Tensor, Tensor | None]:
         """The model's input, augmented, what it is to say, and what its teachers say."""
@@ -180,7 +180,7 @@ class TrainingModule(pl.LightningModule):
         if self._last is None:
             return "none"
         clips = self._last[0].clip if chosen is None else self._last[0].clip[chosen]
-        return ", ".join(self.clip_names[place] for place in clips.tolist())
+        return ", ".join(self.clip_names[index] for index in clips.tolist())
 
     def _features(self, batch: Example) -> Tensor:
         """The model's input, augmented."""

@@ -84,5 +84,5 @@ def _tensors(output: object) -> Sequence[Tensor]:
     if isinstance(output, Tensor):
         return [output] if output.is_floating_point() else []
     if isinstance(output, tuple | list):
-        return [tensor for part in output for tensor in _tensors(part)]
+        return [tensor for item in output for tensor in _tensors(item)]
     return []

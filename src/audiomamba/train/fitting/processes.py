@@ -143,10 +143,10 @@ def share_buffers(module: nn.Module) -> None:
 
 
 def warn(lines: Iterable[str]) -> None:
-    """Log remarks, each once, in the first process.
+    """Log warnings, each once, in the first process.
 
     Args:
-        lines: the remarks, one line each.
+        lines: the warnings, one line each.
     """
     if rank() == 0:
         for line in dict.fromkeys(lines):

@@ -41,14 +41,14 @@ def predict(
     was_training = model.training
     model.eval()
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-        parts = [
+        outputs = [
             call(features.to(device), lengths).float().cpu()
             for features, lengths in DataLoader(
                 clips, batch_size, collate_fn=_together, generator=torch.Generator()
             )
         ]
     model.train(was_training)
-    return torch.cat(parts)
+    return torch.cat(outputs)
 
 
 def _together(clips: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor | None]:
@@ -62,7 +62,7 @@ def _together(clips: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor | 
 def score(
     logits: Tensor, targets: np.ndarray, labels: tuple[str, ...], loss: str
 ) -> dict[str, float]:
-    """Return the figures that a run writes down for its held-out clips.
+    """Return the metrics that a run writes down for its held-out clips.
 
     Args:
         logits: (clips, classes).
@@ -80,11 +80,11 @@ def score(
     else:
         scores, log_loss = logits.softmax(dim=-1), F.cross_entropy(logits, wanted)
     found = metrics.compute(scores.numpy(), targets, labels)
-    figures = {
+    values = {
         "accuracy": found.accuracy,
         "mean_average_precision": found.mean_average_precision,
         "mean_auc": found.mean_auc,
         "d_prime": found.d_prime,
         "log_loss": log_loss.item(),
     }
-    return {name: value for name, value in figures.items() if math.isfinite(value)}
+    return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -99,8 +99,8 @@ def shard(model: AudioModel, device_type: str) -> None:
     for weight in model.parameters():
         weight.data = weight.data.contiguous()  # as only such are shared out
     mesh = init_device_mesh(device_type, (torch.distributed.get_world_size(),))
-    for part in (*blocks_of(model), model):
-        fully_shard(part, mesh=mesh)
+    for module in (*blocks_of(model), model):
+        fully_shard(module, mesh=mesh)
 
 
 def _share(value: T, weight: nn.Parameter) -> T | DTensor:

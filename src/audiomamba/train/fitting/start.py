@@ -27,9 +27,9 @@ def find_start(init: str, weights: Path | None = None) -> Path:
         CheckpointError: they are not there; the message says where to get them.
     """
     named = [] if weights is None else [weights / (init + ending) for ending in ("", *FILE_ENDINGS)]
-    for place in (*named, Path(init)):
-        if place.exists():
-            return place
+    for path in (*named, Path(init)):
+        if path.exists():
+            return path
     if init in checkpoints.packaged():
         return checkpoints.find(init)
     if init in STARTS:

@@ -13,7 +13,7 @@ __all__ = ["Position", "position_of"]
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """A place in a run.
+    """How far a run is.
 
     Args:
         epochs: complete epochs.
