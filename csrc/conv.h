@@ -1,6 +1,6 @@
 // Causal depthwise convolution with SiLU, forward and backward.
 //
-// A task is one sample and one block of channels (forward: also one stretch of tokens). A reverse convolution walks the
+// A task is one sample and one block of channels (forward: also one chunk of tokens). A reverse convolution walks the
 // rows with a negative stride, as the scan does.
 #pragma once
 #include "scan.h"
@@ -18,7 +18,7 @@ AUDIOMAMBA_INLINE void prefetch_row(Rows<Element> rows, int64_t row, int64_t n_r
     __builtin_prefetch(p + byte);
 }
 
-constexpr int64_t kConvTokens = 64;  // rows per stretch: its scratch fits the first-level cache
+constexpr int64_t kConvTokens = 64;  // rows per chunk: its scratch fits the first-level cache
 
 // The part of the work that one task does, as rows_of() wants it.
 AUDIOMAMBA_INLINE Task conv_task(const AudiomambaConv& a, int64_t sample, int64_t block) {
@@ -55,7 +55,7 @@ AUDIOMAMBA_INLINE Vec filtered(const AudiomambaConv& a, const Rows<const Element
 template <class Element>
 int conv_forward(const AudiomambaConv& a) {
   const int64_t blocks = (a.channels + kBlock - 1) / kBlock;
-  const int64_t stretches = (a.tokens + kConvTokens - 1) / kConvTokens;
+  const int64_t chunks = (a.tokens + kConvTokens - 1) / kConvTokens;
   int status = kDone;
 #pragma omp parallel num_threads(audiomamba_threads()) reduction(max : status)
   {
@@ -64,10 +64,10 @@ int conv_forward(const AudiomambaConv& a) {
     if (!ready) status = kOutOfMemory;
     float* taps = thread_workspace.take(a.width * kBlock);
 #pragma omp for schedule(static)
-    for (int64_t index = 0; index < a.batch * blocks * stretches; index++) {
+    for (int64_t index = 0; index < a.batch * blocks * chunks; index++) {
       if (!ready) continue;
-      const Task task = conv_task(a, index / stretches / blocks, index / stretches % blocks);
-      const int64_t first = index % stretches * kConvTokens;
+      const Task task = conv_task(a, index / chunks / blocks, index / chunks % blocks);
+      const int64_t first = index % chunks * kConvTokens;
       const int64_t last = first + kConvTokens < task.length ? first + kConvTokens : task.length;
       gather_taps(a, task, taps);
       const Rows<const Element> x = rows_of<const Element>(a.x, task, task.channel);
@@ -95,7 +95,7 @@ AUDIOMAMBA_INLINE void conv_gradient_rows(const AudiomambaConvGradient& gradient
   const Rows<const Element> x = rows_of<const Element>(a.x, task, task.channel);
   const Rows<const Element> grad_out = rows_of<const Element>(gradient.grad_out, task, task.channel);
   for (int64_t t = first; t < first + n; t++, g += kBlock) {
-    prefetch_row(x, t - kConvTokens, task.length, task.width);  // stretches come from the end
+    prefetch_row(x, t - kConvTokens, task.length, task.width);  // chunks come from the end
     prefetch_row(grad_out, t - kConvTokens, task.length, task.width);
     for (int v = 0; v < task.vectors; v++) {
       const int lanes = task.lanes(v), column = v * kLanes;
@@ -129,8 +129,8 @@ AUDIOMAMBA_INLINE void add_tap_gradients(const AudiomambaConv& a, const Task& ta
   }
 }
 
-// One task's gradient. `g` holds the gradient before the activation for one stretch and the width - 1 rows after it, so
-// stretches go from the last to the first and hand their first rows on. grad_taps is [tap and bias][kBlock].
+// One task's gradient. `g` holds the gradient before the activation for one chunk and the width - 1 rows after it, so
+// chunks go from the last to the first and hand their first rows on. grad_taps is [tap and bias][kBlock].
 template <class Element>
 AUDIOMAMBA_INLINE void conv_gradient_task(const AudiomambaConvGradient& gradient, const Task& task, const float* taps,
                                           float* g, float* grad_taps) {
@@ -139,8 +139,8 @@ AUDIOMAMBA_INLINE void conv_gradient_task(const AudiomambaConvGradient& gradient
   const Rows<Element> grad_x = rows_of<Element>(gradient.grad_x, task, task.channel);
   memset(g, 0, (kConvTokens + halo) * kBlock * sizeof(float));
   memset(grad_taps, 0, (a.width + 1) * kBlock * sizeof(float));
-  const int64_t stretches = (task.length + kConvTokens - 1) / kConvTokens;
-  for (int64_t first = (stretches - 1) * kConvTokens; first >= 0; first -= kConvTokens) {
+  const int64_t chunks = (task.length + kConvTokens - 1) / kConvTokens;
+  for (int64_t first = (chunks - 1) * kConvTokens; first >= 0; first -= kConvTokens) {
     const int64_t n = task.length - first < kConvTokens ? task.length - first : kConvTokens;
     memmove(g + n * kBlock, g, halo * kBlock * sizeof(float));
     conv_gradient_rows<Element>(gradient, task, taps, first, n, g);

@@ -1,6 +1,6 @@
 """What the Triton kernels take of a GPU, read from their binaries; no GPU is needed.
 
-The kernels are compiled for one architecture as they are cut by default, for AuM's shapes (16
+The kernels are compiled for one architecture as they are launched by default, for AuM's shapes (16
 states, one group, both directions, bfloat16 tensors). For every loop over tokens the instructions
 of a warp are counted, per token: one warp works on all states of a block of channels.
 
@@ -26,7 +26,7 @@ from audiomamba.ops.causal_conv1d import triton_kernels as conv
 from audiomamba.ops.selective_scan import triton as scan
 from audiomamba.ops.selective_scan import triton_gradient_kernels as scan_gradient
 from audiomamba.ops.selective_scan import triton_kernels as scan_forward
-from audiomamba.ops.selective_scan.triton_cuts import BACKWARD, WHOLE, tile_of
+from audiomamba.ops.selective_scan.triton_configs import BACKWARD, WHOLE, tile_of
 
 N_STATES, N_TAPS = 16, 4
 # All others are float32. What the scan and the convolution read and write, and the norm's results.

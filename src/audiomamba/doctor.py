@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from audiomamba import __version__, ops
-from audiomamba.ops import settings
+from audiomamba.ops import launch_config
 from audiomamba.ops.linear import prefers_onednn
 
 __all__ = ["Finding", "examine"]
@@ -90,11 +90,11 @@ def _backends() -> Iterator[Finding]:
 
 def _gpu_settings() -> Finding:
     """Whether the GPU kernels were timed for the sizes that are used."""
-    store = settings.store()
-    if store.problem:
+    cache = launch_config.config_cache()
+    if cache.problem:
         advice = "delete the file, then call audiomamba.ops.warmup"
-        return Finding("backends", "gpu settings", store.problem, "slow", advice)
-    value = f"timed for {len(store)} sizes ({store.path})" if len(store) else "defaults, not timed"
+        return Finding("backends", "gpu settings", cache.problem, "slow", advice)
+    value = f"timed for {len(cache)} sizes ({cache.path})" if len(cache) else "defaults, not timed"
     return Finding("backends", "gpu settings", value)
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from audiomamba import ops
-from audiomamba.ops import settings
-from audiomamba.ops.settings import Cut
+from audiomamba.ops import launch_config
+from audiomamba.ops.launch_config import LaunchConfig
 
 pytestmark = [
     pytest.mark.gpu,
@@ -25,9 +25,9 @@ pytestmark = [
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Begin with the defaults, and leave the user's settings alone."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    settings.store.cache_clear()
+    launch_config.config_cache.cache_clear()
     yield
-    settings.store.cache_clear()
+    launch_config.config_cache.cache_clear()
 
 
 def scan_inputs(
@@ -147,8 +147,8 @@ def test_a_cuda_graph_records_and_replays_forward_and_backward() -> None:
 def test_warmup_times_and_keeps() -> None:
     found = ops.warmup(2, 300, 64, dtype=torch.bfloat16, gradient=True)
     assert [one.kernel for one in found] == ["forward", "backward"]
-    assert all(one.time_s > 0 and isinstance(one.cut, Cut) for one in found)
-    assert settings.store().path.exists()
+    assert all(one.time_s > 0 and isinstance(one.config, LaunchConfig) for one in found)
+    assert launch_config.config_cache().path.exists()
     assert ops.warmup(2, 300, 64, dtype=torch.bfloat16, gradient=True) == []
 
 

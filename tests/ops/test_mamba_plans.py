@@ -15,7 +15,7 @@ LAYERS = ["in_proj", "x_proj", "dt_proj", "out_proj"]
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let small inputs be sliced, cut into chunks and recomputed, as large ones are."""
+    """Let small inputs be sliced, split into chunks and recomputed, as large ones are."""
     if native.problem() is not None:
         pytest.skip("needs the compiled library")
     monkeypatch.setattr(channel_slices, "SLICE_NUMBERS", 100)

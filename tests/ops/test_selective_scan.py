@@ -9,7 +9,7 @@ from torch import Tensor
 
 from audiomamba.errors import ConfigError
 from audiomamba.ops import bidirectional_selective_scan, native, selective_scan
-from audiomamba.ops.selective_scan import stretches
+from audiomamba.ops.selective_scan import torch_chunked
 
 Compare = Callable[..., None]
 Tensors = dict[str, Tensor | None]
@@ -175,9 +175,9 @@ def test_random_calls_agree(
 
 
 @pytest.mark.parametrize("tokens", [1, 15, 16, 17, 300])
-def test_stretches_join_without_a_seam(tokens: int, compare: Compare) -> None:
+def test_chunks_join_without_a_seam(tokens: int, compare: Compare) -> None:
     op, tensors = split(scan_tensors(1, tokens, 6, 4), both=False)
-    assert stretches._n_stretches(tensors["delta"], 4) == (1 if tokens < 16 else int(tokens**0.5))
+    assert torch_chunked._n_chunks(tensors["delta"], 4) == (1 if tokens < 16 else int(tokens**0.5))
     for reverse in (False, True):
         compare(op, tensors, options_of(both=False, reverse=reverse), backend="torch")
 
@@ -269,7 +269,7 @@ def test_a_padded_sample_is_as_if_alone(backend: str, both: bool, reverse: bool)
         },
         **alone_options,
     )
-    error = 1e-5 if backend == "torch" else 0  # it cuts other stretches
+    error = 1e-5 if backend == "torch" else 0  # its chunks differ
     if not both:
         torch.testing.assert_close(out[1][1:], alone[1], rtol=error, atol=error)
         out, alone = out[0], alone[0]

@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from audiomamba import ops
 from audiomamba.errors import BackendError
-from audiomamba.ops import settings
-from audiomamba.ops.settings import Cut
+from audiomamba.ops import launch_config
+from audiomamba.ops.launch_config import LaunchConfig
 
 pytest.importorskip("triton", reason="Triton is not installed")
 pytestmark = pytest.mark.skipif(
@@ -21,16 +21,18 @@ pytestmark = pytest.mark.skipif(
 Compare = Callable[..., None]
 
 
-@pytest.fixture(params=[Cut(1, 2, 2, 0), Cut(2, 4, 1, 4), Cut(1, 4, 4, 4)], ids=str)
-def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture(
+    params=[LaunchConfig(1, 2, 2, 0), LaunchConfig(2, 4, 1, 4), LaunchConfig(1, 4, 4, 4)], ids=str
+)
+def config(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Run with sequences in one piece and in chunks, on several tiles."""
 
-    class OneCut(settings.Store):
-        def get(self, key: str) -> Cut:
+    class OneConfig(launch_config.ConfigCache):
+        def get(self, key: str) -> LaunchConfig:
             del key
             return request.param
 
-    monkeypatch.setattr(settings, "store", lambda: OneCut(tmp_path / "file", "here"))
+    monkeypatch.setattr(launch_config, "config_cache", lambda: OneConfig(tmp_path / "file", "here"))
 
 
 def tensors(
@@ -54,7 +56,7 @@ def tensors(
     ("reverse", "groups", "lengths"),
     [(False, 1, None), (True, 3, [11, 5]), (False, 6, [0, 11])],
 )
-@pytest.mark.usefixtures("cut")
+@pytest.mark.usefixtures("config")
 def test_one_direction_agrees(
     reverse: bool, groups: int, lengths: list[int] | None, compare: Compare
 ) -> None:
@@ -67,7 +69,7 @@ def test_one_direction_agrees(
 
 
 @pytest.mark.parametrize("lengths", [None, [9, 4]])
-@pytest.mark.usefixtures("cut")
+@pytest.mark.usefixtures("config")
 def test_both_directions_agree(lengths: list[int] | None, compare: Compare) -> None:
     x = tensors(2, 9, 5, 4, 1, torch.float32)
     del x["initial_state"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from audiomamba.bench import triton_kernels as kernels
-from audiomamba.ops.warm import gpu_seconds
+from audiomamba.ops.autotune import gpu_seconds
 
 __all__ = ["copied", "exponentials", "measure"]
 

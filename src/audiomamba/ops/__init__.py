@@ -5,6 +5,7 @@ consume.
 """
 
 from audiomamba.ops.add_rms_norm import add_rms_norm
+from audiomamba.ops.autotune import warmup
 from audiomamba.ops.backends import (
     BackendStatus,
     available_backends,
@@ -16,7 +17,6 @@ from audiomamba.ops.chunking import map_in_chunks
 from audiomamba.ops.cross_scan import cross_merge, cross_scan, cross_selective_scan
 from audiomamba.ops.linear import Linear, linear
 from audiomamba.ops.selective_scan import bidirectional_selective_scan, selective_scan
-from audiomamba.ops.warm import warmup
 
 __all__ = [
     "BackendStatus",

@@ -47,7 +47,7 @@ def triton_is_before(release: tuple[int, int]) -> bool:
     Returns:
         Whether it is.
     """
-    return tuple(int(part) for part in triton_version().split(".")[:2]) < release
+    return tuple(int(number) for number in triton_version().split(".")[:2]) < release
 
 
 @cache  # asked at every call of an op

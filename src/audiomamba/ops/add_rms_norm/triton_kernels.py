@@ -31,7 +31,7 @@ def gradient(
     grad_x_ptr, grad_residual_ptr, sums_ptr, rows, channels, rows_each,
     HAS_RESIDUAL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The gradients of some rows, and their part of that of the weight.
+    """The gradients of some rows, and their share of that of the weight.
 
     The caller adds up `sums` (programs, channels). Grid: programs of rows_each rows.
     """
@@ -44,17 +44,17 @@ def gradient(
     for i in range(rows_each):
         row = first + i
         there = inside & (row < end)
-        place = row * channels + e
-        of_normed = tl.load(grad_normed_ptr + place, mask=there, other=0.0).to(tl.float32)
-        total = tl.load(total_ptr + place, mask=there, other=0.0)
+        index = row * channels + e
+        of_normed = tl.load(grad_normed_ptr + index, mask=there, other=0.0).to(tl.float32)
+        total = tl.load(total_ptr + index, mask=there, other=0.0)
         scale = tl.load(scale_ptr + tl.minimum(row, rows - 1))
         unit = total * scale
         of_weight += of_normed * unit
         of_unit = of_normed * weight
         along = tl.sum(of_unit * unit, axis=0) / channels
         of_total = scale * (of_unit - unit * along)
-        of_total += tl.load(grad_total_ptr + place, mask=there, other=0.0)
-        tl.store(grad_x_ptr + place, of_total.to(grad_x_ptr.dtype.element_ty), mask=there)
+        of_total += tl.load(grad_total_ptr + index, mask=there, other=0.0)
+        tl.store(grad_x_ptr + index, of_total.to(grad_x_ptr.dtype.element_ty), mask=there)
         if HAS_RESIDUAL:
-            tl.store(grad_residual_ptr + place, of_total, mask=there)
+            tl.store(grad_residual_ptr + index, of_total, mask=there)
     tl.store(sums_ptr + tl.program_id(0) * channels + e, of_weight, mask=inside)

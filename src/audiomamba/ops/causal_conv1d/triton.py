@@ -82,13 +82,13 @@ def _conv_backward(
     x, weight, bias, lengths = _laid_out(x, weight, bias, lengths)
     (grad_out,) = _laid_out(grad_out)
     (batch, tokens, channels), width = x.shape, weight.shape[1]
-    n_parts = -(-tokens // (TILES_EACH * TOKENS))
+    n_chunks = -(-tokens // (TILES_EACH * TOKENS))
     inner = weight.new_empty(x.shape)
-    sums = weight.new_empty((batch, n_parts, width + 1, channels))
+    sums = weight.new_empty((batch, n_chunks, width + 1, channels))
     grad_x = x.new_empty(x.shape)
     if x.numel() > 0:
         blocks, options = -(-channels // BLOCK), _options(bias, lengths, width)
-        kernels.gradient[(blocks, n_parts, batch)](
+        kernels.gradient[(blocks, n_chunks, batch)](
             x, *x.stride()[:2], grad_out, *grad_out.stride()[:2], weight, bias, lengths,
             inner, sums, tokens, channels, TILES_EACH, SILU=silu, REVERSE=reverse,
             ROWS=1 << width.bit_length(), **options,

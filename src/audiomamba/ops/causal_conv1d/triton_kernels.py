@@ -19,7 +19,7 @@ def _sigmoid(x):
 
 @triton.jit
 def _shifted(x_at, x_token, t, e, in_e, length, AWAY: tl.constexpr, REVERSE: tl.constexpr):
-    """The inputs that lie AWAY tokens before the present ones, behind them if reversed."""
+    """The inputs that lie AWAY tokens before the present ones, after them if reversed."""
     source = t + AWAY if REVERSE else t - AWAY
     there = in_e & (source >= 0) & (source < length)
     return tl.load(x_at + source * x_token + e, mask=there, other=0.0).to(tl.float32)
@@ -75,17 +75,17 @@ def gradient(
 
     The gradient of x is a convolution of `inner` (batch, tokens, channels), float32, with the same
     taps in the other sense. A program walks over n_tiles tiles and leaves its own `sums`
-    (batch, parts, width + 1, channels), the last row for the bias; the caller adds them up. ROWS
+    (batch, chunks, width + 1, channels), the last row for the bias; the caller adds them up. ROWS
     is the power of 2 that holds them.
-    Grid: blocks of channels, parts of the tokens, batch.
+    Grid: blocks of channels, chunks of tokens, batch.
     """
-    part, sample = tl.program_id(1), tl.program_id(2).to(tl.int64)
+    chunk, sample = tl.program_id(1), tl.program_id(2).to(tl.int64)
     e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None, :]
     in_e = e < channels
     length = tl.load(lengths_ptr + sample) if HAS_LENGTHS else tokens
     length = tl.minimum(length, tokens)
     x_at = x_ptr + sample * x_batch
-    first = part.to(tl.int64) * n_tiles * TOKENS + tl.arange(0, TOKENS)[:, None]
+    first = chunk.to(tl.int64) * n_tiles * TOKENS + tl.arange(0, TOKENS)[:, None]
     k_of_row = tl.arange(0, ROWS)[:, None]
     sums = tl.zeros((ROWS, BLOCK), tl.float32)
     for tile in range(n_tiles):
@@ -106,5 +106,5 @@ def gradient(
             of_tap = tl.sum(inner * x, axis=0, keep_dims=True)
             sums += tl.where(k_of_row == k, of_tap, 0.0)
         sums += tl.where(k_of_row == WIDTH, tl.sum(inner, axis=0, keep_dims=True), 0.0)
-    row = (sample * tl.num_programs(1) + part) * (WIDTH + 1) + k_of_row
+    row = (sample * tl.num_programs(1) + chunk) * (WIDTH + 1) + k_of_row
     tl.store(sums_ptr + row * channels + e, sums, mask=in_e & (k_of_row <= WIDTH))

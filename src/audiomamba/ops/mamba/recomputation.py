@@ -23,7 +23,7 @@ from audiomamba.ops.linear import linear, weight_gradient
 from audiomamba.ops.mamba.channel_slices import channel_slices
 from audiomamba.ops.mamba.weights import Normed
 from audiomamba.ops.selective_scan.inputs import ScanInputs
-from audiomamba.ops.selective_scan.library import Gradients, Path, go_back, room_for_states, run
+from audiomamba.ops.selective_scan.native_scan import Gradients, Path, go_back, room_for_states, run
 
 __all__ = ["InnerWeights", "mamba_inner", "project_normed"]
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, overload
 from torch import Tensor
 
 from audiomamba.ops.backends import BackendName, choose_backend
-from audiomamba.ops.selective_scan import cpu, reference, stretches
+from audiomamba.ops.selective_scan import cpu, reference, torch_chunked
 from audiomamba.ops.selective_scan.inputs import (
     ScanInputs,
     check_out,
@@ -203,4 +203,4 @@ def _implementation(name: BackendName) -> Any:
         from audiomamba.ops.selective_scan import triton
 
         return triton
-    return {"cpu": cpu, "torch": stretches, "reference": reference}[name]
+    return {"cpu": cpu, "torch": torch_chunked, "reference": reference}[name]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from audiomamba.ops import native
 from audiomamba.ops.selective_scan.inputs import ScanInputs, empty_gradients
-from audiomamba.ops.selective_scan.library import (
+from audiomamba.ops.selective_scan.native_scan import (
     CHUNK_TOKENS,
     Gradients,
     Path,

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from audiomamba.ops import gpu
-from audiomamba.ops.selective_scan import triton_cuts as cuts
+from audiomamba.ops.launch_config import LaunchConfig
+from audiomamba.ops.selective_scan import triton_configs as configs
 from audiomamba.ops.selective_scan import triton_gradient_kernels as gradient_kernels
 from audiomamba.ops.selective_scan import triton_kernels as kernels
 from audiomamba.ops.selective_scan.inputs import ScanInputs, empty_gradients
-from audiomamba.ops.settings import Cut
 
 __all__ = ["bidirectional_scan", "scan"]
 
@@ -89,47 +89,49 @@ class _Scan:
         groups, states = self.of.B.shape[2:]
         return batch, tokens, channels, states, channels // groups
 
-    def cut(self, kernel: cuts.Kernel) -> Cut:
-        """How a kernel is cut for these sizes on this device."""
+    def config(self, kernel: configs.Kernel) -> LaunchConfig:
+        """How a kernel is launched for these sizes on this device."""
         batch, tokens, channels, states, _ = self.sizes()
-        work = cuts.Work(kernel, self.of.u.dtype, self.directions, states, batch * channels, tokens)
-        return cuts.cut_of(work, self.of.u.device)
+        work = configs.Work(
+            kernel, self.of.u.dtype, self.directions, states, batch * channels, tokens
+        )
+        return configs.config_of(work, self.of.u.device)
 
-    def options(self, cut: Cut) -> dict[str, Any]:
+    def options(self, config: LaunchConfig) -> dict[str, Any]:
         """What the kernels are specialized for."""
         *_, channels, states, per_group = self.sizes()
-        tile = cuts.tile_of(cut, states)
+        tile = configs.tile_of(config, states)
         return {
             "HAS_LENGTHS": self.of.lengths is not None,
             "ONE_GROUP": per_group == channels or per_group % tile.block == 0,
             "EVEN": channels % tile.block == 0 and states == tile.states,
             **tile.constants(),
             "MIRROR": gpu.triton_is_before(FIRST_UNMIRRORED),
-            "UNROLL": cut.unroll,
+            "UNROLL": config.unroll,
             "num_warps": 1,
         }
 
-    def blocks(self, cut: Cut) -> int:
+    def blocks(self, config: LaunchConfig) -> int:
         """How many blocks of channels there are."""
-        return -(-self.of.u.shape[2] // cuts.tile_of(cut, self.of.A.shape[1]).block)
+        return -(-self.of.u.shape[2] // configs.tile_of(config, self.of.A.shape[1]).block)
 
     def chunk_ends(
-        self, x: Tensor, maps: Tensor, cut: Cut, kept: Tensor | None, *, adjoint: bool
+        self, x: Tensor, maps: Tensor, config: LaunchConfig, kept: Tensor | None, *, adjoint: bool
     ) -> tuple[Tensor, Tensor]:
         """What each chunk makes of an empty state, and the sums of its steps; fill `kept`."""
         batch, tokens, channels, states, per_group = self.sizes()
-        n_chunks = -(-tokens // cut.chunk_tokens)
+        n_chunks = -(-tokens // config.chunk_tokens)
         shape = (self.directions, batch, n_chunks, states, channels)
         ends = x.new_empty(shape, dtype=torch.float32)
         sums = x.new_empty((batch, n_chunks, channels), dtype=torch.float32)
-        kernels.chunk_ends[(self.blocks(cut), n_chunks, batch * self.directions)](
+        kernels.chunk_ends[(self.blocks(config), n_chunks, batch * self.directions)](
             *_strided(x, 2), *_strided(self.of.delta, 2), *_strided(self.of.z, 2),
             *_strided(maps, 3),
             self.rate, self.of.delta_bias, self.of.lengths, ends, sums, kept,
-            batch, tokens, channels, states, per_group, n_chunks, cut.chunk_tokens,
+            batch, tokens, channels, states, per_group, n_chunks, config.chunk_tokens,
             ADJOINT=adjoint, KEEP=kept is not None, REVERSE=self.reverse,
             HAS_Z=self.of.z is not None, HAS_BIAS=self.of.delta_bias is not None,
-            SOFTPLUS=self.softplus, **self.options(cut),
+            SOFTPLUS=self.softplus, **self.options(config),
         )  # fmt: skip
         return ends, sums
 
@@ -146,30 +148,32 @@ class _Scan:
             num_warps=1,
         )  # fmt: skip
 
-    def outputs(self, entering: Tensor | None, cut: Cut, last: Tensor) -> Tensor:
+    def outputs(self, entering: Tensor | None, config: LaunchConfig, last: Tensor) -> Tensor:
         """Scan the chunks; fill `last` unless it is empty."""
         of, (batch, tokens, channels, states, per_group) = self.of, self.sizes()
-        n_chunks = -(-tokens // cut.chunk_tokens)
+        n_chunks = -(-tokens // config.chunk_tokens)
         out = of.u.new_empty((batch, tokens, channels))
         half = None if self.directions == 1 else torch.empty_like(out, dtype=torch.float32)
-        kernels.outputs[(self.blocks(cut), n_chunks, batch)](
+        kernels.outputs[(self.blocks(config), n_chunks, batch)](
             *_strided(of.u, 2), *_strided(of.delta, 2), *_strided(of.z, 2),
             *_strided(of.B, 3), *_strided(of.C, 3),
             self.rate, of.D, of.delta_bias, of.lengths, entering, half, out, last,
-            batch, tokens, channels, states, per_group, n_chunks, cut.chunk_tokens,
+            batch, tokens, channels, states, per_group, n_chunks, config.chunk_tokens,
             DIRECTIONS=self.directions, REVERSE=self.reverse,
             HAS_ENTERING=entering is not None, WANT_LAST=last.numel() > 0,
             HAS_Z=of.z is not None, HAS_D=of.D is not None, HAS_BIAS=of.delta_bias is not None,
-            SOFTPLUS=self.softplus, **self.options(cut),
+            SOFTPLUS=self.softplus, **self.options(config),
         )  # fmt: skip
         return out
 
-    def gradients(self, found: "_Found", entering: Tensor, leaving: Tensor, cut: Cut) -> None:
-        """Find the sums over states, and the parts of the gradients of A, B and C."""
+    def gradients(
+        self, found: "_Found", entering: Tensor, leaving: Tensor, config: LaunchConfig
+    ) -> None:
+        """Find the sums over states, and the shares of the gradients of A, B and C."""
         of, (batch, tokens, channels, states, per_group) = self.of, self.sizes()
-        n_chunks, options, blocks = entering.shape[2], self.options(cut), self.blocks(cut)
-        tile = cuts.tile_of(cut, states)
-        numbers = batch * blocks * (cut.chunk_tokens // cut.unroll) * tile.states * tile.block
+        n_chunks, options, blocks = entering.shape[2], self.options(config), self.blocks(config)
+        tile = configs.tile_of(config, states)
+        numbers = batch * blocks * (config.chunk_tokens // config.unroll) * tile.states * tile.block
         n_at_once = min(n_chunks, max(1, INNER_BYTES // (4 * numbers)))
         inner = found.step.new_empty(n_at_once * numbers)
         for first in range(0, n_chunks, n_at_once):
@@ -177,7 +181,7 @@ class _Scan:
                 *_strided(of.u, 2), *_strided(of.B, 3), *_strided(of.C, 3),
                 found.step, found.grad, self.rate, of.lengths, entering, leaving, inner,
                 found.sum, found.inflow, found.pull, *found.maps, found.decay,
-                batch, tokens, channels, states, per_group, n_chunks, cut.chunk_tokens, first,
+                batch, tokens, channels, states, per_group, n_chunks, config.chunk_tokens, first,
                 DIRECTIONS=self.directions, REVERSE=self.reverse, HAS_Z=of.z is not None,
                 **options,
             )  # fmt: skip
@@ -185,9 +189,9 @@ class _Scan:
     def finish(self, found: "_Found", grad_out: Tensor, grads: list[Tensor]) -> None:
         """Fill the gradients of u, delta, D, z and the bias."""
         of, (batch, tokens, channels, *_) = self.of, self.sizes()
-        n_parts = -(-tokens // (FINISH_TILES * FINISH_TOKENS))
-        of_D, of_bias = (found.step.new_empty((batch, n_parts, channels)) for _ in range(2))
-        gradient_kernels.finish[(-(-channels // FINISH_BLOCK), n_parts, batch)](
+        n_chunks = -(-tokens // (FINISH_TILES * FINISH_TOKENS))
+        of_D, of_bias = (found.step.new_empty((batch, n_chunks, channels)) for _ in range(2))
+        gradient_kernels.finish[(-(-channels // FINISH_BLOCK), n_chunks, batch)](
             *_strided(of.u, 2), *_strided(of.delta, 2), *_strided(of.z, 2), *_strided(grad_out, 2),
             found.step, found.grad, found.sum, found.inflow, found.pull,
             of.D, of.delta_bias, of.lengths, grads[0], grads[1], grads[7], of_D, of_bias,
@@ -235,14 +239,14 @@ def _scan(
     tensors = _laid_out(u, delta, A, A_b, B, C, D, z, delta_bias, initial_state, lengths)
     scan = _Scan(tensors, softplus, reverse)
     _, last = _scan_fake(u, delta, A, want_last_state)
-    cut = scan.cut("forward")
-    if u.shape[1] <= cut.chunk_tokens:
+    config = scan.config("forward")
+    if u.shape[1] <= config.chunk_tokens:
         first = tensors.initial_state
         entering = None if first is None else first.transpose(1, 2).contiguous()
-        return scan.outputs(entering, cut, last), last
-    entering, sums = scan.chunk_ends(tensors.u, tensors.B, cut, None, adjoint=False)
+        return scan.outputs(entering, config, last), last
+    entering, sums = scan.chunk_ends(tensors.u, tensors.B, config, None, adjoint=False)
     scan.carry(entering, sums, tensors.initial_state, last, reverse=reverse)
-    return scan.outputs(entering, cut, last.new_empty(0)), last
+    return scan.outputs(entering, config, last.new_empty(0)), last
 
 
 @_scan.register_fake
@@ -275,25 +279,25 @@ def _scan_backward(
     if grad_last_state is not None:
         grad_last_state = grad_last_state.contiguous()
     scan = _Scan(of, softplus, reverse)
-    cut = scan.cut("backward")
+    config = scan.config("backward")
     batch, tokens, channels, states, per_group = scan.sizes()
     grads = empty_gradients(*of[:-1])
     step, grad, inflow, pull = (grads[4].new_empty(u.shape) for _ in range(4))
-    entering, sums = scan.chunk_ends(of.u, of.B, cut, step, adjoint=False)
+    entering, sums = scan.chunk_ends(of.u, of.B, config, step, adjoint=False)
     scan.carry(entering, sums, of.initial_state, sums.new_empty(0), reverse=reverse)
-    leaving, sums = scan.chunk_ends(grad_out, of.C, cut, grad, adjoint=True)
+    leaving, sums = scan.chunk_ends(grad_out, of.C, config, grad, adjoint=True)
     scan.carry(leaving, sums, grad_last_state, grads[9], reverse=not reverse)
 
-    one_group = scan.options(cut)["ONE_GROUP"]
-    rows = (scan.blocks(cut), batch, tokens) if one_group else (batch, tokens, channels)
+    one_group = scan.options(config)["ONE_GROUP"]
+    rows = (scan.blocks(config), batch, tokens) if one_group else (batch, tokens, channels)
     maps = (step.new_empty((*rows, states)), step.new_empty((*rows, states)))
     total = step.new_empty(u.shape if z is not None else 0)
     found = _Found(step, grad, total, inflow, pull, maps, torch.empty_like(entering))
-    scan.gradients(found, entering, leaving, cut)
+    scan.gradients(found, entering, leaving, config)
     scan.finish(found, grad_out, grads)
     of_decay = found.decay.sum(dim=(1, 2)).transpose(1, 2)
-    for place, of_A in zip((2, 3), of_decay, strict=False):
-        grads[place] = of_A.clone(memory_format=torch.contiguous_format)
+    for index, of_A in zip((2, 3), of_decay, strict=False):
+        grads[index] = of_A.clone(memory_format=torch.contiguous_format)
     grads[4:6] = (_over_channels(x, channels // per_group, one_group) for x in maps)
     return grads
 
@@ -325,12 +329,12 @@ def _backward(ctx: Any, grad_out: Tensor, grad_last_state: Tensor) -> tuple[Tens
 _scan.register_autograd(_backward, setup_context=_setup_context)
 
 
-def _over_channels(parts: Tensor, groups: int, one_group: bool) -> Tensor:
+def _over_channels(shares: Tensor, groups: int, one_group: bool) -> Tensor:
     """Sum what the programs found for B or C: (batch, tokens, groups, states)."""
     # (batch, tokens, channels, states), or with one group in a block
     # (blocks of channels, batch, tokens, states).
     axis = 0 if one_group else 2
-    summed: Tensor = parts.unflatten(axis, (groups, -1)).sum(dim=axis + 1)
+    summed: Tensor = shares.unflatten(axis, (groups, -1)).sum(dim=axis + 1)
     return summed.movedim(axis, 2).contiguous()
 
 

@@ -1,15 +1,15 @@
 """The kernels of the gradients of the selective scan for GPUs, in Triton.
 
 `gradients` works on one chunk, from the state that enters it and the adjoint that comes from
-behind: it walks along the scan and leaves the state at every UNROLL-th token in a buffer, then
-walks back part by part, with the states of one part in registers. `finish` does what belongs to one
-token and channel. Layout, letters and buffers are those of triton_kernels.
+the chunk after it: it walks along the scan and leaves the state at every UNROLL-th token in a
+buffer, then walks back by so many tokens at a time, with their states in registers. `finish` does
+what belongs to one token and channel. Layout, letters and buffers are those of triton_kernels.
 """
 
 import triton
 import triton.language as tl
 
-from audiomamba.ops.selective_scan.triton_kernels import bounds, over_states, places, sigmoid
+from audiomamba.ops.selective_scan.triton_kernels import bounds, indices, over_states, sigmoid
 
 __all__ = ["finish", "gradients"]
 
@@ -34,7 +34,7 @@ def gradients(
     EACH_E: tl.constexpr, EACH_N: tl.constexpr, LANES_N: tl.constexpr, LANES_E: tl.constexpr,
     MIRROR: tl.constexpr, UNROLL: tl.constexpr,
 ):  # fmt: skip
-    """Find the sums over states of one chunk, and its parts of the gradients of A, B and C.
+    """Find the sums over states of one chunk, and its shares of the gradients of A, B and C.
 
     `step` and `grad` (the gradient of the scan's sum, gated) are (batch, tokens, channels) in
     float32, and so are the results: `sum` of C * state, `inflow` of adjoint * B, `pull` of the
@@ -46,7 +46,7 @@ def gradients(
     STATES: tl.constexpr = EACH_N * LANES_N
     block, sample = tl.program_id(0), tl.program_id(2).to(tl.int64)
     chunk = first_chunk + tl.program_id(1)
-    e, n = places(EACH_E, EACH_N, LANES_N, LANES_E, MIRROR)
+    e, n = indices(EACH_E, EACH_N, LANES_N, LANES_E, MIRROR)
     # The states inside a chunk are written and read by the same threads, in their own order.
     lane = n * BLOCK + e
     group = block * BLOCK // per_group if ONE_GROUP else (block * BLOCK + e) // per_group
@@ -59,74 +59,74 @@ def gradients(
     length = tl.load(lengths_ptr + sample) if HAS_LENGTHS else tokens
     length, end = bounds(length, tokens, (1, 1, 1, 1))
     u_at, B_at, C_at = u_ptr + sample * u_batch, B_ptr + sample * B_batch, C_ptr + sample * C_batch
-    B_place, C_place, place = n + group * B_group, n + group * C_group, n * channels + e
+    B_index, C_index, index = n + group * B_group, n + group * C_group, n * channels + e
     # With one group (blocks, batch, tokens, states), else (batch, tokens, channels, states).
-    map_place = n if ONE_GROUP else e * states + n
+    map_index = n if ONE_GROUP else e * states + n
     map_size = states if ONE_GROUP else channels * states
     map_row = ((block if ONE_GROUP else 0) * batch + sample) * tokens
     begin = chunk.to(tl.int64) * chunk_tokens
-    n_parts = chunk_tokens // UNROLL
+    n_segments = chunk_tokens // UNROLL
     own = sample * tokens
     program = (sample * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) + block
-    inner_at = inner_ptr + program * n_parts * (STATES * BLOCK)
+    inner_at = inner_ptr + program * n_segments * (STATES * BLOCK)
     for direction in tl.static_range(DIRECTIONS):
         backwards = (direction == 1) != REVERSE
         rate_at = rate_ptr + direction * states * channels
-        rate = tl.load(rate_at + place, mask=in_both, other=0.0)
+        rate = tl.load(rate_at + index, mask=in_both, other=0.0)
         at = ((direction * batch + sample) * n_chunks + chunk) * states * channels
-        state = tl.load(entering_ptr + at + place, mask=in_both, other=0.0)
-        for part in range(n_parts - 1):
-            tl.store(inner_at + part * (STATES * BLOCK) + lane, state)
+        state = tl.load(entering_ptr + at + index, mask=in_both, other=0.0)
+        for segment in range(n_segments - 1):
+            tl.store(inner_at + segment * (STATES * BLOCK) + lane, state)
             us, steps, Bs = (), (), ()
             for i in tl.static_range(UNROLL):
-                t = part * UNROLL + i
+                t = segment * UNROLL + i
                 t = begin + (chunk_tokens - 1 - t if backwards else t)
                 in_row = in_e & (t < length)
                 us += (tl.load(u_at + t * u_token + e, mask=in_row, other=0.0),)
                 steps += (tl.load(step_ptr + (own + t) * channels + e, mask=in_row, other=0.0),)
                 in_maps = in_map & (t < length)
-                Bs += (tl.load(B_at + t * B_token + B_place, mask=in_maps, other=0.0),)
+                Bs += (tl.load(B_at + t * B_token + B_index, mask=in_maps, other=0.0),)
             for i in tl.static_range(UNROLL):
                 x = steps[i] * us[i].to(tl.float32)
                 state = tl.exp2(steps[i] * rate) * state + x * Bs[i].to(tl.float32)
-        tl.store(inner_at + (n_parts - 1) * (STATES * BLOCK) + lane, state)
+        tl.store(inner_at + (n_segments - 1) * (STATES * BLOCK) + lane, state)
         tl.debug_barrier()
 
-        adjoint = tl.load(leaving_ptr + at + place, mask=in_both, other=0.0)
+        adjoint = tl.load(leaving_ptr + at + index, mask=in_both, other=0.0)
         of_A = tl.zeros_like(rate)
-        for back in range(n_parts):
-            part = n_parts - 1 - back
-            state = tl.load(inner_at + part * (STATES * BLOCK) + lane)
+        for back in range(n_segments):
+            segment = n_segments - 1 - back
+            state = tl.load(inner_at + segment * (STATES * BLOCK) + lane)
             xs, steps, Bs, kepts = (), (), (), ()
             for i in tl.static_range(UNROLL):
-                t = part * UNROLL + i
+                t = segment * UNROLL + i
                 t = begin + (chunk_tokens - 1 - t if backwards else t)
                 in_row = in_e & (t < length)
                 u = tl.load(u_at + t * u_token + e, mask=in_row, other=0.0).to(tl.float32)
                 steps += (tl.load(step_ptr + (own + t) * channels + e, mask=in_row, other=0.0),)
                 xs += (steps[i] * u,)
                 in_maps = in_map & (t < length)
-                B = tl.load(B_at + t * B_token + B_place, mask=in_maps, other=0.0)
+                B = tl.load(B_at + t * B_token + B_index, mask=in_maps, other=0.0)
                 Bs += (B.to(tl.float32),)
-            # kept is the part of a state that comes from the token before.
+            # kept is the share of a state that comes from the token before.
             for i in tl.static_range(UNROLL):
                 kept = tl.exp2(steps[i] * rate) * state
                 state = kept + xs[i] * Bs[i]
                 kepts += (kept,)
             for i in tl.static_range(UNROLL - 1, -1, -1):
-                t = part * UNROLL + i
+                t = segment * UNROLL + i
                 t = begin + (chunk_tokens - 1 - t if backwards else t)
                 row, maps = (own + t) * channels, (map_row + t) * map_size
                 in_row, in_maps = in_e & (t < length), in_map & (t < length)
-                inside, in_part = in_e & (t < end), in_map & (t < end)
+                inside, in_rows = in_e & (t < end), in_map & (t < end)
                 grad = tl.load(grad_ptr + row + e, mask=in_row, other=0.0)
-                C = tl.load(C_at + t * C_token + C_place, mask=in_maps, other=0.0).to(tl.float32)
+                C = tl.load(C_at + t * C_token + C_index, mask=in_maps, other=0.0).to(tl.float32)
                 inflow, pull, y, of_B, of_C = 0.0, 0.0, 0.0, 0.0, 0.0
                 if direction > 0:
                     inflow = tl.load(inflow_ptr + row + e, mask=inside, other=0.0)
                     pull = tl.load(pull_ptr + row + e, mask=inside, other=0.0)
-                    of_B = tl.load(grad_B_ptr + maps + map_place, mask=in_part, other=0.0)
-                    of_C = tl.load(grad_C_ptr + maps + map_place, mask=in_part, other=0.0)
+                    of_B = tl.load(grad_B_ptr + maps + map_index, mask=in_rows, other=0.0)
+                    of_C = tl.load(grad_C_ptr + maps + map_index, mask=in_rows, other=0.0)
                     if HAS_Z:
                         y = tl.load(sum_ptr + row + e, mask=inside, other=0.0)
                 state = kepts[i] + xs[i] * Bs[i]
@@ -146,10 +146,10 @@ def gradients(
                     tl.store(sum_ptr + row + e, y, mask=inside)
                 tl.store(inflow_ptr + row + e, inflow, mask=inside)
                 tl.store(pull_ptr + row + e, pull, mask=inside)
-                tl.store(grad_B_ptr + maps + map_place, of_B, mask=in_part)
-                tl.store(grad_C_ptr + maps + map_place, of_C, mask=in_part)
+                tl.store(grad_B_ptr + maps + map_index, of_B, mask=in_rows)
+                tl.store(grad_C_ptr + maps + map_index, of_C, mask=in_rows)
                 adjoint *= tl.exp2(steps[i] * rate)
-        tl.store(grad_A_ptr + at + place, of_A, mask=in_both)
+        tl.store(grad_A_ptr + at + index, of_A, mask=in_both)
         tl.debug_barrier()
 
 
@@ -167,10 +167,10 @@ def finish(
 ):  # fmt: skip
     """The gradients of u, delta and z, and the sums over some tokens for those of D and the bias.
 
-    A program walks over n_tiles tiles of (tokens, channels); its own sums are (batch, parts,
-    channels), and the caller adds them up. Grid: blocks of channels, parts of the tokens, batch.
+    A program walks over n_tiles tiles of (tokens, channels); its own sums are (batch, chunks,
+    channels), and the caller adds them up. Grid: blocks of channels, chunks of tokens, batch.
     """
-    part, sample = tl.program_id(1), tl.program_id(2).to(tl.int64)
+    chunk, sample = tl.program_id(1), tl.program_id(2).to(tl.int64)
     e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None, :]
     in_e = e < channels
     length = tl.load(lengths_ptr + sample) if HAS_LENGTHS else tokens
@@ -180,7 +180,7 @@ def finish(
     sum_D = tl.zeros((1, BLOCK), tl.float32)
     sum_bias = tl.zeros((1, BLOCK), tl.float32)
     for tile in range(n_tiles):
-        t = (part.to(tl.int64) * n_tiles + tile) * TOKENS + tl.arange(0, TOKENS)[:, None]
+        t = (chunk.to(tl.int64) * n_tiles + tile) * TOKENS + tl.arange(0, TOKENS)[:, None]
         there, inside = in_e & (t < length), in_e & (t < end)
         row = (sample * tokens + t) * channels + e
         u_at = u_ptr + sample * u_batch + t * u_token + e
@@ -207,7 +207,7 @@ def finish(
             tl.store(grad_z_ptr + row, of_z.to(grad_z_ptr.dtype.element_ty), mask=inside)
         sum_D += tl.sum(grad * u, axis=0, keep_dims=True) * DIRECTIONS
         sum_bias += tl.sum(of_step, axis=0, keep_dims=True)
-    own = (sample * tl.num_programs(1) + part) * channels + e
+    own = (sample * tl.num_programs(1) + chunk) * channels + e
     if HAS_D:
         tl.store(grad_D_ptr + own, sum_D, mask=in_e)
     if HAS_BIAS:

@@ -1,6 +1,6 @@
 """The kernels of the selective scan for GPUs, in Triton.
 
-The tokens are cut into chunks that are scanned side by side. Three kernels make a scan:
+The tokens are split into chunks that are scanned side by side. Three kernels make a scan:
 `chunk_ends` finds what each chunk makes of an empty state, `carry` passes the state from chunk to
 chunk, and `outputs` scans every chunk from the state that enters it. The gradient runs the first
 two against the scan, too, for the adjoint of the state; the rest is in triton_gradient_kernels.
@@ -18,7 +18,7 @@ A program is one warp with a block of channels and all their states, laid out al
 
 so that sums over states and over channels are mostly made within a thread. Triton gives the last
 two axes, 32 together, to the threads of a warp, as long as no load asks for another order: that is
-why `places` hides from it which numbers lie side by side. Before 3.7 it gave them the first axes
+why `indices` hides from it which numbers lie side by side. Before 3.7 it gave them the first axes
 instead: with MIRROR the axes stand the other way round.
 
 Letters as in the op's docstring; `rate` is A times log2(e), so that decay is exp2(delta * rate).
@@ -29,7 +29,7 @@ Shapes of the buffers, all contiguous: rate (directions, states, channels), carr
 import triton
 import triton.language as tl
 
-__all__ = ["bounds", "carry", "chunk_ends", "outputs", "over_states", "places", "sigmoid"]
+__all__ = ["bounds", "carry", "chunk_ends", "indices", "outputs", "over_states", "sigmoid"]
 
 
 @triton.jit
@@ -49,7 +49,7 @@ def sigmoid(x):
 
 
 @triton.jit
-def places(
+def indices(
     EACH_E: tl.constexpr, EACH_N: tl.constexpr, LANES_N: tl.constexpr, LANES_E: tl.constexpr,
     MIRROR: tl.constexpr,
 ):  # fmt: skip
@@ -116,7 +116,7 @@ def chunk_ends(
     block, chunk = tl.program_id(0), tl.program_id(1)
     sample = (tl.program_id(2) % batch).to(tl.int64)
     direction = tl.program_id(2) // batch
-    e, n = places(EACH_E, EACH_N, LANES_N, LANES_E, MIRROR)
+    e, n = indices(EACH_E, EACH_N, LANES_N, LANES_E, MIRROR)
     group = block * BLOCK // per_group if ONE_GROUP else (block * BLOCK + e) // per_group
     e += block * BLOCK
     in_e, in_n = e < channels, n < states
@@ -125,27 +125,27 @@ def chunk_ends(
     in_map = in_n if ONE_GROUP else in_n & in_e
     length = tl.load(lengths_ptr + sample) if HAS_LENGTHS else tokens
     length, end = bounds(length, tokens, (1, 1, 1, 1))
-    place = n * channels + e
+    index = n * channels + e
     rate_at = rate_ptr + direction * states * channels
-    rate = tl.load(rate_at + place, mask=in_n & in_e, other=0.0)
+    rate = tl.load(rate_at + index, mask=in_n & in_e, other=0.0)
     bias = tl.load(bias_ptr + e, mask=in_e, other=0.0) if HAS_BIAS else 0.0
     begin = chunk.to(tl.int64) * chunk_tokens
     backwards = ((direction == 1) != REVERSE) != ADJOINT
     is_first = end * direction == 0
     x_at, delta_at = x_ptr + sample * x_batch, delta_ptr + sample * delta_batch
     map_at, z_at = map_ptr + sample * map_batch, z_ptr + sample * z_batch if HAS_Z else 0
-    map_place = n + group * map_group
+    map_index = n + group * map_group
     state = tl.zeros_like(rate)
     total = tl.zeros(e.shape, tl.float32)
     for start in range(0, chunk_tokens, UNROLL):
         for i in tl.static_range(UNROLL):
-            place_in_chunk = start + i
-            place_in_chunk = tl.where(backwards, chunk_tokens - 1 - place_in_chunk, place_in_chunk)
-            t = begin + place_in_chunk
+            index_in_chunk = start + i
+            index_in_chunk = tl.where(backwards, chunk_tokens - 1 - index_in_chunk, index_in_chunk)
+            t = begin + index_in_chunk
             there = t < length
             x = tl.load(x_at + t * x_token + e, mask=in_e & there, other=0.0).to(tl.float32)
             delta = tl.load(delta_at + t * delta_token + e, mask=in_e & there, other=0.0)
-            maps = tl.load(map_at + t * map_token + map_place, mask=in_map & there, other=0.0)
+            maps = tl.load(map_at + t * map_token + map_index, mask=in_map & there, other=0.0)
             maps = maps.to(tl.float32)
             step = _step(delta, bias, there, SOFTPLUS)
             decay = tl.exp2(step * rate)
@@ -163,7 +163,7 @@ def chunk_ends(
                 keep = in_e & (t < end) & is_first
                 tl.store(row + e, x if ADJOINT else step, mask=keep)
     at = ((direction * batch + sample) * n_chunks + chunk) * states * channels
-    tl.store(ends_ptr + at + place, state, mask=in_n & in_e)
+    tl.store(ends_ptr + at + index, state, mask=in_n & in_e)
     row = sums_ptr + (sample * n_chunks + chunk) * channels
     tl.store(row + e, total, mask=in_e & is_first)
 
@@ -235,7 +235,7 @@ def outputs(
     """
     BLOCK: tl.constexpr = EACH_E * LANES_E
     block, chunk, sample = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
-    e, n = places(EACH_E, EACH_N, LANES_N, LANES_E, MIRROR)
+    e, n = indices(EACH_E, EACH_N, LANES_N, LANES_E, MIRROR)
     group = block * BLOCK // per_group if ONE_GROUP else (block * BLOCK + e) // per_group
     e += block * BLOCK
     in_e, in_n = e < channels, n < states
@@ -249,16 +249,16 @@ def outputs(
     u_at, delta_at = u_ptr + sample * u_batch, delta_ptr + sample * delta_batch
     z_at = z_ptr + sample * z_batch if HAS_Z else 0
     B_at, C_at = B_ptr + sample * B_batch, C_ptr + sample * C_batch
-    B_place, C_place, place = n + group * B_group, n + group * C_group, n * channels + e
+    B_index, C_index, index = n + group * B_group, n + group * C_group, n * channels + e
     begin = chunk.to(tl.int64) * chunk_tokens
     own = sample * tokens
     for direction in tl.static_range(DIRECTIONS):
         rate_at = rate_ptr + direction * states * channels
-        rate = tl.load(rate_at + place, mask=in_n & in_e, other=0.0)
+        rate = tl.load(rate_at + index, mask=in_n & in_e, other=0.0)
         state = tl.zeros_like(rate)
         if HAS_ENTERING:
             at = ((direction * batch + sample) * n_chunks + chunk) * states * channels
-            state = tl.load(entering_ptr + at + place, mask=in_n & in_e, other=0.0)
+            state = tl.load(entering_ptr + at + index, mask=in_n & in_e, other=0.0)
         backwards = (direction == 1) != REVERSE
         for start in range(0, chunk_tokens, UNROLL):
             # Loads first: none of them waits for the state, and no store is in their way.
@@ -269,8 +269,8 @@ def outputs(
                 in_row = in_e & there
                 us += (tl.load(u_at + t * u_token + e, mask=in_row, other=0.0),)
                 deltas += (tl.load(delta_at + t * delta_token + e, mask=in_row, other=0.0),)
-                Bs += (tl.load(B_at + t * B_token + B_place, mask=in_map & there, other=0.0),)
-                Cs += (tl.load(C_at + t * C_token + C_place, mask=in_map & there, other=0.0),)
+                Bs += (tl.load(B_at + t * B_token + B_index, mask=in_map & there, other=0.0),)
+                Cs += (tl.load(C_at + t * C_token + C_index, mask=in_map & there, other=0.0),)
                 if direction == DIRECTIONS - 1:
                     if HAS_Z:
                         zs += (tl.load(z_at + t * z_token + e, mask=in_row, other=0.0),)

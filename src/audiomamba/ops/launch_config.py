@@ -1,4 +1,4 @@
-"""How the kernels for GPUs are cut, found by timing and kept in a file.
+"""How the kernels for GPUs are launched, found by timing and kept in a file.
 
 Nothing is timed by itself: `warmup` times, everything else looks up. So a call takes the same time
 whenever it comes, and may come inside a CUDA graph or a compiled graph. The file lies in the user's
@@ -19,20 +19,20 @@ import torch
 
 from audiomamba.ops import gpu
 
-__all__ = ["Cut", "Store", "place_of_kernels", "size_class", "store"]
+__all__ = ["ConfigCache", "LaunchConfig", "cache_key", "config_cache", "size_class"]
 
 FILE_NAME = "gpu-kernels.json"
 FORMAT = 1
 
 
-class Cut(NamedTuple):
-    """How a kernel is cut.
+class LaunchConfig(NamedTuple):
+    """How a kernel divides its work.
 
     Args:
         channels_each: channels of a thread.
         state_lanes: threads that share the states of a channel.
         unroll: tokens whose loads are under way together.
-        chunk_tokens: of sequences that are cut into chunks; 0 for sequences in one piece.
+        chunk_tokens: of sequences that are split into chunks; 0 for sequences in one piece.
     """
 
     channels_each: int
@@ -41,42 +41,42 @@ class Cut(NamedTuple):
     chunk_tokens: int
 
 
-class Store:
-    """The cuts that were found, in memory and in a file.
+class ConfigCache:
+    """The configurations that were found, in memory and in a file.
 
     Args:
         path: of the file; its folder is made when something is written.
-        place: what the entries belong to: device, versions, source.
+        key: what the entries belong to: device, versions, source.
     """
 
-    def __init__(self, path: Path, place: str) -> None:
+    def __init__(self, path: Path, key: str) -> None:
         self.path = path
-        self.place = place
+        self.key = key
         self.problem: str | None = None
-        self._cuts = self._of_place(self._read())
+        self._configs = self._own(self._read())
 
     def __len__(self) -> int:
-        return len(self._cuts)
+        return len(self._configs)
 
-    def get(self, key: str) -> Cut | None:
-        """Look up a cut.
+    def get(self, key: str) -> LaunchConfig | None:
+        """Look up a configuration.
 
         Args:
             key: of a kernel and the sizes that it runs on.
 
         Returns:
-            The cut; None if none was found for these sizes.
+            The configuration; None if none was found for these sizes.
         """
-        return self._cuts.get(key)
+        return self._configs.get(key)
 
-    def use(self, key: str, cut: Cut) -> None:
-        """Use a cut from now on, in this process.
+    def use(self, key: str, config: LaunchConfig) -> None:
+        """Use a configuration from now on, in this process.
 
         Args:
             key: of a kernel and the sizes that it runs on.
-            cut: how to cut it.
+            config: how to launch it.
         """
-        self._cuts[key] = cut
+        self._configs[key] = config
 
     def forget(self, key: str) -> None:
         """Go back to the default of a key, in this process.
@@ -84,7 +84,7 @@ class Store:
         Args:
             key: of a kernel and the sizes that it runs on.
         """
-        self._cuts.pop(key, None)
+        self._configs.pop(key, None)
 
     def write(self) -> None:
         """Keep what is used now, beside what the file has from others.
@@ -93,9 +93,9 @@ class Store:
             OSError: the file cannot be written.
         """
         everything = self._read()
-        everything[self.place] = {
-            **everything.get(self.place, {}),
-            **{key: list(cut) for key, cut in self._cuts.items()},
+        everything[self.key] = {
+            **everything.get(self.key, {}),
+            **{size: list(config) for size, config in self._configs.items()},
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"format": FORMAT, "cuts": everything}, indent=1) + "\n"
@@ -107,7 +107,7 @@ class Store:
         self.problem = None
 
     def _read(self) -> dict[str, dict[str, list[int]]]:
-        """What the file has, by place and key; nothing if it is missing or broken."""
+        """What the file has, by cache_key() and size; nothing if it is missing or broken."""
         try:
             found = json.loads(self.path.read_text("utf-8"))
         except FileNotFoundError:
@@ -115,26 +115,28 @@ class Store:
         except (OSError, ValueError) as error:
             self.problem = f"{self.path} cannot be read and is not used: {error}"
             return {}
-        cuts = found.get("cuts") if isinstance(found, dict) else None
-        if not isinstance(cuts, dict) or found.get("format") != FORMAT:
+        configs = found.get("cuts") if isinstance(found, dict) else None
+        if not isinstance(configs, dict) or found.get("format") != FORMAT:
             self.problem = f"{self.path} is not of this version's form and is not used"
             return {}
-        return {key: value for key, value in cuts.items() if isinstance(value, dict)}
+        return {key: value for key, value in configs.items() if isinstance(value, dict)}
 
-    def _of_place(self, everything: Mapping[str, Mapping[str, object]]) -> dict[str, Cut]:
-        """The entries that belong here; one that is no cut is left out, and said."""
-        found: dict[str, Cut] = {}
-        for key, value in everything.get(self.place, {}).items():
-            if _is_cut(value):
-                found[key] = Cut(*value)
+    def _own(self, everything: Mapping[str, Mapping[str, object]]) -> dict[str, LaunchConfig]:
+        """The entries that belong here; one that is none is left out, and told."""
+        found: dict[str, LaunchConfig] = {}
+        for key, value in everything.get(self.key, {}).items():
+            if _is_config(value):
+                found[key] = LaunchConfig(*value)
             else:
-                self.problem = f"{self.path}: the entry {key!r} is no cut and is not used"
+                self.problem = (
+                    f"{self.path}: the entry {key!r} is no launch configuration and is not used"
+                )
         return found
 
 
-def _is_cut(value: object) -> TypeGuard[list[int]]:
-    """Whether a value is what a cut is written as, and one that kernels can have."""
-    if not isinstance(value, list) or len(value) != len(Cut._fields):
+def _is_config(value: object) -> TypeGuard[list[int]]:
+    """Whether a value is what a configuration is written as, and one that kernels can have."""
+    if not isinstance(value, list) or len(value) != len(LaunchConfig._fields):
         return False
     if not all(type(number) is int for number in value):
         return False
@@ -143,18 +145,18 @@ def _is_cut(value: object) -> TypeGuard[list[int]]:
 
 
 @cache
-def store() -> Store:
-    """Open the store of the current device; the file is read at the first call.
+def config_cache() -> ConfigCache:
+    """Open the cache of the current device; the file is read at the first call.
 
     Returns:
-        The store, one per process.
+        The cache, one per process.
     """
     folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Store(Path(folder) / "audiomamba" / FILE_NAME, place_of_kernels())
+    return ConfigCache(Path(folder) / "audiomamba" / FILE_NAME, cache_key())
 
 
-def place_of_kernels() -> str:
-    """Name what a cut belongs to.
+def cache_key() -> str:
+    """Name what a configuration belongs to.
 
     Returns:
         The device, the versions of Triton and PyTorch, and a hash of the kernels' source.
@@ -168,7 +170,7 @@ def place_of_kernels() -> str:
 
 
 def size_class(n: int) -> int:
-    """Put sizes that a cut suits alike into one class.
+    """Put sizes that one configuration suits alike into one class.
 
     Args:
         n: a size, at least 1.

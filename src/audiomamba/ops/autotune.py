@@ -1,4 +1,4 @@
-"""Getting the kernels for GPUs ready for given sizes: compiled, and cut as is fastest here."""
+"""Get the kernels for GPUs ready for given sizes: compiled, and launched as is fastest here."""
 
 import statistics
 from collections.abc import Callable
@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from audiomamba.errors import BackendError, ConfigError
-from audiomamba.ops import gpu, settings
+from audiomamba.ops import gpu
 from audiomamba.ops.add_rms_norm import add_rms_norm
 from audiomamba.ops.causal_conv1d import causal_conv1d
+from audiomamba.ops.launch_config import LaunchConfig, config_cache
 from audiomamba.ops.selective_scan import bidirectional_selective_scan, selective_scan
 
 __all__ = ["Timer", "Tuned", "gpu_seconds", "warmup"]
@@ -39,12 +40,12 @@ class Tuned(NamedTuple):
 
     Args:
         kernel: "forward" or "backward".
-        cut: the fastest, which is used from now on.
+        config: the fastest, which is used from now on.
         time_s: of one call with it; the backward pass is timed together with the forward pass.
     """
 
     kernel: str
-    cut: settings.Cut
+    config: LaunchConfig
     time_s: float
 
 
@@ -60,7 +61,7 @@ def warmup(
     again: bool = False,
     timer: Timer | None = None,
 ) -> list[Tuned]:
-    """Compile the GPU kernels for given sizes, time how the scan is best cut, and keep it.
+    """Compile the GPU kernels for given sizes, time how the scan is best launched, and keep it.
 
     Sizes that were timed before are compiled and not timed again. What is found is written to the
     user's cache folder and used by every later process with the same device, versions and kernels.
@@ -91,9 +92,9 @@ def warmup(
     found = _tuned(sizes, timer or gpu_seconds, again=again)
     _compile_others(sizes)
     try:
-        settings.store().write()
+        config_cache().write()
     except OSError as error:
-        path = settings.store().path
+        path = config_cache().path
         raise ConfigError(f"{path} cannot be written ({error}); set XDG_CACHE_HOME") from error
     return found
 
@@ -133,45 +134,48 @@ def _check(sizes: _Sizes, timer: Timer | None) -> None:
 
 
 def _tuned(sizes: _Sizes, timer: Timer, *, again: bool) -> list[Tuned]:
-    """Find the best cut of each pass; the backward pass is timed with the best forward pass."""
-    from audiomamba.ops.selective_scan import triton_cuts as cuts
+    """Find the best configuration of each pass, of the forward pass first."""
+    from audiomamba.ops.selective_scan import triton_configs as configs
 
-    passes: tuple[cuts.Kernel, ...] = ("forward", "backward") if sizes.gradient else ("forward",)
+    passes: tuple[configs.Kernel, ...] = ("forward", "backward") if sizes.gradient else ("forward",)
     op, tensors = _scan(sizes)
     n_channels = sizes.batch * sizes.channels
     found = []
     for kernel in passes:
-        work = cuts.Work(
+        work = configs.Work(
             kernel, sizes.dtype, sizes.directions, sizes.n_states, n_channels, sizes.tokens
         )
         call = partial(_run, op, tensors, gradient=kernel == "backward")
-        if settings.store().get(cuts.key_of(work)) is not None and not again:
+        if config_cache().get(configs.key_of(work)) is not None and not again:
             call()
             continue
-        best, time_s = _fastest(cuts.key_of(work), cuts.CANDIDATES[kernel], call, timer)
+        best, time_s = _fastest(configs.key_of(work), configs.CANDIDATES[kernel], call, timer)
         found.append(Tuned(kernel, best, time_s))
     return found
 
 
 def _fastest(
-    key: str, candidates: tuple[settings.Cut, ...], call: Callable[[], object], timer: Timer
-) -> tuple[settings.Cut, float]:
-    """Time all cuts of a pass and use the fastest from now on."""
+    key: str,
+    candidates: tuple[LaunchConfig, ...],
+    call: Callable[[], object],
+    timer: Timer,
+) -> tuple[LaunchConfig, float]:
+    """Time all configurations of a pass and use the fastest from now on."""
     from triton.runtime.errors import OutOfResources
 
-    store, times = settings.store(), dict[settings.Cut, float]()
-    for cut in candidates:
-        store.use(key, cut)
+    cache, times = config_cache(), dict[LaunchConfig, float]()
+    for config in candidates:
+        cache.use(key, config)
         try:
-            times[cut] = timer(call)
+            times[config] = timer(call)
         except OutOfResources:
             continue
         finally:
-            store.forget(key)
+            cache.forget(key)
     if not times:
-        raise BackendError(f"{key}: no way to cut the kernel fits this GPU; use backend='torch'")
+        raise BackendError(f"{key}: no launch configuration fits this GPU; use backend='torch'")
     best = min(times, key=times.__getitem__)  # the first of equals: the default stands first
-    store.use(key, best)
+    cache.use(key, best)
     return best, times[best]
 
 

@@ -1,10 +1,10 @@
-"""The selective scan in plain PyTorch, stretch beside stretch: the backend "torch".
+"""The selective scan in plain PyTorch, chunk beside chunk: the backend "torch".
 
-The tokens are cut into equal stretches, and one loop over the places of a stretch moves all
-stretches on by a token at a time. So there are as many steps as a stretch is long, on tensors that
-are large enough to be worth a call, and nothing of size (tokens, channels, states) is ever made.
-Each stretch needs the state that enters it: a first loop, without outputs, finds what every stretch
-makes of an empty state, and a short loop over the stretches passes the state from one to the next.
+The tokens are split into equal chunks, and one loop over the index within a chunk moves all chunks
+on by a token at a time. So there are as many steps as a chunk is long, on tensors that are large
+enough to be worth a call, and nothing of size (tokens, channels, states) is ever made. Each chunk
+needs the state that enters it: a first loop, without outputs, finds what every chunk makes of an
+empty state, and a short loop over the chunks passes the state from one to the next.
 """
 
 import torch
@@ -15,11 +15,11 @@ from audiomamba.ops.selective_scan.inputs import ScanInputs, step_inputs
 
 __all__ = ["bidirectional_scan", "scan"]
 
-# Numbers in the states of all stretches together: enough to hide the cost of a call, and few
-# enough for the second-level cache of a CPU.
+# Numbers in the states of all chunks together: enough to hide the cost of a call, and few enough
+# for the second-level cache of a CPU.
 CPU_NUMBERS = 1 << 16
 DEVICE_NUMBERS = 1 << 23
-FEWEST_STRETCHES = 4  # fewer do not pay for the first loop
+FEWEST_CHUNKS = 4  # fewer do not pay for the first loop
 
 
 def scan(
@@ -31,25 +31,25 @@ def scan(
     batch, tokens, channels = delta.shape
     groups, states = B.shape[2:]
     grouped = (groups, channels // groups)
-    n_stretches = _n_stretches(delta, states)
+    n_chunks = _n_chunks(delta, states)
 
-    def by_place(x: Tensor) -> tuple[Tensor, ...]:
-        """The tokens of all stretches at one place, (batch, stretches, ...), for every place."""
+    def by_index(x: Tensor) -> tuple[Tensor, ...]:
+        """The tokens of all chunks at one index, (batch, chunks, ...), for every index."""
         x = x.flip(1) if reverse else x
-        x = pad(x, (0, 0) * (x.ndim - 2) + (0, -tokens % n_stretches))
-        places: tuple[Tensor, ...] = x.unflatten(1, (n_stretches, -1)).unbind(2)
-        return places
+        x = pad(x, (0, 0) * (x.ndim - 2) + (0, -tokens % n_chunks))
+        rows: tuple[Tensor, ...] = x.unflatten(1, (n_chunks, -1)).unbind(2)
+        return rows
 
     A = inputs.A.reshape(*grouped, states)
-    steps = by_place(delta.reshape(batch, tokens, *grouped, 1))
-    inflows = by_place(inflow.reshape(batch, tokens, *grouped, 1))
-    Bs, Cs = by_place(B.unsqueeze(3)), by_place(C.unsqueeze(4))
+    steps = by_index(delta.reshape(batch, tokens, *grouped, 1))
+    inflows = by_index(inflow.reshape(batch, tokens, *grouped, 1))
+    Bs, Cs = by_index(B.unsqueeze(3)), by_index(C.unsqueeze(4))
     state = A.new_zeros(batch, *grouped, states)
     if inputs.initial_state is not None:
         state = inputs.initial_state.reshape(batch, *grouped, states)
     entering = state.unsqueeze(1)
-    if n_stretches > 1:
-        made = torch.zeros_like(A).expand(batch, n_stretches, -1, -1, -1)
+    if n_chunks > 1:
+        made = torch.zeros_like(A).expand(batch, n_chunks, -1, -1, -1)
         for step, flow, b in zip(steps, inflows, Bs, strict=True):
             made = torch.addcmul(flow * b, torch.exp(step * A), made)
         entering = _passed_on(state, torch.exp(torch.stack(steps).sum(0) * A), made)
@@ -72,16 +72,16 @@ def bidirectional_scan(inputs: ScanInputs, A_b: Tensor) -> Tensor:
     return (forward + backward).to(inputs.u.dtype)
 
 
-def _n_stretches(delta: Tensor, states: int) -> int:
-    """As many stretches as fill a step, but not more than a stretch has places."""
+def _n_chunks(delta: Tensor, states: int) -> int:
+    """As many chunks as fill a step, but not more than a chunk has tokens."""
     batch, tokens, channels = delta.shape
     numbers = CPU_NUMBERS if delta.device.type == "cpu" else DEVICE_NUMBERS
-    n_stretches = min(numbers // (batch * channels * states), int(tokens**0.5))
-    return n_stretches if n_stretches >= FEWEST_STRETCHES else 1
+    n_chunks = min(numbers // (batch * channels * states), int(tokens**0.5))
+    return n_chunks if n_chunks >= FEWEST_CHUNKS else 1
 
 
 def _passed_on(state: Tensor, kept: Tensor, made: Tensor) -> Tensor:
-    """The state that enters each stretch, from the share kept and the part made in those before."""
+    """The state that enters each chunk, from the share kept and what the chunks before made."""
     entering = []
     for keep, make in zip(kept.unbind(1), made.unbind(1), strict=True):
         entering.append(state)

@@ -1,36 +1,39 @@
-"""How the kernels of the scan are cut: the choice for given sizes, and what there is to choose.
+"""The launch configurations of the scan's kernels: which one sizes get, and which there are.
 
-A sequence in one piece is computed once; cut into chunks, twice, but with more programs. Which is
-faster depends on how many there are, so the choice goes by classes of sizes.
+A sequence in one piece is computed once; in chunks, twice, but with more programs. Which is faster
+depends on how many there are, so the choice goes by classes of sizes.
 """
 
 from typing import Literal, NamedTuple
 
 import torch
 
-from audiomamba.ops import settings
-from audiomamba.ops.settings import Cut
+from audiomamba.ops.launch_config import LaunchConfig, config_cache, size_class
 
-__all__ = ["CANDIDATES", "Kernel", "Tile", "Work", "cut_of", "key_of", "tile_of"]
+__all__ = ["CANDIDATES", "Kernel", "Tile", "Work", "config_of", "key_of", "tile_of"]
 
 Kernel = Literal["forward", "backward"]
 
 WARP = 32
 MOST_NUMBERS_EACH = 16  # states of a thread, its channels taken together
 MOST_CHUNKS = 65535  # of a grid
-# With fewer programs than this, sequences are cut into chunks that are scanned side by side.
+# With fewer programs than this, sequences are split into chunks that are scanned side by side.
 BUSY_PROGRAMS_PER_PROCESSOR = 2
 
-WHOLE, CHUNKED, BACKWARD = Cut(2, 2, 4, 0), Cut(2, 2, 4, 128), Cut(2, 4, 4, 64)  # the defaults
-CANDIDATES: dict[Kernel, tuple[Cut, ...]] = {
+WHOLE, CHUNKED, BACKWARD = (
+    LaunchConfig(2, 2, 4, 0),
+    LaunchConfig(2, 2, 4, 128),
+    LaunchConfig(2, 4, 4, 64),
+)  # the defaults
+CANDIDATES: dict[Kernel, tuple[LaunchConfig, ...]] = {
     "forward": tuple(
-        cut._replace(chunk_tokens=n)
-        for cut in (WHOLE, Cut(1, 2, 4, 0), Cut(4, 4, 2, 0))
+        config._replace(chunk_tokens=n)
+        for config in (WHOLE, LaunchConfig(1, 2, 4, 0), LaunchConfig(4, 4, 2, 0))
         for n in (0, 64, 128, 256)
     ),
     "backward": tuple(
-        cut._replace(chunk_tokens=n)
-        for cut in (BACKWARD, Cut(2, 4, 2, 0), Cut(4, 4, 2, 0))
+        config._replace(chunk_tokens=n)
+        for config in (BACKWARD, LaunchConfig(2, 4, 2, 0), LaunchConfig(4, 4, 2, 0))
         for n in (64, 128)
     ),
 }
@@ -80,20 +83,20 @@ class Tile(NamedTuple):
         return dict(zip(names, self, strict=True))
 
 
-def tile_of(cut: Cut, states: int) -> Tile:
-    """Lay a cut out for a number of states.
+def tile_of(config: LaunchConfig, states: int) -> Tile:
+    """Lay a configuration out for a number of states.
 
     Args:
-        cut: how the kernel is cut.
+        config: how the kernel is config.
         states: of a channel.
 
     Returns:
         A tile of one warp; a thread has at most MOST_NUMBERS_EACH numbers if that can be.
     """
     power = 1 << (states - 1).bit_length()
-    lanes_n = min(cut.state_lanes, power)
+    lanes_n = min(config.state_lanes, power)
     each_n = power // lanes_n
-    each_e = max(1, min(cut.channels_each, MOST_NUMBERS_EACH // each_n))
+    each_e = max(1, min(config.channels_each, MOST_NUMBERS_EACH // each_n))
     return Tile(each_e, each_n, lanes_n, WARP // lanes_n)
 
 
@@ -104,32 +107,32 @@ def key_of(work: Work) -> str:
         work: what is to be done.
 
     Returns:
-        A key of the store.
+        A key of the cache.
     """
     dtype = str(work.dtype).removeprefix("torch.")
-    sizes = [settings.size_class(n) for n in (work.n_channels, work.tokens)]
+    sizes = [size_class(n) for n in (work.n_channels, work.tokens)]
     both = "both" if work.directions == 2 else "one"
     return f"scan {work.kernel}, {dtype}, {both}, {work.states} states, size {sizes[0]} {sizes[1]}"
 
 
-def cut_of(work: Work, device: torch.device) -> Cut:
-    """Look up how to cut, or take the default.
+def config_of(work: Work, device: torch.device) -> LaunchConfig:
+    """Look up how to config, or take the default.
 
     Args:
         work: what is to be done.
         device: where.
 
     Returns:
-        A cut whose chunks are a multiple of what is unrolled; one chunk if it had 0 tokens.
+        A configuration whose chunks are a multiple of what is unrolled; one chunk for 0 tokens.
     """
-    cut = settings.store().get(key_of(work)) or _default(work, device)
-    wanted = min(cut.chunk_tokens or work.tokens, work.tokens)
+    config = config_cache().get(key_of(work)) or _default(work, device)
+    wanted = min(config.chunk_tokens or work.tokens, work.tokens)
     least = -(-work.tokens // MOST_CHUNKS)
-    chunk_tokens = -(-max(wanted, least) // cut.unroll) * cut.unroll
-    return cut._replace(chunk_tokens=chunk_tokens)
+    chunk_tokens = -(-max(wanted, least) // config.unroll) * config.unroll
+    return config._replace(chunk_tokens=chunk_tokens)
 
 
-def _default(work: Work, device: torch.device) -> Cut:
+def _default(work: Work, device: torch.device) -> LaunchConfig:
     """What is likely to be good, where nothing was timed."""
     if work.kernel == "backward":
         return BACKWARD
