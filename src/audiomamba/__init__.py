@@ -9,61 +9,8 @@
 Importing the package loads nothing else: torch and the modules below come with their first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from audiomamba import (
-        audio,
-        checkpoints,
-        data,
-        errors,
-        hear,
-        infer,
-        metrics,
-        models,
-        ops,
-        recipes,
-        train,
-    )
-    from audiomamba.errors import AudioMambaError
-    from audiomamba.infer import Tag, Tagger, load
+import lazy_loader
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "AudioMambaError",
-    "Tag",
-    "Tagger",
-    "audio",
-    "checkpoints",
-    "data",
-    "errors",
-    "hear",
-    "infer",
-    "load",
-    "metrics",
-    "models",
-    "ops",
-    "recipes",
-    "train",
-]
-
-_HOME = {
-    "AudioMambaError": "audiomamba.errors",
-    "Tag": "audiomamba.infer",
-    "Tagger": "audiomamba.infer",
-    "load": "audiomamba.infer",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    if name in __all__:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,17 @@
+from . import (
+    audio as audio,
+    checkpoints as checkpoints,
+    data as data,
+    errors as errors,
+    hear as hear,
+    infer as infer,
+    metrics as metrics,
+    models as models,
+    ops as ops,
+    recipes as recipes,
+    train as train,
+)
+from .errors import AudioMambaError as AudioMambaError
+from .infer import Tag as Tag, Tagger as Tagger, load as load
+
+__version__: str
