@@ -12,6 +12,7 @@ Distillation" (2023), section 2.
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -226,6 +227,8 @@ class EfficientAT(AudioModel):
             self.head = MLPHead(dim, config.channels(HIDDEN_CHANNELS), config.n_classes)
         else:
             self.head = ConvHead(dim, config.n_classes)
+        # On a CPU nearly twice as fast for a batch.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Score features for each class.
