@@ -20,10 +20,12 @@ MODULES = sorted(
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_give_what_they_show(name, tmp_path, monkeypatch):
+def test_examples_give_what_they_show(name, tmp_path, monkeypatch, request):
     module = import_module(name)
     monkeypatch.chdir(tmp_path)  # where examples may write
-    examples = [it for it in doctest.DocTestFinder().find(module) if it.examples]
+    names = {"getfixture": request.getfixturevalue}  # as pytest's own collection gives it
+    found = doctest.DocTestFinder().find(module, extraglobs=names)
+    examples = [it for it in found if it.examples]
     assert examples, f"{name} has '>>> ' where no example is found"
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for example in examples:
