@@ -7,6 +7,7 @@ end, the labels, how logits become scores, the licence, and notes such as how it
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -50,11 +51,16 @@ class Checkpoint:
             they are.
         thresholds: the score from which on each class is heard, in the order of the labels; None
             if nobody has found out.
+        hidden: labels whose scores are not to be trusted, which taggers leave out unless they are
+            asked for.
+        parents: the ontology of the labels: for each label and each kind above it the names of the
+            kinds right above; empty for labels without one.
         license: the weights' licence, as an SPDX identifier where there is one.
         notes: facts worth keeping, such as the training data and the accuracy.
 
     Raises:
-        CheckpointError: labels and front end do not fit the model.
+        CheckpointError: labels and front end do not fit the model, a hidden label is none of the
+            labels, or the ontology has a circle.
     """
 
     name: str
@@ -64,6 +70,8 @@ class Checkpoint:
     scores: Literal["sigmoid", "softmax"]
     ood_detector: OODDetector | None = None
     thresholds: tuple[float, ...] | None = None
+    hidden: tuple[str, ...] = ()
+    parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     license: str = "unknown"
     notes: Mapping[str, Note] = field(default_factory=dict)
 
@@ -77,6 +85,10 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.name}: {len(self.thresholds)} thresholds for {len(self.labels)} labels"
             )
+        unknown = sorted(set(self.hidden) - set(self.labels))
+        if unknown:
+            raise CheckpointError(f"{self.name}: {unknown[0]!r} is hidden, but is no label")
+        _check_ontology(self.name, self.parents)
         if self.front_end is None:
             return
         if (self.front_end.n_mels, self.front_end.n_frames) != (config.n_mels, config.n_frames):
@@ -115,6 +127,8 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
         "scores": checkpoint.scores,
         "familiarity": detector and {"limit": detector.limit},
         "thresholds": checkpoint.thresholds and list(checkpoint.thresholds),
+        "hidden": list(checkpoint.hidden),
+        "parents": {name: list(above) for name, above in checkpoint.parents.items()},
         "license": checkpoint.license,
         "notes": dict(checkpoint.notes),
     }
@@ -154,6 +168,8 @@ def load(folder: str | Path) -> Checkpoint:
         labels, scores = tuple(map(str, config["labels"])), config["scores"]
         limit = float(config["familiarity"]["limit"]) if config.get("familiarity") else None
         thresholds = config.get("thresholds") and tuple(map(float, config["thresholds"]))
+        hidden = tuple(map(str, config.get("hidden") or ()))
+        parents = {name: tuple(above) for name, above in (config.get("parents") or {}).items()}
         about = {key: config[key] for key in ("name", "license", "notes")}
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -172,6 +188,8 @@ def load(folder: str | Path) -> Checkpoint:
         scores=scores,
         ood_detector=detector,
         thresholds=thresholds,
+        hidden=hidden,
+        parents=parents,
         **about,
     )
 
@@ -242,6 +260,14 @@ def _ood_detector(state: State, limit: float, source: Path) -> OODDetector:
     check_state(detector, own, str(source))
     detector.load_state_dict(own)
     return detector
+
+
+def _check_ontology(name: str, parents: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse an ontology in which a kind stands above itself."""
+    try:
+        tuple(TopologicalSorter(parents).static_order())
+    except CycleError as error:
+        raise CheckpointError(f"{name}: {error.args[1][0]!r} stands above itself") from error
 
 
 def _model_folder(folder: Path) -> Path:

@@ -168,7 +168,7 @@ def _step_scores(sound_model: SoundModel, features: Tensor, lengths: Tensor | No
         around = mean_around(sound_model, embeddings)
         factor = sound_model.ood_detector(around.flatten(0, 1)).view(*around.shape[:2], 1)
         whole = sound_model.logits_to_scores(mean_around(sound_model, logits)) * factor
-    return (sound_model.logits_to_scores(logits) * whole).sqrt()
+    return sound_model.shown((sound_model.logits_to_scores(logits) * whole).sqrt())
 
 
 def _step_embeddings(sound_model: SoundModel, features: Tensor, lengths: Tensor | None) -> Tensor:

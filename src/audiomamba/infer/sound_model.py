@@ -16,6 +16,7 @@ from audiomamba import audio
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.errors import ConfigError
 from audiomamba.infer.device import as_device
+from audiomamba.infer.label_view import LabelView, label_view
 from audiomamba.infer.reading import Reading
 from audiomamba.infer.recording import Audio, read_blocks
 from audiomamba.infer.results import Tag
@@ -33,21 +34,24 @@ class SoundModel:
         checkpoint: the model with its front end and labels; the model is put in evaluation mode.
             Attribute thresholds says from which score on a label is heard; empty if that is not
             known.
+        view: the labels to show; None for all of the model's.
 
     Raises:
         ConfigError: the model reads images.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, view: LabelView | None = None) -> None:
         if checkpoint.front_end is None:
             raise ConfigError(f"{checkpoint.name} is a model of images; expected one of sound")
         self.name = checkpoint.name
-        self.labels = checkpoint.labels
+        self._view = view or label_view(checkpoint, all_labels=True)
+        self.labels = self._view.labels
         self.front_end = checkpoint.front_end
         self.model = checkpoint.model.eval()
         self.ood_detector = checkpoint.ood_detector
-        self.thresholds = dict(zip(self.labels, checkpoint.thresholds or (), strict=False))
+        self.thresholds = dict(self._view.thresholds)
         self._scores = checkpoint.scores
+        self.shows_all = self.labels == checkpoint.labels
 
     @property
     def device(self) -> torch.device:
@@ -229,11 +233,11 @@ class SoundModel:
         """
         if self.ood_detector is None:
             logits: Tensor = self.model(features, lengths)
-            return self.logits_to_scores(logits)
+            return self.shown(self.logits_to_scores(logits))
         embeddings = self.model.embed(features, lengths)
         logits = self.model.head(embeddings)
         factor: Tensor = self.ood_detector(embeddings)
-        return self.logits_to_scores(logits) * factor.unsqueeze(1)
+        return self.shown(self.logits_to_scores(logits) * factor.unsqueeze(1))
 
     def logits_to_scores(self, logits: Tensor) -> Tensor:
         """Turn logits into scores, as they are before out-of-distribution detection.
@@ -246,6 +250,17 @@ class SoundModel:
         """
         logits = logits.float()
         return logits.softmax(-1) if self._scores == "softmax" else logits.sigmoid()
+
+    def shown(self, scores: Tensor) -> Tensor:
+        """Pick the scores of the labels that are shown from those of the model's classes.
+
+        Args:
+            scores: (..., classes of the model).
+
+        Returns:
+            (..., classes), in the order of the labels.
+        """
+        return scores if self.shows_all else self._view(scores)
 
     def ranked(self, scores: Tensor) -> list[Tag]:
         """Name scores.

@@ -79,6 +79,8 @@ class TaggedTable:
         check_table(out)
         sound_model.check(options)
         call = {"model": sound_model.name, **about, **asdict(options)}
+        if not sound_model.shows_all:
+            call["labels"] = list(sound_model.labels)
         self._sound_model, self._options = sound_model, options
         self._n_tags = None if options.top is None else min(options.top, len(sound_model.labels))
         self._journal = Journal(out, call, files, overwrite=overwrite)

@@ -1,5 +1,6 @@
 """The tagger: the calls that users make with one loaded model."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -7,6 +8,7 @@ from torch import Tensor
 from audiomamba import checkpoints
 from audiomamba.infer.embedding import embed_recording
 from audiomamba.infer.framing import Framing
+from audiomamba.infer.label_view import label_view
 from audiomamba.infer.reading import Mode, Reading
 from audiomamba.infer.recording import Audio
 from audiomamba.infer.results import Scored, Tag
@@ -24,6 +26,7 @@ class Tagger(SoundModel):
         checkpoint: the model with its front end and labels; the model is put in evaluation mode.
             Attribute thresholds says from which score on a label is heard; empty if that is not
             known.
+        view: the labels to show; None for all of the model's.
 
     Raises:
         ConfigError: the model reads images.
@@ -137,18 +140,38 @@ class Tagger(SoundModel):
         return embed_recording(self, recording)[0]
 
 
-def load(name_or_folder: str | Path) -> Tagger:
+def load(
+    name_or_folder: str | Path,
+    *,
+    labels: Sequence[str] | None = None,
+    level: int | None = None,
+    all_labels: bool = False,
+) -> Tagger:
     """Load a trained model.
 
     Args:
         name_or_folder: a model that ships with the package, such as "starter", or a folder written
             by training or conversion.
+        labels: show only these labels; None for those that the model vouches for.
+        level: show the kinds at this level of the model's ontology instead of its labels, 1 for the
+            roots; None for the labels.
+        all_labels: also show the labels that the model does not vouch for.
 
     Returns:
         The tagger.
 
     Raises:
-        UnknownNameError: no model has that name, and no folder either.
+        UnknownNameError: no model has that name, and no folder either; or the model does not know
+            a label.
         CheckpointError: the folder is damaged or holds something else.
+        ConfigError: the model reads images or has no ontology.
+
+    Example:
+        >>> import audiomamba
+        >>> tagger = audiomamba.load("starter")
+        >>> tagger.labels[:3]
+        ('dog', 'rooster', 'rain')
     """
-    return Tagger(checkpoints.load(checkpoints.find(name_or_folder)))
+    checkpoint = checkpoints.load(checkpoints.find(name_or_folder))
+    view = label_view(checkpoint, labels=labels, level=level, all_labels=all_labels)
+    return Tagger(checkpoint, view)
