@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     from audiomamba.infer import Tagger
 
 __all__ = [
+    "AllLabels",
     "Data",
     "DataIfAny",
     "Device",
     "DistillTemperature",
     "DistillWeight",
     "Hop",
+    "LabelFile",
+    "Level",
     "Model",
     "Teacher",
     "TeacherCache",
@@ -62,6 +65,28 @@ Hop = Annotated[
         help="Begin a window every so many seconds; less than a window makes them overlap.",
     ),
 ]
+LabelFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        show_default="those that the model is good at",
+        help="Show only the labels of this text file, one on each line.",
+    ),
+]
+Level = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        show_default="the labels themselves",
+        help="Show kinds of sound instead of labels: 1 for the widest, 2 for those below, ...",
+    ),
+]
+AllLabels = Annotated[
+    bool,
+    typer.Option("--all-labels", help="Also show the labels that the model is not good at."),
+]
 Teacher = Annotated[
     list[str] | None,
     typer.Option(
@@ -94,19 +119,31 @@ TeacherCache = Annotated[
 ]
 
 
-def load_tagger(folder: Path, device: str, n_threads: int | None) -> "Tagger":
+def load_tagger(
+    folder: Path,
+    device: str,
+    n_threads: int | None,
+    *,
+    label_file: Path | None = None,
+    level: int | None = None,
+    all_labels: bool = False,
+) -> "Tagger":
     """Load the model that a command works with.
 
     Args:
         folder: the model's folder.
         device: the option --device.
         n_threads: the option --threads.
+        label_file: the option --labels.
+        level: the option --level.
+        all_labels: the option --all-labels.
 
     Returns:
         The model, on the device.
 
     Raises:
-        ConfigError: there is no such device.
+        ConfigError: there is no such device, or the labels cannot be shown.
+        UnknownNameError: the file has a label that the model does not know.
         CheckpointError: the folder is damaged or holds something else.
     """
     import torch
@@ -115,9 +152,21 @@ def load_tagger(folder: Path, device: str, n_threads: int | None) -> "Tagger":
     from audiomamba.infer.device import as_device
 
     as_device(device)  # before the time that loading takes
+    labels = None if label_file is None else _labels_in(label_file)
     if n_threads is not None:
         torch.set_num_threads(n_threads)
-    return infer.load(folder).to(device)
+    tagger = infer.load(folder, labels=labels, level=level, all_labels=all_labels)
+    return tagger.to(device)
+
+
+def _labels_in(file: Path) -> list[str]:
+    """The lines of a text file that are not empty."""
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is no UTF-8 text"
+        raise ConfigError(f"--labels {file}: {reason.lower()}") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def with_teachers(

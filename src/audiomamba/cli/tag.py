@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audiomamba import __version__
-from audiomamba.cli.options import Device, Hop, Model, Threads, Window, load_tagger
+from audiomamba.cli.options import (
+    AllLabels,
+    Device,
+    Hop,
+    LabelFile,
+    Level,
+    Model,
+    Threads,
+    Window,
+    load_tagger,
+)
 from audiomamba.cli.recordings import find_files
 from audiomamba.cli.tag_live import Events, Raw, tag_standard_input
 from audiomamba.errors import ConfigError
@@ -100,6 +110,9 @@ def tag(
     picture: Picture = None,
     raw: Raw = None,
     events: Events = False,
+    labels: LabelFile = None,
+    level: Level = None,
+    all_labels: AllLabels = False,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -123,7 +136,9 @@ def tag(
     from audiomamba.infer.table import TaggedTable
 
     folder = checkpoints.find(model)
-    tagger = load_tagger(folder, device, threads)
+    tagger = load_tagger(
+        folder, device, threads, label_file=labels, level=level, all_labels=all_labels
+    )
     if top is None and not threshold:
         top = 1 if live else DEFAULT_TOP
     options = TagOptions(

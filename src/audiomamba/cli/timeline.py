@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiomamba.cli.options import Device, Model, Threads, load_tagger
+from audiomamba.cli.options import (
+    AllLabels,
+    Device,
+    LabelFile,
+    Level,
+    Model,
+    Threads,
+    load_tagger,
+)
 from audiomamba.cli.recordings import Recordings, find_files
 from audiomamba.errors import ConfigError
 from audiomamba.terminal import complain, output, progress_bar
@@ -109,6 +117,9 @@ def timeline(
     out: Out = None,
     written_as: WrittenAs = None,
     picture: Picture = None,
+    labels: LabelFile = None,
+    level: Level = None,
+    all_labels: AllLabels = False,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -123,7 +134,14 @@ def timeline(
     from audiomamba.infer.timeline_picture import Pictured
 
     kind = format_of(out, written_as)
-    tagger = load_tagger(checkpoints.find(model), device, threads)
+    tagger = load_tagger(
+        checkpoints.find(model),
+        device,
+        threads,
+        label_file=labels,
+        level=level,
+        all_labels=all_labels,
+    )
     rule = infer.EventRule(
         threshold=_per_class("--threshold", threshold or ["0.3"], tagger.labels),
         stay=stay,
