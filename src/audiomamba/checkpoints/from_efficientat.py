@@ -20,8 +20,9 @@ from audiomamba.checkpoints.origin import Origin
 from audiomamba.checkpoints.state import State, build, rename_keys
 from audiomamba.errors import CheckpointError
 from audiomamba.models import AudioModel, EfficientATConfig, ModelConfig
-from audiomamba.models.efficientat import BLOCKS, HIDDEN_CHANNELS, STEM_CHANNELS
+from audiomamba.models.efficientat import HIDDEN_CHANNELS
 from audiomamba.models.layers.inverted_residual import round_channels
+from audiomamba.models.layers.mobilenet import BLOCKS, STEM_CHANNELS
 
 __all__ = [
     "FRONT_END",

@@ -19,6 +19,7 @@ from audiomamba.models.layers.mamba import SSMConfig
 from audiomamba.models.layers.ss2d import SS2DConfig
 from audiomamba.models.layers.stages import MLPConfig
 from audiomamba.models.mambaout import MambaOut, MambaOutConfig
+from audiomamba.models.mobile_aum import MobileAuM, MobileAuMConfig
 from audiomamba.models.vim import RotaryPositions, Vim, VimConfig
 from audiomamba.models.vmamba import VMamba, VMambaConfig
 
@@ -46,6 +47,8 @@ __all__ = [
     "MLPConfig",
     "MambaOut",
     "MambaOutConfig",
+    "MobileAuM",
+    "MobileAuMConfig",
     "ModelConfig",
     "RotaryPositions",
     "SS2DConfig",
@@ -144,6 +147,7 @@ MODELS: dict[str, ModelConfig] = {
     "mn40_as": EfficientATConfig(width=4.0),
     "mn40_as_ext": EfficientATConfig(width=4.0),
     "mn40_as_no_im_pre": EfficientATConfig(width=4.0),
+    "mobile_aum_small": MobileAuMConfig(),
     "vim_base": VimConfig(dim=768),
     "vim_small": VimConfig(dim=384),
     "vim_tiny": VimConfig(dim=192),
@@ -164,6 +168,7 @@ FAMILIES: dict[str, type[ModelConfig]] = {
         EfficientATConfig,
         HTSATConfig,
         MambaOutConfig,
+        MobileAuMConfig,
         VMambaConfig,
         VimConfig,
     )

@@ -10,7 +10,7 @@ Distillation" (2023), section 2.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,50 +19,20 @@ from torch.nn import functional as F
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig
 from audiomamba.models.layers.conv import masked_batch_norm
-from audiomamba.models.layers.inverted_residual import (
-    Activation,
-    ConvNormActivation,
-    InvertedResidual,
-    round_channels,
+from audiomamba.models.layers.inverted_residual import ConvNormActivation, round_channels
+from audiomamba.models.layers.mlp_head import MLPHead
+from audiomamba.models.layers.mobilenet import (
+    BLOCKS,
+    STEM_STRIDE,
+    mobilenet_blocks,
+    mobilenet_stem,
 )
 from audiomamba.models.layers.padding import as_map, masked_mean
-from audiomamba.ops import Linear
 
-__all__ = ["BLOCKS", "EfficientAT", "EfficientATConfig"]
+__all__ = ["EfficientAT", "EfficientATConfig"]
 
-
-class _Block(NamedTuple):
-    """One inverted residual block; channels are those of width 1."""
-
-    kernel: int
-    n_wide: int
-    n_out: int
-    activation: Activation
-    squeeze: bool = False
-    strided: bool = False  # takes the next of the config's strides
-
-
-BLOCKS: tuple[_Block, ...] = (
-    _Block(3, 16, 16, "relu"),
-    _Block(3, 64, 24, "relu", strided=True),
-    _Block(3, 72, 24, "relu"),
-    _Block(5, 72, 40, "relu", squeeze=True, strided=True),
-    _Block(5, 120, 40, "relu", squeeze=True),
-    _Block(5, 120, 40, "relu", squeeze=True),
-    _Block(3, 240, 80, "hard-swish", strided=True),
-    _Block(3, 200, 80, "hard-swish"),
-    _Block(3, 184, 80, "hard-swish"),
-    _Block(3, 184, 80, "hard-swish"),
-    _Block(3, 480, 112, "hard-swish", squeeze=True),
-    _Block(3, 672, 112, "hard-swish", squeeze=True),
-    _Block(5, 672, 160, "hard-swish", squeeze=True, strided=True),
-    _Block(5, 960, 160, "hard-swish", squeeze=True),
-    _Block(5, 960, 160, "hard-swish", squeeze=True),
-)
-STEM_CHANNELS, HIDDEN_CHANNELS = 16, 1280  # at width 1
+HIDDEN_CHANNELS = 1280  # at width 1
 LAST_RATIO = 6  # channels of the last map per channel of the last block
-STEM_STRIDE = 2
-DROPOUT = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,35 +84,6 @@ class EfficientATConfig(ModelConfig):
     def build(self) -> "EfficientAT":
         """Make the model, with fresh weights."""
         return EfficientAT(self)
-
-
-class MLPHead(nn.Module):
-    """Two layers on the mean of the last map.
-
-    Args:
-        dim: channels of the map.
-        n_hidden: channels of the layer in between.
-        n_classes: outputs.
-    """
-
-    def __init__(self, dim: int, n_hidden: int, n_classes: int) -> None:
-        super().__init__()
-        self.hidden = Linear(dim, n_hidden)
-        self.output = Linear(n_hidden, n_classes)
-        _init_linear(self.hidden)
-        _init_linear(self.output)
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        """Score means; (..., dim) to logits (..., classes)."""
-        hidden = F.dropout(F.hardswish(self.hidden(pooled)), DROPOUT, self.training)
-        out: Tensor = self.output(hidden)
-        return out
-
-    def reset(self, n_classes: int) -> None:
-        """Take a fresh last layer for other classes."""
-        old = self.output.weight
-        self.output = Linear(old.shape[1], n_classes).to(old.device, old.dtype)
-        _init_linear(self.output)
 
 
 class ConvHead(nn.Module):
@@ -203,24 +144,9 @@ class EfficientAT(AudioModel):
 
     def __init__(self, config: EfficientATConfig) -> None:
         super().__init__(config)
-        n_in = config.channels(STEM_CHANNELS)
-        self.stem = ConvNormActivation(1, n_in, 3, stride=STEM_STRIDE)
-        self.blocks = nn.ModuleList()
-        strides = iter(config.strides)
-        for block in BLOCKS:
-            n_out = config.channels(block.n_out)
-            self.blocks.append(
-                InvertedResidual(
-                    n_in,
-                    config.channels(block.n_wide),
-                    n_out,
-                    kernel=block.kernel,
-                    stride=next(strides) if block.strided else 1,
-                    squeeze=block.squeeze,
-                    activation=block.activation,
-                )
-            )
-            n_in = n_out
+        self.stem = mobilenet_stem(config.width)
+        self.blocks = nn.ModuleList(mobilenet_blocks(config.width, config.strides))
+        n_in = config.channels(BLOCKS[-1].n_out)
         dim = LAST_RATIO * n_in
         self.last = ConvNormActivation(n_in, dim, 1)
         if config.head == "mlp":
@@ -321,8 +247,3 @@ class EfficientAT(AudioModel):
             x = layer(x, columns)
             columns = None if columns is None else -(-columns // layer.stride)
         return x, columns
-
-
-def _init_linear(layer: nn.Linear) -> None:
-    nn.init.normal_(layer.weight, std=0.01)
-    nn.init.zeros_(layer.bias)

@@ -1,0 +1,210 @@
+"""MobileAuM: bidirectional scan blocks behind the depthwise-separable layers of MobileNetV3.
+
+Made to be small and fast, and to be started from a trained EfficientAT: its first blocks shrink the
+spectrogram sixteenfold each way, neighboring rows of the map are merged into a few bands, and the
+scan blocks read the tokens, alternately along time and along frequency. Each token is widened, as
+MobileNetV3 widens its last map, and the mean of all feeds the head. Any number of frames is read as
+it is; there is one step of time per 16 frames.
+
+Source: this project; the first layers are EfficientAT's (Schmid et al. 2023), the scan blocks AuM's
+(Erol et al. 2024).
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiomamba.errors import ConfigError
+from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig
+from audiomamba.models.layers.inverted_residual import round_channels
+from audiomamba.models.layers.mamba import (
+    Direction,
+    MambaBlock,
+    SSMConfig,
+    add_and_norm,
+    new_norm,
+)
+from audiomamba.models.layers.mlp_head import MLPHead
+from audiomamba.models.layers.mobilenet import BLOCKS, mobilenet_blocks, mobilenet_stem
+from audiomamba.models.layers.padding import as_map
+from audiomamba.models.layers.sequence import Layout, TokenOrder
+from audiomamba.ops import Linear
+
+__all__ = ["MobileAuM", "MobileAuMConfig"]
+
+N_BLOCKS = 12  # all before the last halving of the map
+STRIDE = 16
+ORDERS: tuple[TokenOrder, ...] = ("frequency", "time")  # of the blocks, in turns
+
+
+@dataclass(frozen=True, kw_only=True)
+class MobileAuMConfig(ModelConfig):
+    """Settings of MobileAuM.
+
+    Args:
+        width: channels of the convolutions, as a multiple of MobileNetV3's.
+        n_bands: tokens per step of time, each for as many rows of the map.
+        dim: channels of a token.
+        depth: number of scan blocks.
+        direction: form of the mixer.
+        ssm: inner sizes of the mixers.
+        drop_path: highest probability of dropping a block's branch in training; grows linearly with
+            depth.
+        embed_dim: channels that the head reads.
+        n_hidden: channels of the head's inner layer.
+
+    Raises:
+        ConfigError: the width is 0, or n_mels is no multiple of 16 times n_bands.
+    """
+
+    family: ClassVar[str] = "mobile_aum"
+    any_length: ClassVar[bool] = True
+    one_pass: ClassVar[bool] = True
+
+    n_frames: int = 1000
+    width: float = 0.4
+    n_bands: int = 1
+    dim: int = 192
+    depth: int = 3
+    direction: Direction = "fo-bi"
+    ssm: SSMConfig = field(default_factory=SSMConfig)
+    drop_path: float = 0.0
+    embed_dim: int = 384
+    n_hidden: int = 512
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.width > 0:
+            raise ConfigError(f"width is {self.width}; expected more than 0")
+        if self.n_mels % (STRIDE * self.n_bands):
+            raise ConfigError(
+                f"n_mels is {self.n_mels}; expected a multiple of {STRIDE} x n_bands, "
+                f"{STRIDE * self.n_bands}"
+            )
+
+    def build(self) -> "MobileAuM":
+        """Make the model, with fresh weights."""
+        return MobileAuM(self)
+
+
+class MobileAuM(AudioModel):
+    """Scan blocks behind the first layers of MobileNetV3.
+
+    Args:
+        config: its settings.
+    """
+
+    config: MobileAuMConfig
+    head: MLPHead
+
+    def __init__(self, config: MobileAuMConfig) -> None:
+        super().__init__(config)
+        self.stem = mobilenet_stem(config.width)
+        self.blocks = nn.ModuleList(mobilenet_blocks(config.width, (2, 2, 2), N_BLOCKS))
+        n_rows = config.n_mels // STRIDE // config.n_bands
+        n_merged = n_rows * round_channels(config.width * BLOCKS[N_BLOCKS - 1].n_out)
+        self.merge = Linear(n_merged, config.dim)
+        self.pos_embed = nn.Parameter(torch.empty(1, config.n_bands, 1, config.dim))
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        rates = torch.linspace(0, config.drop_path, config.depth + 1, device="cpu").tolist()
+        self.layers = nn.ModuleList(
+            MambaBlock(config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate)
+            for rate in rates[: config.depth]
+        )
+        self.norm_f = new_norm("rms", config.dim)
+        self.widen = Linear(config.dim, config.embed_dim)
+        self.head = MLPHead(config.embed_dim, config.n_hidden, config.n_classes)
+
+    def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as a map of tokens.
+
+        Args:
+            features: (batch, frames, mels); any number of frames.
+            lengths: (batch,) frames of each clip, integers; None for all frames of all clips.
+
+        Returns:
+            (batch, n_bands * columns, embed_dim): band after band, lowest first, each along time,
+            one column per 16 frames (rounded up). Of a shorter clip its own tokens come first.
+
+        Raises:
+            ConfigError: the features have another number of mel bands, or the lengths do not fit.
+        """
+        return self._encode(features, lengths)[0]
+
+    def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as one vector per clip.
+
+        Args:
+            features: (batch, frames, mels).
+            lengths: as for tokens.
+
+        Returns:
+            (batch, embed_dim), the mean of the tokens.
+        """
+        tokens, layout = self._encode(features, lengths)
+        return layout.pool(tokens, "mean")
+
+    def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encode features as one vector per step of time.
+
+        Args:
+            features: (batch, frames, mels).
+            lengths: as for tokens.
+
+        Returns:
+            (batch, columns, embed_dim), the mean over a column's tokens.
+        """
+        tokens, layout = self._encode(features, lengths)
+        return layout.split(tokens).mean(dim=1)
+
+    def frame_steps(self, n_frames: int) -> FrameSteps:
+        """Say how a clip is divided into columns of the map.
+
+        Args:
+            n_frames: frames of the clip.
+
+        Returns:
+            The columns; the last may be filled in part only.
+        """
+        return FrameSteps(-(-n_frames // STRIDE), STRIDE)
+
+    def reset_head(self, n_classes: int) -> None:
+        """Replace the last layer by a fresh one for other classes; all else stays.
+
+        Args:
+            n_classes: outputs of the new layer.
+        """
+        self.config = self.config.changed(n_classes=n_classes)
+        self.head.reset(n_classes)
+
+    def _encode(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Layout]:
+        """The widened tokens, and where they stand."""
+        patches, columns = self._patches(features, lengths)
+        grid = (patches.shape[1], patches.shape[2])
+        by_row, by_column = (Layout(grid, order, "none", columns) for order in ORDERS)
+        hidden, n_tokens = by_row.join(patches, None), by_row.lengths
+        residual: Tensor | None = None
+        now, then = by_row, by_column
+        for layer in self.layers:
+            if residual is not None and grid[0] > 1:  # else both orders are the same
+                hidden, residual = (then.join(now.split(x), None) for x in (hidden, residual))
+                now, then = then, now
+            hidden, residual = layer(hidden, residual, n_tokens)
+        drop_path = self.config.drop_path if self.training else 0.0
+        tokens = add_and_norm(hidden, residual, self.norm_f, drop_path)[0]
+        if now is not by_row:
+            tokens = by_row.join(now.split(tokens), None)
+        return F.hardswish(self.widen(tokens)), by_row
+
+    def _patches(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Merged patches (batch, bands, columns, dim), and each clip's columns."""
+        x, columns = as_map(features, lengths, self.config)
+        x = x.contiguous(memory_format=torch.channels_last)
+        for layer in (self.stem, *self.blocks):
+            x = layer(x, columns)
+            columns = None if columns is None else -(-columns // layer.stride)
+        bands = x.permute(0, 3, 2, 1).unflatten(2, (self.config.n_bands, -1)).flatten(3)
+        return self.merge(bands.transpose(1, 2)) + self.pos_embed, columns
