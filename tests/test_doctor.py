@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -6,7 +7,7 @@ from typer.testing import CliRunner
 from audiomamba import ops
 from audiomamba.cli import app
 from audiomamba.doctor import Finding, examine
-from audiomamba.ops import native
+from audiomamba.ops import backends
 
 REASON = "the compiled library is missing"
 
@@ -19,7 +20,8 @@ def found(area: str, name: str) -> Finding:
 @pytest.fixture
 def no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine where the package was installed without a compiler."""
-    monkeypatch.setattr(native, "problem", lambda: REASON)
+    without = replace(backends.BACKENDS["cpu"], problem=lambda: REASON)
+    monkeypatch.setattr(backends, "BACKENDS", {**backends.BACKENDS, "cpu": without})
 
 
 def test_every_op_is_reported_with_its_backends() -> None:

@@ -1,7 +1,10 @@
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -32,7 +35,7 @@ def test_picks_the_compiled_backend_where_it_can_run() -> None:
     assert chosen(torch.bfloat16) == "cpu"
     assert chosen(torch.float64) == "torch"
     meta = torch.zeros(1, device="meta")  # nothing is computed: no library is needed
-    assert backends.choose_backend("x", None, meta) == "cpu"
+    assert backends.choose_backend("add_rms_norm", None, meta) == "cpu"
 
 
 def test_use_backend_holds_inside_the_block_and_the_argument_wins() -> None:
@@ -67,7 +70,7 @@ def test_an_unknown_backend_is_named_with_the_known_ones() -> None:
 def test_explains_every_op_and_backend() -> None:
     rows = explain_backends()
     assert {(row.op, row.backend) for row in rows} == {
-        (op, name) for op in backends.OPS for name in backends.BACKENDS
+        (op, name) for op in backends.MODULES for name in backends.BACKENDS
     }
     reasons = {row.backend: row.reason for row in rows if row.available}
     assert native.instruction_set() in reasons["cpu"]
@@ -128,6 +131,45 @@ def test_without_the_library_plain_pytorch_runs_and_the_reason_is_told(
         assert "does not load" in reasons[0]
     finally:
         native._load.cache_clear()
+
+
+def interface(path: str) -> dict[str, list[str]]:
+    """The public functions of a backend's module, with the names of their arguments."""
+    module = import_module(f"audiomamba.ops.{path}")
+    functions = {name: getattr(module, name) for name in module.__all__}
+    return {
+        name: [parameter.lstrip("_") for parameter in inspect.signature(function).parameters]
+        for name, function in functions.items()
+    }
+
+
+@pytest.mark.skipif(not TRITON, reason="needs Triton")
+@pytest.mark.parametrize("op", backends.MODULES)
+def test_all_backends_of_an_op_have_the_functions_of_its_definition(op: str) -> None:
+    wanted = interface(backends.MODULES[op]["reference"])
+    for path in backends.MODULES[op].values():
+        found = interface(path)
+        assert found.items() >= wanted.items()
+
+
+def test_a_record_and_a_module_make_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("audiomamba.ops.norm_of_twos")
+    module.add_norm = lambda x, *_, eps: (torch.full_like(x, 2.0), x + eps)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    record = backends.Backend(name="twos", describe=lambda: "two everywhere", devices=("cpu",))
+    monkeypatch.setattr(backends, "BACKENDS", {**backends.BACKENDS, "twos": record})
+    modules = {**backends.MODULES["add_rms_norm"], "twos": "norm_of_twos"}
+    monkeypatch.setattr(backends, "MODULES", {**backends.MODULES, "add_rms_norm": modules})
+    ones = torch.ones(4)
+    for options in ({}, {"backend": "twos"}):  # the last of the list is the one that is picked
+        normed, total = add_rms_norm(X, None, ones, eps=1.0, **options)
+        assert (normed == 2).all()
+        torch.testing.assert_close(total, X + 1)
+    assert chosen() == "cpu"  # which has this op, unlike the new one
+    with pytest.raises(BackendError, match=r"'twos' cannot run this call: it has no such op"):
+        causal_conv1d(X, WEIGHT, backend="twos")
+    (row,) = (row for row in explain_backends() if row.backend == "twos")
+    assert row == ("add_rms_norm", "twos", True, "two everywhere")
 
 
 def test_importing_the_ops_does_not_load_the_library() -> None:

@@ -1,6 +1,7 @@
 """The ops under torch.compile, torch.export, autocast and PyTorch's own checks of operators."""
 
 from collections.abc import Iterator
+from typing import get_type_hints
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from audiomamba.ops.add_rms_norm import cpu as norm_cpu
 from audiomamba.ops.causal_conv1d import cpu as conv_cpu
 from audiomamba.ops.cross_scan import cpu as cross_cpu
 from audiomamba.ops.selective_scan import cpu as scan_cpu
+from audiomamba.ops.selective_scan.inputs import ScanInputs
 
 DIM, INNER, STATES = 16, 24, 4
 
@@ -162,6 +164,16 @@ def test_conv_and_norm_pass_opcheck() -> None:
     torch.library.opcheck(conv_cpu._conv, (x, weight, None, None, True, False))
     gain = torch.randn(6, requires_grad=True)
     torch.library.opcheck(norm_cpu._add_norm, (x, None, gain, 1e-5))
+
+
+def test_schemas_name_the_inputs_of_a_scan() -> None:
+    schema = torch.ops.audiomamba.selective_scan_v1.default._schema
+    n = len(ScanInputs._fields)
+    assert tuple(argument.name for argument in schema.arguments[:n]) == ScanInputs._fields
+    hints = get_type_hints(ScanInputs)
+    for argument in schema.arguments[:n]:
+        optional = isinstance(argument.type, torch.OptionalType)
+        assert optional == (hints[argument.name] == Tensor | None), argument.name
 
 
 class _Names(TorchDispatchMode):

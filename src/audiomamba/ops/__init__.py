@@ -10,6 +10,7 @@ from audiomamba.ops.backends import (
     BackendStatus,
     available_backends,
     explain_backends,
+    load_modules,
     use_backend,
 )
 from audiomamba.ops.causal_conv1d import causal_conv1d
@@ -35,3 +36,5 @@ __all__ = [
     "use_backend",
     "warmup",
 ]
+
+load_modules()

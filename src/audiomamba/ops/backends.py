@@ -1,16 +1,21 @@
-"""Which backend runs an op: the choice, its override, and the reasons.
+"""Which backend runs an op: the backends, which module of which op is theirs, and the choice.
 
 `reference` is plain PyTorch: any device, any floating dtype, slow, and the definition of right.
 `torch` is plain PyTorch as well, arranged for speed; it runs where nothing better does.
 `cpu` is the compiled library: CPU tensors in float32 or bfloat16.
 `triton` is for GPUs: float32, bfloat16 or float16. With TRITON_INTERPRET=1 in the environment, set
 before the first call, it runs on CPU tensors too, very slowly, to be tested.
+
+A new backend is a record in BACKENDS, a column in MODULES, and a module for each op that it has.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,28 +23,135 @@ from audiomamba.errors import BackendError, UnknownNameError
 from audiomamba.ops import gpu, native
 
 __all__ = [
-    "BackendName",
+    "BACKENDS",
+    "MODULES",
+    "Backend",
     "BackendStatus",
     "available_backends",
     "choose_backend",
     "explain_backends",
+    "implementation",
+    "load_modules",
     "use_backend",
 ]
 
-BackendName = Literal["reference", "torch", "cpu", "triton"]
 
-BACKENDS: tuple[BackendName, ...] = ("reference", "torch", "cpu", "triton")
-OPS = ("selective_scan", "bidirectional_selective_scan", "causal_conv1d", "add_rms_norm")
-CPU_DTYPES = (torch.float32, torch.bfloat16)
-GPU_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """One way to compute the ops.
 
-_forced: ContextVar[BackendName | None] = ContextVar("audiomamba_backend", default=None)
+    Args:
+        name: as it is asked for.
+        describe: tells in one line what it runs on; called only where there is no problem.
+        problem: tells in one line why it cannot run on this machine, and what to do; None if it
+            can.
+        devices: types of device whose tensors it takes, and for which it is picked; none for any.
+            On "meta", where nothing is computed, it needs nothing of the machine.
+        dtypes: which it takes; none for any floating dtype.
+        interpreted: whether it runs on CPU tensors now instead, where it is asked for by name.
+        imported_at_use: whether its modules are imported at their first use only.
+    """
+
+    name: str
+    describe: Callable[[], str]
+    problem: Callable[[], str | None] = lambda: None
+    devices: tuple[str, ...] = ()
+    dtypes: tuple[torch.dtype, ...] = ()
+    interpreted: Callable[[], bool] = lambda: False
+    imported_at_use: bool = False
+
+    def problem_with(self, device: str, dtype: torch.dtype) -> str | None:
+        """Tell why it cannot run a call.
+
+        Args:
+            device: type of the device of the call's tensors.
+            dtype: of the call's main input.
+
+        Returns:
+            One line; None if it can.
+        """
+        devices = ("cpu",) if self.interpreted() else self.devices
+        if devices and device not in devices:
+            return f"the tensors are on {device}; move them to {devices[0]} or use backend='torch'"
+        if device == "meta":
+            return None
+        if self.dtypes and dtype not in self.dtypes:
+            known = " or ".join(str(one).removeprefix("torch.") for one in self.dtypes)
+            return f"the dtype is {dtype}; use {known}, or backend='torch'"
+        return self.problem()
+
+
+# The definition first, the fastest last: a call gets the last that can run it.
+BACKENDS: Mapping[str, Backend] = {
+    backend.name: backend
+    for backend in (
+        Backend(
+            name="reference",
+            describe=lambda: "plain PyTorch, slow; any device and floating dtype",
+        ),
+        Backend(
+            name="torch",
+            describe=lambda: "plain PyTorch; any device and floating dtype",
+        ),
+        Backend(
+            name="cpu",
+            describe=lambda: (
+                f"compiled, {native.instruction_set()}; CPU tensors in float32 or bfloat16"
+            ),
+            problem=native.problem,
+            devices=("cpu", "meta"),
+            dtypes=(torch.float32, torch.bfloat16),
+        ),
+        Backend(
+            name="triton",
+            describe=lambda: f"Triton, {gpu.name()}; GPU tensors in float32, bfloat16 or float16",
+            problem=gpu.problem,
+            devices=("cuda",),
+            dtypes=(torch.float32, torch.bfloat16, torch.float16),
+            interpreted=gpu.interpreted,
+            imported_at_use=True,
+        ),
+    )
+}
+
+# The module of each op and backend, in this package. Those of one op have the same functions.
+_SCANS = {
+    "reference": "selective_scan.reference",
+    "torch": "selective_scan.torch_chunked",
+    "cpu": "selective_scan.cpu",
+    "triton": "selective_scan.triton",
+}
+MODULES: Mapping[str, Mapping[str, str]] = {
+    "selective_scan": _SCANS,
+    "bidirectional_selective_scan": _SCANS,
+    "cross_selective_scan": {
+        "reference": "cross_scan.grouped",
+        "torch": "cross_scan.grouped",
+        "cpu": "cross_scan.cpu",
+        "triton": "cross_scan.grouped",
+    },
+    "causal_conv1d": {
+        "reference": "causal_conv1d.reference",
+        "torch": "causal_conv1d.reference",
+        "cpu": "causal_conv1d.cpu",
+        "triton": "causal_conv1d.triton",
+    },
+    "add_rms_norm": {
+        "reference": "add_rms_norm.reference",
+        "torch": "add_rms_norm.reference",
+        "cpu": "add_rms_norm.cpu",
+        "triton": "add_rms_norm.triton",
+    },
+}
+
+_forced: ContextVar[str | None] = ContextVar("audiomamba_backend", default=None)
+_loaded: dict[str, dict[str, ModuleType]] = {op: {} for op in MODULES}
 
 
 class BackendStatus(NamedTuple):
     """Whether one backend of one op can run here, and why.
 
-    Attributes:
+    Args:
         op: the op's public name.
         backend: the backend's name.
         available: whether the backend can run on this machine.
@@ -47,13 +159,13 @@ class BackendStatus(NamedTuple):
     """
 
     op: str
-    backend: BackendName
+    backend: str
     available: bool
     reason: str
 
 
 @contextmanager
-def use_backend(name: BackendName) -> Iterator[None]:
+def use_backend(name: str) -> Iterator[None]:
     """Run every op called inside the `with` block on one backend.
 
     A call's own `backend=` argument wins. A compiled graph keeps the backend it was traced with.
@@ -64,21 +176,20 @@ def use_backend(name: BackendName) -> Iterator[None]:
     Raises:
         UnknownNameError: no backend has this name.
     """
-    _check_name(name)
-    token = _forced.set(name)
+    token = _forced.set(_named(name).name)
     try:
         yield
     finally:
         _forced.reset(token)
 
 
-def available_backends() -> tuple[BackendName, ...]:
+def available_backends() -> tuple[str, ...]:
     """Name the backends that can run on this machine.
 
     Returns:
         The names, the definition first, the fastest last.
     """
-    return tuple(name for name in BACKENDS if _missing(name) is None)
+    return tuple(name for name, backend in BACKENDS.items() if backend.problem() is None)
 
 
 def explain_backends() -> list[BackendStatus]:
@@ -87,31 +198,20 @@ def explain_backends() -> list[BackendStatus]:
     Returns:
         One entry per op and backend.
     """
-    able = {
-        "reference": "plain PyTorch, slow; any device and floating dtype",
-        "torch": "plain PyTorch; any device and floating dtype",
-        "cpu": "compiled, {}; CPU tensors in float32 or bfloat16",
-        "triton": "Triton, {}; GPU tensors in float32, bfloat16 or float16",
-    }
-    found = {"cpu": native.instruction_set, "triton": gpu.name}
-    missing = {name: _missing(name) for name in BACKENDS}
+    problems = {name: backend.problem() for name, backend in BACKENDS.items()}
+    reasons = {name: problem or BACKENDS[name].describe() for name, problem in problems.items()}
     return [
-        BackendStatus(
-            op,
-            name,
-            missing[name] is None,
-            missing[name] or able[name].format(found[name]() if name in found else ""),
-        )
-        for op in OPS
-        for name in BACKENDS
+        BackendStatus(op, name, problems[name] is None, reasons[name])
+        for op, modules in MODULES.items()
+        for name in modules
     ]
 
 
-def choose_backend(op: str, requested: str | None, tensor: torch.Tensor) -> BackendName:
+def choose_backend(op: str, requested: str | None, tensor: torch.Tensor) -> str:
     """Pick the backend of one call.
 
     Args:
-        op: the op's name, for the error.
+        op: the op's name, one of MODULES.
         requested: the call's `backend=` argument.
         tensor: the call's main input; its device and dtype decide.
 
@@ -122,19 +222,60 @@ def choose_backend(op: str, requested: str | None, tensor: torch.Tensor) -> Back
         UnknownNameError: no backend has the requested name.
         BackendError: the requested backend cannot run this call.
     """
-    name: BackendName = _choose(op, requested, tensor.device.type, tensor.dtype)
+    compiling = torch.compiler.is_compiling()
+    name: str = _choose(op, requested, tensor.device.type, tensor.dtype, compiling)
     return name
 
 
-def _choose(op: str, requested: str | None, device: str, dtype: torch.dtype) -> BackendName:
-    name = _forced.get() if requested is None else _check_name(requested)
-    if name is None:
-        fast: BackendName = "cpu" if device in ("cpu", "meta") else "triton"
-        return "torch" if _problem(fast, device, dtype) else fast
-    problem = _problem(name, device, dtype)
+def implementation(op: str, requested: str | None, tensor: torch.Tensor) -> Any:
+    """Find what computes one call.
+
+    Args:
+        op: as for choose_backend, and so the rest.
+        requested: the same.
+        tensor: the same.
+
+    Returns:
+        The module of the op's backend.
+
+    Raises:
+        UnknownNameError: no backend has the requested name.
+        BackendError: the requested backend cannot run this call.
+    """
+    return _loaded[op][choose_backend(op, requested, tensor)]
+
+
+def load_modules() -> None:
+    """Import the modules of all backends that are not imported at their first use.
+
+    Programs that were exported, and counters of operations, find operators by name.
+    """
+    for backend in BACKENDS.values():
+        if not backend.imported_at_use:
+            _load(backend.name)
+
+
+def _load(name: str) -> None:
+    for op, modules in MODULES.items():
+        if name in modules:
+            _loaded[op][name] = import_module(f"audiomamba.ops.{modules[name]}")
+
+
+def _choose(
+    op: str, requested: str | None, device: str, dtype: torch.dtype, compiling: bool
+) -> str:
+    wanted = _forced.get() if requested is None else requested
+    chosen = _fastest(op, device, dtype) if wanted is None else _named(wanted)
+    problem = chosen.problem_with(device, dtype)
+    if chosen.name not in MODULES[op]:
+        problem = f"it has no such op; use one of {', '.join(MODULES[op])}"
     if problem is not None:
-        raise BackendError(f"{op}: backend {name!r} cannot run this call: {problem}")
-    return name
+        raise BackendError(f"{op}: backend {chosen.name!r} cannot run this call: {problem}")
+    # The compiler looks at _loaded once in a graph: what a later op may need has to be there.
+    for name in available_backends() if compiling else (chosen.name,):
+        if name not in _loaded[op]:
+            _load(name)
+    return chosen.name
 
 
 # What torch.compiler.assume_constant_result does, without its import of the whole compiler, which
@@ -142,31 +283,16 @@ def _choose(op: str, requested: str | None, device: str, dtype: torch.dtype) -> 
 _choose._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def _problem(name: BackendName, device: str, dtype: torch.dtype) -> str | None:
-    """Why a backend cannot run a call; None if it can."""
-    if name in ("reference", "torch"):
-        return None
-    if name == "cpu" and device == "meta":  # nothing is computed: shapes need no library
-        return None
-    devices = ("cpu",) if name == "cpu" or gpu.interpreted() else ("cuda",)
-    if device not in devices:
-        return f"the tensors are on {device}; move them to {devices[0]} or use backend='torch'"
-    dtypes = CPU_DTYPES if name == "cpu" else GPU_DTYPES
-    if dtype not in dtypes:
-        known = " or ".join(str(one).removeprefix("torch.") for one in dtypes)
-        return f"the dtype is {dtype}; use {known}, or backend='torch'"
-    return _missing(name)
+def _fastest(op: str, device: str, dtype: torch.dtype) -> Backend:
+    """The last backend that is meant for these tensors and can run the op."""
+    for name, backend in reversed(list(BACKENDS.items())):
+        meant = name in MODULES[op] and (not backend.devices or device in backend.devices)
+        if meant and backend.problem_with(device, dtype) is None:
+            return backend
+    return BACKENDS["reference"]
 
 
-def _missing(name: BackendName) -> str | None:
-    """What a backend lacks on this machine; None if nothing."""
-    if name == "cpu":
-        return native.problem()
-    return gpu.problem() if name == "triton" else None
-
-
-def _check_name(name: str) -> BackendName:
-    for known in BACKENDS:
-        if name == known:
-            return known
-    raise UnknownNameError("backend", name, BACKENDS)
+def _named(name: str) -> Backend:
+    if name not in BACKENDS:
+        raise UnknownNameError("backend", name, BACKENDS)
+    return BACKENDS[name]

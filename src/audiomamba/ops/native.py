@@ -23,10 +23,10 @@ __all__ = [
     "exponentials",
     "instruction_set",
     "instruction_sets",
+    "is_untraced",
     "library",
     "problem",
     "rows",
-    "seen_by_none",
     "use_instruction_set",
 ]
 
@@ -79,7 +79,7 @@ def address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def seen_by_none(*tensors: Tensor | None) -> bool:
+def is_untraced(*tensors: Tensor | None) -> bool:
     """Whether nothing records, traces or replaces what is done with these tensors.
 
     A kernel may then be called without PyTorch's operator around it, the first of which imports the
@@ -90,11 +90,11 @@ def seen_by_none(*tensors: Tensor | None) -> bool:
         or torch._C._is_tracing()
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._are_functorch_transforms_active()
-        or any(_is_seen(tensor) for tensor in tensors if tensor is not None)
+        or any(_is_traced(tensor) for tensor in tensors if tensor is not None)
     )
 
 
-def _is_seen(tensor: Tensor) -> bool:
+def _is_traced(tensor: Tensor) -> bool:
     recorded = tensor.requires_grad and torch.is_grad_enabled()
     return recorded or type(tensor) not in (Tensor, nn.Parameter) or not tensor.is_cpu
 

@@ -1,13 +1,10 @@
 """Residual addition and RMSNorm in one pass: what stands between two blocks."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from audiomamba.errors import ConfigError
-from audiomamba.ops.add_rms_norm import cpu, reference
-from audiomamba.ops.backends import BackendName, choose_backend
+from audiomamba.ops.backends import implementation
 
 __all__ = ["add_rms_norm"]
 
@@ -30,7 +27,7 @@ def add_rms_norm(
         residual: the shape of x, or None for 0.
         weight: (channels,).
         eps: added to the mean square.
-        backend: "reference", "torch" (the same here), "cpu" or "triton"; None picks.
+        backend: the name of a backend; None picks.
 
     Returns:
         normed, in the shape and dtype of x; residual_out, in the shape of x, float32 (float64 where
@@ -55,15 +52,6 @@ def add_rms_norm(
         raise ConfigError(f"weight has shape {tuple(weight.shape)}; expected ({x.shape[-1]},)")
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     residual = None if residual is None else residual.to(wide)
-    run = _implementation(choose_backend("add_rms_norm", backend, x)).add_norm
+    run = implementation("add_rms_norm", backend, x).add_norm
     outputs: tuple[Tensor, Tensor] = run(x, residual, weight.to(wide), eps=eps)
     return outputs
-
-
-def _implementation(name: BackendName) -> Any:
-    """The module of a backend; Triton is imported only when it is asked for."""
-    if name == "triton":
-        from audiomamba.ops.add_rms_norm import triton
-
-        return triton
-    return cpu if name == "cpu" else reference

@@ -15,8 +15,8 @@ def add_norm(
     x: Tensor, residual: Tensor | None, weight: Tensor, *, eps: float
 ) -> tuple[Tensor, Tensor]:
     """Add and normalize; residual and weight are float32."""
-    direct = native.seen_by_none(x, residual, weight)
-    normed, total, _ = (_add_and_normalize if direct else _add_norm)(x, residual, weight, eps)
+    untraced = native.is_untraced(x, residual, weight)
+    normed, total, _ = (_add_and_normalize if untraced else _add_norm)(x, residual, weight, eps)
     return normed, total
 
 

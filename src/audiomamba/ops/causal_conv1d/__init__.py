@@ -1,13 +1,12 @@
 """Causal depthwise convolution over tokens, with SiLU in the same pass."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from audiomamba.errors import ConfigError
-from audiomamba.ops.backends import BackendName, choose_backend
-from audiomamba.ops.causal_conv1d import cpu, reference
+from audiomamba.ops.backends import implementation
 
 __all__ = ["causal_conv1d"]
 
@@ -35,7 +34,7 @@ def causal_conv1d(
         reverse: the same in flipped order: a token sees itself and the width - 1 tokens after it.
         lengths: (batch,); sample b is valid on tokens [0, lengths[b]), the rest is as if absent and
             out is 0 there. All tokens if None.
-        backend: "reference", "torch" (the same here), "cpu" or "triton"; None picks.
+        backend: the name of a backend; None picks.
 
     Returns:
         out (batch, tokens, channels) in x's dtype.
@@ -46,7 +45,7 @@ def causal_conv1d(
     """
     _check(x, weight, bias, activation, lengths)
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    run = _implementation(choose_backend("causal_conv1d", backend, x)).conv
+    run = implementation("causal_conv1d", backend, x).conv
     out: Tensor = run(
         x,
         weight.to(wide),
@@ -56,15 +55,6 @@ def causal_conv1d(
         lengths=None if lengths is None else lengths.to(torch.int64),
     )
     return out
-
-
-def _implementation(name: BackendName) -> Any:
-    """The module of a backend; Triton is imported only when it is asked for."""
-    if name == "triton":
-        from audiomamba.ops.causal_conv1d import triton
-
-        return triton
-    return cpu if name == "cpu" else reference
 
 
 def _check(

@@ -22,8 +22,8 @@ def conv(
     lengths: Tensor | None,
 ) -> Tensor:
     """Convolve; x (batch, tokens, channels), weight (channels, width) and bias float32."""
-    direct = native.seen_by_none(x, weight, bias, lengths)
-    out: Tensor = (_convolve if direct else _conv)(x, weight, bias, lengths, activation, reverse)
+    untraced = native.is_untraced(x, weight, bias, lengths)
+    out: Tensor = (_convolve if untraced else _conv)(x, weight, bias, lengths, activation, reverse)
     return out
 
 

@@ -4,6 +4,7 @@ Each direction walks over the map where it lies, by a table of rows, and adds to
 is laid out anew, forward or backward.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -11,33 +12,28 @@ import torch
 from torch import Tensor
 
 from audiomamba.ops import native
-from audiomamba.ops.selective_scan.inputs import ScanInputs
+from audiomamba.ops.cross_scan.inputs import NO_STEP, MapInputs
+from audiomamba.ops.cross_scan.orders import N_DIRECTIONS
+from audiomamba.ops.linear import linear
+from audiomamba.ops.selective_scan import native_scan
+from audiomamba.ops.selective_scan.inputs import Gradients, ScanInputs
 from audiomamba.ops.selective_scan.native_scan import (
     CHUNK_TOKENS,
-    Gradients,
-    Path,
-    go_back,
-    room_for_states,
-    run,
+    Traversal,
+    new_saved_states,
 )
 
-__all__ = ["four_scans"]
+__all__ = ["scan"]
 
-N_DIRECTIONS = 4
+# The arguments of the operators, as PyTorch's schemas write them: those of _Map.
+MAP_SCHEMA = (
+    "Tensor u, Tensor[] delta, Tensor A, Tensor B, Tensor C, Tensor D, Tensor delta_bias, "
+    "int columns"
+)
 
 
-def four_scans(
-    u: Tensor,
-    delta: list[Tensor],
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    *,
-    columns: int,
-) -> Tensor:
-    """Scan a map in four directions and add the results.
+class _Map(NamedTuple):
+    """What the operators are given.
 
     Args:
         u: (batch, tokens, channels), row of the map after row.
@@ -48,19 +44,7 @@ def four_scans(
         D: (4 * channels,), float32.
         delta_bias: (4 * channels,), float32.
         columns: of the map.
-
-    Returns:
-        (batch, tokens, channels).
     """
-    tensors = (u, *delta, A, B, C, D, delta_bias)
-    save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    call: Any = _run if native.seen_by_none(*tensors) else _scan
-    out: Tensor = call(u, delta, A, B, C, D, delta_bias, columns, save, CHUNK_TOKENS)[0]
-    return out
-
-
-class _Map(NamedTuple):
-    """What the operators are given."""
 
     u: Tensor
     delta: list[Tensor]
@@ -70,102 +54,118 @@ class _Map(NamedTuple):
     D: Tensor
     delta_bias: Tensor
     columns: int
-    chunk_tokens: int
 
-    def direction(self, k: int) -> tuple[ScanInputs, Path]:
-        """What direction k reads, and how it walks."""
+    @classmethod
+    def split(cls, given: Sequence[Any]) -> tuple["_Map", Sequence[Any]]:
+        """Take the arguments of an operator apart: those of the map, and what follows them."""
+        n = len(cls._fields)
+        return cls(*given[:n]), given[n:]
+
+    def direction(self, k: int) -> ScanInputs:
+        """What direction k reads."""
         weights = (self.A, self.D, self.delta_bias)
         A, D, bias = (weight.chunk(N_DIRECTIONS)[k] for weight in weights)
         B, C = self.B[:, :, k : k + 1], self.C[:, :, k : k + 1]
+        inputs = ScanInputs(self.u, self.delta[k], A, None, B, C, D, delta_bias=bias)
+        return inputs._replace(softplus=True, reverse=k >= N_DIRECTIONS // 2)
+
+    def traversal(self, k: int, chunk_tokens: int) -> Traversal:
+        """How direction k walks over the map."""
         order = _by_column(self.u.shape[1] // self.columns, self.columns) if k % 2 else None
-        path = Path(k >= N_DIRECTIONS // 2, None, order, self.chunk_tokens)
-        return ScanInputs(self.u, self.delta[k], A, B, C, D, None, bias, None, None, True), path
+        return Traversal(order, chunk_tokens)
 
 
-def _run(
-    u: Tensor,
-    delta: list[Tensor],
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    columns: int,
-    save: bool,
-    chunk_tokens: int,
-) -> tuple[Tensor, Tensor]:
-    given = _Map(u, delta, A, B, C, D, delta_bias, columns, chunk_tokens)
-    out, saved = _scan_fake(u, delta, A, B, C, D, delta_bias, columns, save, chunk_tokens)
+def scan(inputs: MapInputs, _backend: str) -> Tensor:
+    """Walk over the map four times where it lies."""
+    u, dt, A, B, C, dt_weight, D, delta_bias, padding = inputs
+    delta = [linear(dt[..., k, :], weight) for k, weight in enumerate(dt_weight)]
+    if padding is not None:
+        delta = [step.masked_fill(padding, NO_STEP) for step in delta]
+    given = _Map(
+        u.flatten(1, 2),
+        [step.flatten(1, 2).to(u.dtype) for step in delta],
+        A.float(),
+        B.flatten(1, 2).to(u.dtype),
+        C.flatten(1, 2).to(u.dtype),
+        D.float(),
+        delta_bias.float(),
+        u.shape[2],
+    )
+    tensors = (given.u, *given.delta, *given[2:-1])
+    save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    call: Any = _forward if native.is_untraced(*tensors) else _scan
+    y: Tensor = call(*given, save, CHUNK_TOKENS)[0]
+    return y.view(u.shape)
+
+
+def _forward(*args: Any) -> tuple[Tensor, Tensor]:
+    """Scan: the outputs and the saved states."""
+    given, (save, chunk_tokens) = _Map.split(args)
+    out, saved = _empty_results(*args)
     states = saved.chunk(N_DIRECTIONS) if save else [None] * N_DIRECTIONS
     for k in range(N_DIRECTIONS):
-        inputs, path = given.direction(k)
-        run(inputs, path, out, accumulate=k > 0, saved=states[k])
+        native_scan.forward(
+            given.direction(k),
+            out,
+            given.traversal(k, chunk_tokens),
+            accumulate=k > 0,
+            saved=states[k],
+        )
     return out, saved
 
 
 _scan = torch.library.custom_op(
-    "audiomamba::cross_selective_scan_v1", _run, mutates_args=(), device_types="cpu"
+    "audiomamba::cross_selective_scan_v1",
+    _forward,
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({MAP_SCHEMA}, bool save, int chunk_tokens) -> (Tensor, Tensor)",
 )
 
 
 @_scan.register_fake
-def _scan_fake(u: Tensor, _delta: list[Tensor], A: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    *_, save, chunk_tokens = rest
-    saved = room_for_states(u, A, Path(chunk_tokens=chunk_tokens))
-    room = N_DIRECTIONS * saved.numel() if save else 0
-    return u.new_empty(u.shape), A.new_empty(room)
+def _empty_results(*args: Any) -> tuple[Tensor, Tensor]:
+    given, (save, chunk_tokens) = _Map.split(args)
+    each = new_saved_states(given.u, given.A, None, chunk_tokens).numel()
+    return given.u.new_empty(given.u.shape), given.A.new_empty(N_DIRECTIONS * each if save else 0)
 
 
-@torch.library.custom_op(
-    "audiomamba::cross_selective_scan_backward_v1", mutates_args=(), device_types="cpu"
-)
-def _scan_backward(
-    grad_out: Tensor,
-    saved: Tensor,
-    u: Tensor,
-    delta: list[Tensor],
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    columns: int,
-    chunk_tokens: int,
-) -> list[Tensor]:
+def _gradients(grad_out: Tensor, saved: Tensor, *args: Any) -> list[Tensor]:
+    """The gradients of u, of the four deltas, and of A, D, delta_bias, B and C."""
+    given, (chunk_tokens,) = _Map.split(args)
     if saved.numel() == 0:  # the forward call did not know that this one would come
-        _, saved = _scan(u, delta, A, B, C, D, delta_bias, columns, True, chunk_tokens)
-    given = _Map(u, delta, A, B, C, D, delta_bias, columns, chunk_tokens)
+        _, saved = _forward(*given, True, chunk_tokens)
     states = saved.chunk(N_DIRECTIONS)
-    of_u = u.new_empty(u.shape)
+    of_u = given.u.new_empty(given.u.shape)
     each: list[Gradients] = []
     for k in range(N_DIRECTIONS):
-        inputs, path = given.direction(k)
-        grads = Gradients.of(inputs)._replace(u=of_u)
-        go_back(grad_out, states[k], inputs, path, grads, accumulate=k > 0)
+        inputs = given.direction(k)
+        grads = Gradients.empty(inputs)._replace(u=of_u)
+        traversal = given.traversal(k, chunk_tokens)
+        native_scan.backward(grad_out, states[k], inputs, grads, traversal, accumulate=k > 0)
         each.append(grads)
     weights = [torch.cat([getattr(one, name) for one in each]) for name in ("A", "D", "delta_bias")]
     maps = [torch.cat([getattr(one, name) for one in each], dim=2) for name in ("B", "C")]
     return [of_u, *(one.delta for one in each), *weights, *maps]
 
 
+_scan_backward = torch.library.custom_op(
+    "audiomamba::cross_selective_scan_backward_v1",
+    _gradients,
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"(Tensor grad_out, Tensor saved, {MAP_SCHEMA}, int chunk_tokens) -> Tensor[]",
+)
+
+
 @_scan_backward.register_fake
-def _scan_backward_fake(
-    _grad_out: Tensor,
-    _saved: Tensor,
-    u: Tensor,
-    delta: list[Tensor],
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    delta_bias: Tensor,
-    *_: int,
-) -> list[Tensor]:
+def _empty_gradients(_grad_out: Tensor, _saved: Tensor, *args: Any) -> list[Tensor]:
+    (u, delta, A, B, C, D, delta_bias, _), _ = _Map.split(args)
     alike = [one.new_empty(one.shape) for one in (u, *delta, A, D, delta_bias)]
     return [*alike, A.new_empty(B.shape), A.new_empty(C.shape)]
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     u, delta, A, B, C, D, delta_bias, columns, _, chunk_tokens = inputs
     ctx.save_for_backward(output[1], u, *delta, A, B, C, D, delta_bias)
     ctx.flags = (columns, chunk_tokens)
@@ -178,7 +178,7 @@ def _backward(ctx: Any, grad_out: Tensor, _: Tensor) -> tuple[Any, ...]:
     return (of_u, of_delta, of_A, of_B.to(B.dtype), of_C.to(C.dtype), of_D, of_bias, *[None] * 3)
 
 
-_scan.register_autograd(_backward, setup_context=_setup_context)
+_scan.register_autograd(_backward, setup_context=_keep)
 
 
 @lru_cache(maxsize=64)

@@ -1,11 +1,19 @@
 """What a Mamba mixer does in training on a CPU, keeping little of it for the gradient.
 
-Taken op by op, a block keeps for its gradient, in units of (batch, tokens, channels of the mixer):
-the normed input (1/2), the input and the gate (2), the convolved input (1), the step sizes (1),
-the states at some tokens (1/4 for each direction and 16 states) and the result (1). Here it keeps
-the input, the gate and the states. The norm, the convolution and the step sizes are cheap to
-compute again, and the result falls out of the scan's gradient. What is computed again is held for
-some channels at a time.
+What a block makes, and how much of it is kept, in units of (batch, tokens, channels of the mixer):
+
+                                            op by op    here
+    normed input of in_proj                      1/2       -   made again of the residual stream
+    xz = in_proj(normed), input and gate           2       2
+    u = silu(conv(x))                              1       -   made again of x
+    mapped = x_proj(u): dt, B and C             1/20    1/20   (in AuM-B)
+    delta = dt_proj(dt)                            1       -   made again of mapped
+    states at every 64th token           1/4 per direction     as much (of 16 states per channel)
+    y = scan(u, delta, ...) * silu(z)              1       -   falls out of the scan's gradient
+
+The norm, the convolution and the step sizes are cheap to compute again. The scan is not: its states
+inside a chunk come from the state saved at the chunk's first token. What is made again exists for a
+slice of the channels at a time, which then also fits the caches.
 
 Source: Gu and Dao 2023, section 3.3.2, recomputation.
 """
@@ -22,14 +30,14 @@ from audiomamba.ops.causal_conv1d import cpu as conv_cpu
 from audiomamba.ops.linear import linear, weight_gradient
 from audiomamba.ops.mamba.channel_slices import channel_slices
 from audiomamba.ops.mamba.weights import Normed
-from audiomamba.ops.selective_scan.inputs import ScanInputs
-from audiomamba.ops.selective_scan.native_scan import Gradients, Path, go_back, room_for_states, run
+from audiomamba.ops.selective_scan import native_scan
+from audiomamba.ops.selective_scan.inputs import Gradients, ScanInputs
 
 __all__ = ["InnerWeights", "mamba_inner", "project_normed"]
 
 
 class InnerWeights(NamedTuple):
-    """The weights of a mixer behind its first projection, or of one branch of it.
+    """The weights of a mixer after its first projection, or of one direction of it.
 
     Args:
         conv: (channels, width), float32.
@@ -53,14 +61,14 @@ class InnerWeights(NamedTuple):
     D: Tensor
     out_proj: Tensor | None
 
-    def cut(self, part: slice) -> "InnerWeights":
-        """Those of some channels."""
+    def of(self, channels: slice) -> "InnerWeights":
+        """Those of some channels, which are views."""
         across = ("x_proj", "out_proj")  # whose channels lie along the second axis
-        cuts: dict[str, Any] = self._asdict()
-        for name, weight in cuts.items():
+        sliced: dict[str, Any] = self._asdict()
+        for name, weight in sliced.items():
             if weight is not None:
-                cuts[name] = weight[:, part] if name in across else weight[part]
-        return InnerWeights(**cuts)
+                sliced[name] = weight[:, channels] if name in across else weight[channels]
+        return InnerWeights(**sliced)
 
 
 def project_normed(hidden: Tensor, normed: Normed, weight: Tensor) -> Tensor:
@@ -77,6 +85,7 @@ def project_normed(hidden: Tensor, normed: Normed, weight: Tensor) -> Tensor:
         (batch, tokens, n_out).
     """
     total, norm_weight, eps = normed
+    # Detached: their gradients flow through hidden, whose norm has its own gradient.
     out: Tensor = _NormedProduct.apply(  # type: ignore[no-untyped-call]
         hidden, total.detach(), norm_weight.detach(), weight, eps
     )
@@ -117,6 +126,7 @@ class _NormedProduct(torch.autograd.Function):
     def forward(
         ctx: Any, normed: Tensor, total: Tensor, norm_weight: Tensor, weight: Tensor, eps: float
     ) -> Tensor:
+        # The residual stream is kept by the block's addition anyway, so keeping it costs nothing.
         ctx.save_for_backward(total, norm_weight, weight)
         ctx.eps, ctx.dtype = eps, normed.dtype
         return linear(normed, weight)
@@ -145,63 +155,93 @@ class _MambaInner(torch.autograd.Function):
         *given: Tensor | None,
     ) -> Tensor:
         weights = InnerWeights(*given)  # type: ignore[arg-type]
-        branch = _Branch(weights, lengths, reverse_conv, reverse)
+        direction = _Direction(weights, lengths, reverse_conv, reverse)
         x, z = xz.chunk(2, dim=-1)
-        u = branch.convolved(x)
+        u = direction.convolved(x)
+        # x_proj mixes all channels, so it comes before the slices, and its result is kept whole.
         mapped = linear(u, weights.x_proj).to(u.dtype)
-        saved = room_for_states(u, weights.A, branch.path)
+        states = native_scan.new_saved_states(u, weights.A, weights.A_b)
         slices = channel_slices(x, x.shape[2])
-        for part in slices:  # the result replaces u
-            one, place = branch.cut(part), u[..., part]
-            inputs = one.scan_inputs(place, mapped, z[..., part])
-            run(inputs, one.path, place, saved=_of(saved, x, part))
-        ctx.save_for_backward(xz, mapped, saved, lengths, *given)
+        for channels in slices:
+            own = u[..., channels]
+            inputs = direction.of(channels).scan_inputs(own, mapped, z[..., channels])
+            # The result replaces u: the scan reads a row before it writes it.
+            native_scan.forward(inputs, own, saved=_states_of(states, x, channels))
+        ctx.save_for_backward(xz, mapped, states, lengths, *given)
         ctx.flags = (reverse_conv, reverse)
-        ctx.slices = slices  # by which states are saved; another number of threads has others
+        # States lie slice after slice. Another number of threads at the time of the gradient would
+        # make other slices, so these are kept.
+        ctx.slices = slices
         return u if weights.out_proj is None else linear(u, weights.out_proj)
 
     @staticmethod
     @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        xz, mapped, saved, lengths, *given = ctx.saved_tensors
+        xz, mapped, states, lengths, *given = ctx.saved_tensors
         weights = InnerWeights(*given)
-        branch = _Branch(weights, lengths, *ctx.flags)
+        direction = _Direction(weights, lengths, *ctx.flags)
         wanted = zip(given, ctx.needs_input_grad[4:], strict=True)
         grads = InnerWeights(*(_like(one) if asked else None for one, asked in wanted))  # type: ignore[arg-type]
         grad_xz = _like(xz)
         (x, z), (grad_x, grad_z) = xz.chunk(2, dim=-1), grad_xz.chunk(2, dim=-1)
+        # B, C and dt are shared by all channels: their gradients are sums over the slices.
         of_mapped = torch.zeros_like(mapped, dtype=torch.float32)
-        for part in ctx.slices:  # grad_x holds the gradient of u at first
-            of_out = grad[..., part] if weights.out_proj is None else grad
-            of_mapped += branch.cut(part).through_scan(
-                of_out,
-                (x[..., part], z[..., part], mapped, _of(saved, x, part)),
-                (grad_x[..., part], grad_z[..., part], grads.cut(part)),
+        for channels in ctx.slices:
+            own = (..., channels)
+            of_mapped += direction.of(channels).through_scan(
+                grad[own] if weights.out_proj is None else grad,
+                _Kept(x[own], z[own], mapped, _states_of(states, x, channels)),
+                # The gradient of u goes where that of x will be, until x_proj's share is known.
+                _Targets(u=grad_x[own], z=grad_z[own], weights=grads.of(channels)),
             )
         of_mapped = of_mapped.to(xz.dtype)
-        for part in ctx.slices:
-            branch.cut(part).through_conv(
-                of_mapped, x[..., part], grad_x[..., part], grads.cut(part)
-            )
+        for channels in ctx.slices:  # only now, when of_mapped has the shares of all slices
+            own = (..., channels)
+            direction.of(channels).through_conv(of_mapped, x[own], grad_x[own], grads.of(channels))
         return grad_xz, None, None, None, *grads
 
 
-class _Branch(NamedTuple):
-    """A branch of a mixer, or some channels of it."""
+class _Kept(NamedTuple):
+    """What the forward pass kept for the gradient, of some channels.
+
+    Args:
+        x: (batch, tokens, channels).
+        z: (batch, tokens, channels).
+        mapped: (batch, tokens, rank + 2 states), of all channels: dt, B and C.
+        states: saved by the scan.
+    """
+
+    x: Tensor
+    z: Tensor
+    mapped: Tensor
+    states: Tensor
+
+
+class _Targets(NamedTuple):
+    """Where the gradients of some channels are written.
+
+    Args:
+        u: (batch, tokens, channels).
+        z: (batch, tokens, channels).
+        weights: None for those that need no gradient.
+    """
+
+    u: Tensor
+    z: Tensor
+    weights: InnerWeights
+
+
+class _Direction(NamedTuple):
+    """One direction of a mixer, or both where they share all but A; or some channels of it."""
 
     weights: InnerWeights
     lengths: Tensor | None
     reverse_conv: bool
     reverse: bool
 
-    def cut(self, part: slice) -> "_Branch":
-        return self._replace(weights=self.weights.cut(part))
-
-    @property
-    def path(self) -> Path:
-        """How the scan walks."""
-        return Path(self.reverse, self.weights.A_b)
+    def of(self, channels: slice) -> "_Direction":
+        return self._replace(weights=self.weights.of(channels))
 
     def convolved(self, x: Tensor) -> Tensor:
         """The input of the scan, u."""
@@ -222,50 +262,45 @@ class _Branch(NamedTuple):
             u=u,
             delta=linear(dt, self.weights.dt_proj).to(u.dtype),
             A=self.weights.A,
+            A_b=self.weights.A_b,
             B=b.unsqueeze(2),
             C=c.unsqueeze(2),
             D=self.weights.D,
             z=z,
             delta_bias=self.weights.dt_bias,
-            initial_state=None,
             lengths=self.lengths,
-            delta_softplus=True,
+            softplus=True,
+            reverse=self.reverse,
         )
 
-    def through_scan(
-        self,
-        grad: Tensor,
-        kept: tuple[Tensor, Tensor, Tensor, Tensor],
-        to: tuple[Tensor, Tensor, InnerWeights],
-    ) -> Tensor:
+    def through_scan(self, grad: Tensor, kept: _Kept, to: _Targets) -> Tensor:
         """Go back through the last projection, the scan and delta's.
 
         Args:
-            grad: the gradient of the branch's result.
-            kept: x, z, `mapped`, and the saved states.
-            to: where the gradients of u, z and the weights are written.
+            grad: the gradient of the mixer's result, or of y without a last projection.
+            kept: by the forward pass.
+            to: where the gradients are written.
 
         Returns:
-            The gradient of `mapped`.
+            The gradient of `mapped`, as far as these channels make it.
         """
-        x, z, mapped, saved = kept
-        grad_u, grad_z, grads = to
-        out_proj = self.weights.out_proj
-        y = None if out_proj is None else linear(grad, out_proj.t()).to(x.dtype)
-        inputs = self.scan_inputs(self.convolved(x), mapped, z)
+        out_proj, grads, mapped = self.weights.out_proj, to.weights, kept.mapped
+        # y holds its gradient at first; the scan's gradient then writes the result there.
+        y = None if out_proj is None else linear(grad, out_proj.t()).to(kept.x.dtype)
+        inputs = self.scan_inputs(self.convolved(kept.x), mapped, kept.z)
         found = Gradients(
-            u=grad_u,
-            delta=inputs.delta,
+            u=to.u,
+            delta=inputs.delta,  # replaced row by row by its gradient: one tensor less
             A=_room(grads.A, self.weights.A),
             A_b=_room(grads.A_b, self.weights.A_b),
             B=mapped.new_empty(inputs.B.shape, dtype=torch.float32),
             C=mapped.new_empty(inputs.C.shape, dtype=torch.float32),
             D=_room(grads.D, self.weights.D),
-            z=grad_z,
+            z=to.z,
             delta_bias=_room(grads.dt_bias, self.weights.dt_bias),
             initial_state=mapped.new_empty(0),
         )
-        go_back(grad if y is None else y, saved, inputs, self.path, found, out=y)
+        native_scan.backward(grad if y is None else y, kept.states, inputs, found, out=y)
         if grads.out_proj is not None and y is not None:
             grads.out_proj.copy_(weight_gradient(grad, y))
         if grads.dt_proj is not None:
@@ -296,14 +331,14 @@ class _Branch(NamedTuple):
                 to_weight.copy_(gradient)
 
 
-def _of(saved: Tensor, x: Tensor, part: slice) -> Tensor:
-    """The room of some channels in what room_for_states() made for all."""
-    each = saved.numel() // x.shape[-1]
-    return saved[each * part.start : each * part.stop]
+def _states_of(states: Tensor, x: Tensor, channels: slice) -> Tensor:
+    """The room of some channels in what new_saved_states() made for all."""
+    each = states.numel() // x.shape[-1]
+    return states[each * channels.start : each * channels.stop]
 
 
 def _room(wanted: Tensor | None, weight: Tensor | None) -> Tensor:
-    """Where the gradient of a weight is written, wanted or not."""
+    """Where the gradient of a weight is written: the library writes it, wanted or not."""
     if wanted is not None:
         return wanted
     return torch.empty(0) if weight is None else _like(weight)

@@ -30,7 +30,7 @@ def suits(hidden: Tensor, weights: MixerWeights) -> bool:
         and hidden.is_cpu
         and type(hidden) is Tensor
         and not torch.compiler.is_compiling()
-        and choose_backend("mamba", None, hidden) == "cpu"
+        and choose_backend("selective_scan", None, hidden) == "cpu"
         and weights.layers_are_as_made()
     )
 

@@ -13,18 +13,12 @@ Source: Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State S
 section 3, and Erol et al., "Audio Mamba" (2024), for the bidirectional form.
 """
 
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 from torch import Tensor
 
-from audiomamba.ops.backends import BackendName, choose_backend
-from audiomamba.ops.selective_scan import cpu, reference, torch_chunked
-from audiomamba.ops.selective_scan.inputs import (
-    ScanInputs,
-    check_out,
-    checked_decay,
-    checked_inputs,
-)
+from audiomamba.ops.backends import implementation
+from audiomamba.ops.selective_scan.inputs import ScanInputs, check_out, checked_inputs
 
 __all__ = ["bidirectional_selective_scan", "selective_scan"]
 
@@ -113,7 +107,7 @@ def selective_scan(
             tokens if None.
         out: (batch, tokens, channels) in u's dtype, where the result is written; u and delta may
             be given. Without gradients only.
-        backend: "reference", "torch", "cpu" or "triton"; None picks.
+        backend: the name of a backend; None picks.
 
     Returns:
         out (batch, tokens, channels) in u's dtype; with return_last_state the pair of out and
@@ -123,18 +117,10 @@ def selective_scan(
         ConfigError: shapes do not fit together, or out is given where a gradient is asked for.
         BackendError: the named backend cannot run this call.
     """
-    name = choose_backend("selective_scan", backend, u)
-    inputs = checked_inputs(
-        ScanInputs(u, delta, A, B, C, D, z, delta_bias, initial_state, lengths, delta_softplus)
+    given = ScanInputs(
+        u, delta, A, None, B, C, D, z, delta_bias, initial_state, lengths, delta_softplus, reverse
     )
-    if out is not None:
-        check_out(out, inputs)
-    if name == "cpu" and out is not None:
-        y, last_state = out, cpu.scan_into(out, inputs, None, reverse, return_last_state)
-    else:
-        run = _implementation(name).scan
-        y, last_state = run(inputs, reverse=reverse, want_last_state=return_last_state)
-        y = y if out is None else out.copy_(y)
+    y, last_state = _scan("selective_scan", given, out, backend, return_last_state)
     return (y, last_state) if return_last_state else y
 
 
@@ -172,7 +158,7 @@ def bidirectional_selective_scan(
         delta_softplus: apply softplus to delta + delta_bias.
         lengths: (batch,), as in selective_scan.
         out: as in selective_scan.
-        backend: "reference", "torch", "cpu" or "triton"; None picks.
+        backend: the name of a backend; None picks.
 
     Returns:
         out (batch, tokens, channels) in u's dtype.
@@ -183,24 +169,23 @@ def bidirectional_selective_scan(
 
     Source: Erol et al. 2024, the Fo-Bi block.
     """
-    name = choose_backend("bidirectional_selective_scan", backend, u)
-    inputs = checked_inputs(
-        ScanInputs(u, delta, A, B, C, D, z, delta_bias, None, lengths, delta_softplus)
+    given = ScanInputs(
+        u, delta, A, A_b, B, C, D, z, delta_bias, None, lengths, softplus=delta_softplus
     )
-    A_b = checked_decay(A_b, inputs)
+    return _scan("bidirectional_selective_scan", given, out, backend)[0]
+
+
+def _scan(
+    op: str,
+    given: ScanInputs,
+    out: Tensor | None,
+    backend: str | None,
+    want_last_state: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Check the arguments and run them on a backend: the outputs and the last state."""
+    module = implementation(op, backend, given.u)
+    inputs = checked_inputs(given)
     if out is not None:
         check_out(out, inputs)
-    if name == "cpu" and out is not None:
-        cpu.scan_into(out, inputs, A_b)
-        return out
-    y: Tensor = _implementation(name).bidirectional_scan(inputs, A_b)
-    return y if out is None else out.copy_(y)
-
-
-def _implementation(name: BackendName) -> Any:
-    """The module of a backend; Triton is imported only when it is asked for."""
-    if name == "triton":
-        from audiomamba.ops.selective_scan import triton
-
-        return triton
-    return {"cpu": cpu, "torch": torch_chunked, "reference": reference}[name]
+    results: tuple[Tensor, Tensor] = module.scan(inputs, want_last_state=want_last_state, out=out)
+    return results

@@ -14,189 +14,147 @@ import torch
 from torch import Tensor
 
 from audiomamba.ops import native
-from audiomamba.ops.selective_scan.inputs import ScanInputs, empty_gradients
+from audiomamba.ops.selective_scan import native_scan
+from audiomamba.ops.selective_scan.inputs import (
+    SCAN_SCHEMA,
+    Gradients,
+    ScanInputs,
+    wants_gradient,
+)
 from audiomamba.ops.selective_scan.native_scan import (
     CHUNK_TOKENS,
-    Gradients,
-    Path,
-    go_back,
-    room_for_states,
-    run,
+    Traversal,
+    new_saved_states,
 )
 
-__all__ = ["bidirectional_scan", "scan", "scan_into"]
+__all__ = ["scan"]
 
 
-def scan(inputs: ScanInputs, *, reverse: bool, want_last_state: bool) -> tuple[Tensor, Tensor]:
-    """Scan in one direction; the last state is empty unless wanted."""
-    out, last_state, _ = _run(inputs, None, reverse, want_last_state)
-    return out, last_state
+def scan(
+    inputs: ScanInputs, *, want_last_state: bool, out: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Scan; returns the outputs and the last state, which is empty unless wanted.
 
-
-def bidirectional_scan(inputs: ScanInputs, A_b: Tensor) -> Tensor:
-    """Scan in both directions, with A and with A_b, and add."""
-    out, _, _ = _run(inputs, A_b, reverse=False, want_last_state=False)
-    return out
-
-
-def scan_into(
-    out: Tensor,
-    inputs: ScanInputs,
-    A_b: Tensor | None,
-    reverse: bool = False,
-    want_last_state: bool = False,
-) -> Tensor:
-    """Scan without gradients and write the result to out, which may be u or delta.
-
-    The library reads a row of a block of channels before it writes that row, and no other block.
+    The outputs are written to out, which may be u or delta, if it is given: the library reads a row
+    of a block of channels before it writes that row, and no other block.
     """
-    u, delta, A, *others, softplus = inputs
-    place = native.rows(out)
-    tensors = (place, u, delta, A, A_b, *others)
-    direct = native.seen_by_none(*tensors)
-    call: Any = _run_into if direct else _scan_into
-    last_state: Tensor = call(*tensors, softplus, reverse, want_last_state)
-    if direct and not place.is_inference():
-        torch.autograd.graph.increment_version(place)  # else a graph that keeps it would not notice
-    if place is not out:
-        out.copy_(place)
+    *tensors, _, _ = inputs
+    if out is not None:
+        return out, _scan_to(out, inputs, want_last_state)
+    untraced = native.is_untraced(*tensors)
+    call: Any = _forward if untraced else _scan
+    y, last_state, _ = call(*inputs, want_last_state, wants_gradient(inputs), CHUNK_TOKENS)
+    return y, last_state
+
+
+def _scan_to(out: Tensor, inputs: ScanInputs, want_last_state: bool) -> Tensor:
+    """Write the outputs to out and return the last state."""
+    rows = native.rows(out)
+    *tensors, _, _ = inputs
+    untraced = native.is_untraced(rows, *tensors)
+    call: Any = _forward_into if untraced else _scan_into
+    last_state: Tensor = call(rows, *inputs, want_last_state)
+    if untraced and not rows.is_inference():
+        torch.autograd.graph.increment_version(rows)  # else a graph that keeps it would not notice
+    if rows is not out:
+        out.copy_(rows)
     return last_state
 
 
-def _run(
-    inputs: ScanInputs, A_b: Tensor | None, reverse: bool, want_last_state: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    u, delta, A, *others, softplus = inputs
-    tensors = (u, delta, A, A_b, *others)
-    save = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
-    flags = (softplus, reverse, want_last_state, save, CHUNK_TOKENS)
-    call: Any = _run_new if native.seen_by_none(*tensors) else _scan
-    out, last_state, saved = call(*tensors, *flags)
-    return out, last_state, saved
-
-
-def _run_new(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    A_b: Tensor | None,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    initial_state: Tensor | None,
-    lengths: Tensor | None,
-    softplus: bool,
-    reverse: bool,
-    want_last_state: bool,
-    save: bool,
-    chunk_tokens: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, initial_state, lengths, softplus)
-    out, last_state, saved = _scan_fake(u, delta, A, A_b, want_last_state, save, chunk_tokens)
-    run(
+def _forward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Scan: the outputs, the last state and the saved states."""
+    inputs, (want_last_state, save, chunk_tokens) = ScanInputs.split(given)
+    out, last_state, saved = _empty_results(*given)
+    native_scan.forward(
         inputs,
-        Path(reverse, A_b, None, chunk_tokens),
         out,
+        Traversal(chunk_tokens=chunk_tokens),
         last_state=last_state if want_last_state else None,
         saved=saved if save else None,
     )
     return out, last_state, saved
 
 
-def _run_into(
-    out: Tensor,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    A_b: Tensor | None,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    initial_state: Tensor | None,
-    lengths: Tensor | None,
-    softplus: bool,
-    reverse: bool,
-    want_last_state: bool,
-) -> Tensor:
-    inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, initial_state, lengths, softplus)
-    last_state: Tensor = _scan_into_fake(out, u, delta, A, want_last_state)
-    run(inputs, Path(reverse, A_b), out, last_state=last_state if want_last_state else None)
+def _forward_into(out: Tensor, *given: Any) -> Tensor:
+    """Scan and write the outputs to out: the last state."""
+    inputs, (want_last_state,) = ScanInputs.split(given)
+    last_state = _empty_last_state(inputs, want_last_state)
+    native_scan.forward(inputs, out, last_state=last_state if want_last_state else None)
     return last_state
 
 
 _scan = torch.library.custom_op(
-    "audiomamba::selective_scan_v1", _run_new, mutates_args=(), device_types="cpu"
+    "audiomamba::selective_scan_v1",
+    _forward,
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({SCAN_SCHEMA}, bool want_last_state, bool save, int chunk_tokens) "
+    "-> (Tensor, Tensor, Tensor)",
 )
 _scan_into = torch.library.custom_op(
-    "audiomamba::selective_scan_into_v1", _run_into, mutates_args=("out",), device_types="cpu"
+    "audiomamba::selective_scan_into_v1",
+    _forward_into,
+    mutates_args=("out",),
+    device_types="cpu",
+    schema=f"(Tensor(a!) out, {SCAN_SCHEMA}, bool want_last_state) -> Tensor",
 )
+
+
+def _empty_last_state(inputs: ScanInputs, wanted: bool) -> Tensor:
+    batch, _, channels = inputs.u.shape
+    return inputs.A.new_empty((batch, channels, inputs.A.shape[1]) if wanted else (0,))
 
 
 @_scan_into.register_fake
-def _scan_into_fake(_out: Tensor, u: Tensor, _delta: Tensor, A: Tensor, *rest: Any) -> Tensor:
-    batch, _, channels = u.shape
-    last_state: Tensor = A.new_empty((batch, channels, A.shape[1]) if rest[-1] else (0,))
-    return last_state
+def _scan_into_fake(_out: Tensor, *given: Any) -> Tensor:
+    inputs, (want_last_state,) = ScanInputs.split(given)
+    return _empty_last_state(inputs, want_last_state)
 
 
 @_scan.register_fake
-def _scan_fake(
-    u: Tensor, _delta: Tensor, A: Tensor, A_b: Tensor | None, *rest: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    *_, want_last_state, save, chunk_tokens = rest
-    batch, _, channels = u.shape
-    path = Path(A_b=A_b, chunk_tokens=chunk_tokens)
+def _empty_results(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
+    inputs, (want_last_state, save, chunk_tokens) = ScanInputs.split(given)
     return (
-        u.new_empty(u.shape),
-        A.new_empty((batch, channels, A.shape[1]) if want_last_state else (0,)),
-        room_for_states(u, A, path) if save else A.new_empty(0),
+        inputs.u.new_empty(inputs.u.shape),
+        _empty_last_state(inputs, want_last_state),
+        new_saved_states(inputs.u, inputs.A, inputs.A_b, chunk_tokens)
+        if save
+        else inputs.A.new_empty(0),
     )
 
 
-@torch.library.custom_op(
-    "audiomamba::selective_scan_backward_v1", mutates_args=(), device_types="cpu"
-)
-def _scan_backward(
-    grad_out: Tensor,
-    grad_last_state: Tensor | None,
-    saved: Tensor,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    A_b: Tensor | None,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    initial_state: Tensor | None,
-    lengths: Tensor | None,
-    softplus: bool,
-    reverse: bool,
-    chunk_tokens: int,
+def _gradients(
+    grad_out: Tensor, grad_last_state: Tensor | None, saved: Tensor, *given: Any
 ) -> list[Tensor]:
-    inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, initial_state, lengths, softplus)
-    path = Path(reverse, A_b, None, chunk_tokens)
+    """The gradients of a scan, in the order of `Gradients`."""
+    inputs, (chunk_tokens,) = ScanInputs.split(given)
+    traversal = Traversal(chunk_tokens=chunk_tokens)
     if saved.numel() == 0:  # the forward call did not know that this one would come
-        saved = room_for_states(u, A, path)
-        run(inputs, path, u.new_empty(u.shape), saved=saved)
-    grads = Gradients.of(inputs, A_b)
-    go_back(grad_out, saved, inputs, path, grads, grad_last_state=grad_last_state)
+        saved = new_saved_states(inputs.u, inputs.A, inputs.A_b, chunk_tokens)
+        native_scan.forward(inputs, inputs.u.new_empty(inputs.u.shape), traversal, saved=saved)
+    grads = Gradients.empty(inputs)
+    native_scan.backward(grad_out, saved, inputs, grads, traversal, grad_last_state=grad_last_state)
     return list(grads)
 
 
+_scan_backward = torch.library.custom_op(
+    "audiomamba::selective_scan_backward_v1",
+    _gradients,
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"(Tensor grad_out, Tensor? grad_last_state, Tensor saved, {SCAN_SCHEMA}, "
+    "int chunk_tokens) -> Tensor[]",
+)
+
+
 @_scan_backward.register_fake
-def _scan_backward_fake(
-    _grad_out: Tensor, _grad_last_state: Tensor | None, _saved: Tensor, *inputs: Any
+def _empty_gradients(
+    _grad_out: Tensor, _grad_last_state: Tensor | None, _saved: Tensor, *given: Any
 ) -> list[Tensor]:
-    return empty_gradients(*inputs[:10])
+    return list(Gradients.empty(ScanInputs.split(given)[0]))
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     *tensors, softplus, reverse, want_last_state, _, chunk_tokens = inputs
     ctx.save_for_backward(output[2], *tensors)
     ctx.flags = (softplus, reverse, chunk_tokens)
@@ -215,4 +173,4 @@ def _backward(
     return (*given, *[None] * 6)  # lengths and the five flags
 
 
-_scan.register_autograd(_backward, setup_context=_setup_context)
+_scan.register_autograd(_backward, setup_context=_keep)

@@ -1,6 +1,7 @@
 """The arguments of a scan, checked and brought to one form for all backends."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,14 +10,24 @@ from torch.nn.functional import silu, softplus
 from audiomamba.errors import ConfigError
 
 __all__ = [
+    "SCAN_SCHEMA",
+    "Gradients",
     "ScanInputs",
     "StepInputs",
+    "both_directions",
     "check_out",
-    "checked_decay",
     "checked_inputs",
-    "empty_gradients",
     "step_inputs",
+    "wants_gradient",
+    "written",
 ]
+
+
+# The arguments of every operator that scans, as PyTorch's schemas write them: those of ScanInputs.
+SCAN_SCHEMA = (
+    "Tensor u, Tensor delta, Tensor A, Tensor? A_b, Tensor B, Tensor C, Tensor? D, Tensor? z, "
+    "Tensor? delta_bias, Tensor? initial_state, Tensor? lengths, bool softplus, bool reverse"
+)
 
 
 class ScanInputs(NamedTuple):
@@ -28,6 +39,7 @@ class ScanInputs(NamedTuple):
         u: (batch, tokens, channels).
         delta: (batch, tokens, channels).
         A: (channels, states).
+        A_b: (channels, states), the decay of a second scan, against the first; None for one scan.
         B: (batch, tokens, groups, states).
         C: (batch, tokens, groups, states).
         D: (channels,) or None.
@@ -35,20 +47,58 @@ class ScanInputs(NamedTuple):
         delta_bias: (channels,) or None.
         initial_state: (batch, channels, states) or None.
         lengths: (batch,) int64 or None.
-        delta_softplus: whether softplus is applied to delta + delta_bias.
+        softplus: whether softplus is applied to delta + delta_bias.
+        reverse: whether the scan begins at the last token.
     """
 
     u: Tensor
     delta: Tensor
     A: Tensor
+    A_b: Tensor | None
     B: Tensor
     C: Tensor
-    D: Tensor | None
-    z: Tensor | None
-    delta_bias: Tensor | None
-    initial_state: Tensor | None
-    lengths: Tensor | None
-    delta_softplus: bool
+    D: Tensor | None = None
+    z: Tensor | None = None
+    delta_bias: Tensor | None = None
+    initial_state: Tensor | None = None
+    lengths: Tensor | None = None
+    softplus: bool = False
+    reverse: bool = False
+
+    @classmethod
+    def split(cls, given: Sequence[Any]) -> tuple["ScanInputs", Sequence[Any]]:
+        """Take the arguments of an operator apart: those of the scan, and what follows them."""
+        n = len(cls._fields)
+        return cls(*given[:n]), given[n:]
+
+
+class Gradients(NamedTuple):
+    """Room for the gradients of a scan, as in `ScanInputs`; empty where there is no such input.
+
+    Those of B and C are sums over channels: float32 and contiguous whatever the dtype.
+    """
+
+    u: Tensor
+    delta: Tensor
+    A: Tensor
+    A_b: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor
+    z: Tensor
+    delta_bias: Tensor
+    initial_state: Tensor
+
+    @classmethod
+    def empty(cls, inputs: ScanInputs) -> "Gradients":
+        """Make room for the gradients of some inputs."""
+
+        def like(x: Tensor | None) -> Tensor:
+            return inputs.A.new_empty(0) if x is None else x.new_empty(x.shape)
+
+        room = {name: like(getattr(inputs, name)) for name in cls._fields}
+        maps = {name: inputs.A.new_empty(room[name].shape) for name in ("B", "C")}
+        return cls(**(room | maps))
 
 
 def checked_inputs(inputs: ScanInputs) -> ScanInputs:
@@ -78,14 +128,15 @@ def checked_inputs(inputs: ScanInputs) -> ScanInputs:
     _check_shape("delta_bias", inputs.delta_bias, (channels,))
     _check_shape("initial_state", inputs.initial_state, (batch, channels, states))
     _check_shape("lengths", inputs.lengths, (batch,))
+    _check_shape("A_b", inputs.A_b, (channels, states))
     wide = torch.float64 if u.dtype == torch.float64 else torch.float32
     B = _with_groups("B", inputs.B, u, states)
     C = _with_groups("C", inputs.C, u, states)
     groups = max(B.shape[2], C.shape[2])
-    return ScanInputs(
-        u=u,
+    return inputs._replace(
         delta=inputs.delta.to(u.dtype),
         A=A.to(wide),
+        A_b=_cast(inputs.A_b, wide),
         B=_match_groups("B", B, groups).to(u.dtype),
         C=_match_groups("C", C, groups).to(u.dtype),
         D=_cast(inputs.D, wide),
@@ -93,18 +144,7 @@ def checked_inputs(inputs: ScanInputs) -> ScanInputs:
         delta_bias=_cast(inputs.delta_bias, wide),
         initial_state=_cast(inputs.initial_state, wide),
         lengths=_cast(inputs.lengths, torch.int64),
-        delta_softplus=inputs.delta_softplus,
     )
-
-
-def checked_decay(A_b: Tensor, inputs: ScanInputs) -> Tensor:
-    """Check and cast the decay of a second direction.
-
-    Raises:
-        ConfigError: its shape is not that of A.
-    """
-    _check_shape("A_b", A_b, tuple(inputs.A.shape))
-    return A_b.to(inputs.A.dtype)
 
 
 def check_out(out: Tensor, inputs: ScanInputs) -> None:
@@ -116,8 +156,15 @@ def check_out(out: Tensor, inputs: ScanInputs) -> None:
     _check_shape("out", out, tuple(inputs.u.shape))
     if out.dtype != inputs.u.dtype:
         raise ConfigError(f"out has dtype {out.dtype}; expected {inputs.u.dtype}, as u")
-    if torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
+    if wants_gradient(inputs):
         raise ConfigError("out is given where a gradient is asked for; leave it out")
+
+
+def wants_gradient(inputs: ScanInputs) -> bool:
+    """Tell whether autograd will ask for the gradient of a scan."""
+    return torch.is_grad_enabled() and any(
+        isinstance(x, Tensor) and x.requires_grad for x in inputs
+    )
 
 
 class StepInputs(NamedTuple):
@@ -156,14 +203,14 @@ def step_inputs(inputs: ScanInputs) -> StepInputs:
     z = None if inputs.z is None else inputs.z.to(wide)
     padding = None
     if inputs.lengths is not None:
-        places = torch.arange(u.shape[1], device=u.device)
-        padding = (places >= inputs.lengths[:, None]).unsqueeze(-1)
+        index = torch.arange(u.shape[1], device=u.device)
+        padding = (index >= inputs.lengths[:, None]).unsqueeze(-1)
         u, delta = u.masked_fill(padding, 0), delta.masked_fill(padding, 0)
         B, C = (x.masked_fill(padding.unsqueeze(-1), 0) for x in (B, C))
         z = None if z is None else z.masked_fill(padding, 0)
     if inputs.delta_bias is not None:
         delta = delta + inputs.delta_bias
-    if inputs.delta_softplus:
+    if inputs.softplus:
         delta = softplus(delta)
     if padding is not None:
         delta = delta.masked_fill(padding, 0)
@@ -171,36 +218,38 @@ def step_inputs(inputs: ScanInputs) -> StepInputs:
     return StepInputs(delta, delta * u, B, C, skipped, None if z is None else silu(z))
 
 
-def empty_gradients(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    A_b: Tensor | None,
-    B: Tensor,
-    C: Tensor,
-    *others: Tensor | None,
-) -> list[Tensor]:
-    """Make room for the gradients of a scan, as its backward operators return them.
+def both_directions(
+    scan_one_way: Callable[[ScanInputs], tuple[Tensor, Tensor]], inputs: ScanInputs
+) -> tuple[Tensor, Tensor]:
+    """Scan once, or in both directions and add.
 
     Args:
-        u: as in `ScanInputs`, and so the rest.
-        delta: the same.
-        A: the same.
-        A_b: the decay of a second direction.
-        B: the same.
-        C: the same.
-        others: D, z, delta_bias and initial_state.
+        scan_one_way: makes the outputs and the last state of inputs without A_b.
+        inputs: checked.
 
     Returns:
-        A tensor for each, empty where there is none; those of B and C are sums over channels and
-        float32 until they are complete.
+        The outputs in u's dtype, and the last state of one scan; an empty one of two.
     """
+    if inputs.A_b is None:
+        return scan_one_way(inputs)
+    wide = inputs._replace(u=inputs.u.to(inputs.A.dtype), A_b=None)
+    forward, _ = scan_one_way(wide)
+    backward, _ = scan_one_way(wide._replace(A=inputs.A_b, reverse=True))
+    return (forward + backward).to(inputs.u.dtype), inputs.A.new_empty(0)
 
-    def empty(x: Tensor | None) -> Tensor:
-        return A.new_empty(0) if x is None else x.new_empty(x.shape)
 
-    maps = [A.new_empty(B.shape), A.new_empty(C.shape)]
-    return [*map(empty, (u, delta, A, A_b)), *maps, *map(empty, others)]
+def written(results: tuple[Tensor, Tensor], out: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Copy the outputs of a scan to where they are wanted, if that is somewhere.
+
+    Args:
+        results: the outputs and the last state.
+        out: (batch, tokens, channels), or None.
+
+    Returns:
+        The same, out in the place of the outputs.
+    """
+    y, last_state = results
+    return (y if out is None else out.copy_(y)), last_state
 
 
 def _with_groups(name: str, value: Tensor, u: Tensor, states: int) -> Tensor:

@@ -6,68 +6,42 @@ from typing import NamedTuple
 from torch import Tensor
 
 from audiomamba.ops import native
-from audiomamba.ops.selective_scan.inputs import ScanInputs, empty_gradients
+from audiomamba.ops.selective_scan.inputs import Gradients, ScanInputs
 
-__all__ = ["CHUNK_TOKENS", "Gradients", "Path", "go_back", "room_for_states", "run"]
+__all__ = ["CHUNK_TOKENS", "Traversal", "backward", "forward", "new_saved_states"]
 
 # A state is saved before every so many tokens, in the order of the scan. 16 and 32 are as fast; 64
 # saves least: with 16 states per channel, a quarter of the memory of u in float32, per direction.
 CHUNK_TOKENS = 64
 
 
-class Path(NamedTuple):
+class Traversal(NamedTuple):
     """How a scan walks over its tokens.
 
     Args:
-        reverse: from the last to the first.
-        A_b: (channels, states), the decay of a second scan against the first; None for none.
         order: (tokens,) int32, contiguous, the token of each step; None for one after the other.
             Not with lengths.
         chunk_tokens: a state is saved before every so many tokens.
     """
 
-    reverse: bool = False
-    A_b: Tensor | None = None
     order: Tensor | None = None
     chunk_tokens: int = CHUNK_TOKENS
 
 
-class Gradients(NamedTuple):
-    """Room for the gradients of a scan, as in `ScanInputs`; empty where there is no such input.
-
-    Those of B and C are float32 and contiguous whatever the dtype.
-    """
-
-    u: Tensor
-    delta: Tensor
-    A: Tensor
-    A_b: Tensor
-    B: Tensor
-    C: Tensor
-    D: Tensor
-    z: Tensor
-    delta_bias: Tensor
-    initial_state: Tensor
-
-    @classmethod
-    def of(cls, inputs: ScanInputs, A_b: Tensor | None = None) -> "Gradients":
-        """Make room."""
-        u, delta, A, B, C, *others, _, _ = inputs
-        return cls(*empty_gradients(u, delta, A, A_b, B, C, *others))
-
-
-def room_for_states(u: Tensor, A: Tensor, path: Path) -> Tensor:
+def new_saved_states(
+    u: Tensor, A: Tensor, A_b: Tensor | None, chunk_tokens: int = CHUNK_TOKENS
+) -> Tensor:
     """Make room for the states that a scan saves: as many for each of its channels, in a row."""
     batch, tokens, channels = u.shape
-    chunks = (tokens + path.chunk_tokens - 1) // path.chunk_tokens
-    scans = 1 if path.A_b is None else 2
-    return A.new_empty(scans * batch * chunks * A.shape[1] * channels)
+    n_chunks = (tokens + chunk_tokens - 1) // chunk_tokens
+    n_scans = 1 if A_b is None else 2
+    return A.new_empty(n_scans * batch * n_chunks * A.shape[1] * channels)
 
 
-def run(
+def forward(
     inputs: ScanInputs,
-    path: Path,
     out: Tensor,
+    traversal: Traversal = Traversal(),  # noqa: B008  # immutable
     *,
     accumulate: bool = False,
     last_state: Tensor | None = None,
@@ -77,14 +51,14 @@ def run(
 
     Args:
         inputs: the inputs.
-        path: the way over the tokens.
         out: (batch, tokens, channels), rows contiguous, where the result is written; may be u or
             delta. The library reads a row of a block of channels before it writes that row.
+        traversal: the way over the tokens.
         accumulate: add to what is in out.
         last_state: (batch, channels, states), where the last state is written.
-        saved: room_for_states(), where states are saved.
+        saved: new_saved_states(), where states are saved.
     """
-    arguments, _alive = _described(inputs, path)
+    arguments, _alive = _described(inputs, traversal)
     arguments.accumulate = accumulate
     arguments.out = native.Tensor3.of(out)
     arguments.last_state = native.address(last_state)
@@ -92,12 +66,12 @@ def run(
     native.call("scan", arguments)
 
 
-def go_back(
+def backward(
     grad_out: Tensor,
     saved: Tensor,
     inputs: ScanInputs,
-    path: Path,
     grads: Gradients,
+    traversal: Traversal = Traversal(),  # noqa: B008  # immutable
     *,
     accumulate: bool = False,
     grad_last_state: Tensor | None = None,
@@ -107,16 +81,16 @@ def go_back(
 
     Args:
         grad_out: (batch, tokens, channels).
-        saved: the states that run() saved.
+        saved: the states that forward() saved.
         inputs: what it was given.
-        path: the same.
         grads: where the gradients are written; that of delta may replace delta.
+        traversal: as for forward().
         accumulate: add to what is in the gradient of u.
         grad_last_state: (batch, channels, states); None for zeros.
         out: (batch, tokens, channels), where the result is written once more, which may be
             grad_out; None for nowhere.
     """
-    arguments, _alive = _described(inputs, path)
+    arguments, _alive = _described(inputs, traversal)
     arguments.accumulate = accumulate
     arguments.saved = native.address(saved)
     arguments.out = native.Tensor3.of(out)
@@ -137,7 +111,7 @@ def go_back(
         grad_B=native.address(grads.B),
         grad_C=native.address(grads.C),
         grad_A=native.address(grads.A),
-        grad_A_b=address(grads.A_b, path.A_b),
+        grad_A_b=address(grads.A_b, inputs.A_b),
         grad_D=address(grads.D, inputs.D),
         grad_delta_bias=address(grads.delta_bias, inputs.delta_bias),
         grad_initial_state=address(grads.initial_state, inputs.initial_state),
@@ -197,17 +171,13 @@ class _ScanGradient(ctypes.Structure):
     )
 
 
-def _described(inputs: ScanInputs, path: Path) -> tuple[_Scan, list[Tensor | None]]:
+def _described(inputs: ScanInputs, traversal: Traversal) -> tuple[_Scan, list[Tensor | None]]:
     """Describe the inputs to the library; gives also the tensors that must outlive its call."""
-    u, delta, A, B, C, D, z, delta_bias, initial_state, lengths, softplus = inputs
-    u, delta, B, C = (native.rows(x) for x in (u, delta, B, C))
-    z = None if z is None else native.rows(z)
-    plain = [
-        None if x is None else x.contiguous()
-        for x in (A, path.A_b, D, delta_bias, initial_state, lengths, path.order)
-    ]
-    names = ("A", "A_b", "D", "delta_bias", "initial_state", "lengths", "order")
-    addresses = {name: native.address(x) for name, x in zip(names, plain, strict=True)}
+    u, delta, B, C = (native.rows(x) for x in (inputs.u, inputs.delta, inputs.B, inputs.C))
+    z = None if inputs.z is None else native.rows(inputs.z)
+    names = ("A", "A_b", "D", "delta_bias", "initial_state", "lengths")
+    given = {name: getattr(inputs, name) for name in names} | {"order": traversal.order}
+    dense = {name: None if x is None else x.contiguous() for name, x in given.items()}
     arguments = _Scan(
         element=native.ELEMENTS[u.dtype],
         batch=u.shape[0],
@@ -215,14 +185,14 @@ def _described(inputs: ScanInputs, path: Path) -> tuple[_Scan, list[Tensor | Non
         channels=u.shape[2],
         groups=B.shape[2],
         states=B.shape[3],
-        chunk_tokens=path.chunk_tokens,
-        delta_softplus=softplus,
-        reverse=path.reverse,
+        chunk_tokens=traversal.chunk_tokens,
+        delta_softplus=inputs.softplus,
+        reverse=inputs.reverse,
         u=native.Tensor3.of(u),
         delta=native.Tensor3.of(delta),
         z=native.Tensor3.of(z),
         B=native.Tensor4.of(B),
         C=native.Tensor4.of(C),
-        **addresses,
+        **{name: native.address(x) for name, x in dense.items()},
     )
-    return arguments, [u, delta, z, B, C, *plain]
+    return arguments, [u, delta, z, B, C, *dense.values()]

@@ -7,16 +7,25 @@ Channels are seen as (groups, channels per group), so that B and C of a group br
 import torch
 from torch import Tensor
 
-from audiomamba.ops.selective_scan.inputs import ScanInputs, step_inputs
+from audiomamba.ops.selective_scan.inputs import (
+    ScanInputs,
+    both_directions,
+    step_inputs,
+    written,
+)
 
-__all__ = ["bidirectional_scan", "scan"]
+__all__ = ["scan"]
 
 
 def scan(
-    inputs: ScanInputs, *, reverse: bool, want_last_state: bool = True
+    inputs: ScanInputs, *, want_last_state: bool, out: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Scan in one direction; returns out and the last state, which costs nothing."""
+    """Scan; returns the outputs and the last state, which costs nothing."""
     del want_last_state
+    return written(both_directions(_scan_one_way, inputs), out)
+
+
+def _scan_one_way(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     delta, inflow, B, C, skipped, gate = step_inputs(inputs)
     batch, tokens, channels = delta.shape
     groups, states = B.shape[2:]
@@ -30,18 +39,10 @@ def scan(
     if inputs.initial_state is not None:
         state = inputs.initial_state.reshape(batch, *grouped, states)
     rows = [torch.empty(0)] * tokens
-    for t in reversed(range(tokens)) if reverse else range(tokens):
+    for t in reversed(range(tokens)) if inputs.reverse else range(tokens):
         state = torch.exp(steps[t] * A) * state + inflows[t] * Bs[t]
         rows[t] = (state * Cs[t]).sum(-1).flatten(1)
     out = torch.stack(rows, dim=1)
     out = out if skipped is None else out + skipped
     out = out if gate is None else out * gate
     return out.to(inputs.u.dtype), state.flatten(1, 2)
-
-
-def bidirectional_scan(inputs: ScanInputs, A_b: Tensor) -> Tensor:
-    """Scan in both directions, with A and with A_b, and add."""
-    wide = inputs._replace(u=inputs.u.to(inputs.A.dtype))
-    forward, _ = scan(wide, reverse=False)
-    backward, _ = scan(wide._replace(A=A_b), reverse=True)
-    return (forward + backward).to(inputs.u.dtype)

@@ -11,9 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from audiomamba.ops.selective_scan.inputs import ScanInputs, step_inputs
+from audiomamba.ops.selective_scan.inputs import (
+    ScanInputs,
+    both_directions,
+    step_inputs,
+    written,
+)
 
-__all__ = ["bidirectional_scan", "scan"]
+__all__ = ["scan"]
 
 # Numbers in the states of all chunks together: enough to hide the cost of a call, and few enough
 # for the second-level cache of a CPU.
@@ -23,10 +28,14 @@ FEWEST_CHUNKS = 4  # fewer do not pay for the first loop
 
 
 def scan(
-    inputs: ScanInputs, *, reverse: bool, want_last_state: bool = True
+    inputs: ScanInputs, *, want_last_state: bool, out: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Scan in one direction; returns out and the last state, which costs nothing."""
+    """Scan; returns the outputs and the last state, which costs nothing."""
     del want_last_state
+    return written(both_directions(_scan_one_way, inputs), out)
+
+
+def _scan_one_way(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     delta, inflow, B, C, skipped, gate = step_inputs(inputs)
     batch, tokens, channels = delta.shape
     groups, states = B.shape[2:]
@@ -35,7 +44,7 @@ def scan(
 
     def by_index(x: Tensor) -> tuple[Tensor, ...]:
         """The tokens of all chunks at one index, (batch, chunks, ...), for every index."""
-        x = x.flip(1) if reverse else x
+        x = x.flip(1) if inputs.reverse else x
         x = pad(x, (0, 0) * (x.ndim - 2) + (0, -tokens % n_chunks))
         rows: tuple[Tensor, ...] = x.unflatten(1, (n_chunks, -1)).unbind(2)
         return rows
@@ -58,18 +67,10 @@ def scan(
         entering = torch.addcmul(flow * b, torch.exp(step * A), entering)
         rows.append((entering @ c).flatten(2))
     out = torch.stack(rows, dim=2).flatten(1, 2)[:, :tokens]
-    out = out.flip(1) if reverse else out
+    out = out.flip(1) if inputs.reverse else out
     out = out if skipped is None else out + skipped
     out = out if gate is None else out * gate
     return out.to(inputs.u.dtype), entering[:, -1].flatten(1, 2)
-
-
-def bidirectional_scan(inputs: ScanInputs, A_b: Tensor) -> Tensor:
-    """Scan in both directions, with A and with A_b, and add."""
-    wide = inputs._replace(u=inputs.u.to(inputs.A.dtype))
-    forward, _ = scan(wide, reverse=False)
-    backward, _ = scan(wide._replace(A=A_b), reverse=True)
-    return (forward + backward).to(inputs.u.dtype)
 
 
 def _n_chunks(delta: Tensor, states: int) -> int:

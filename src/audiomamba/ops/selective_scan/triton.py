@@ -18,9 +18,9 @@ from audiomamba.ops.launch_config import LaunchConfig
 from audiomamba.ops.selective_scan import triton_configs as configs
 from audiomamba.ops.selective_scan import triton_gradient_kernels as gradient_kernels
 from audiomamba.ops.selective_scan import triton_kernels as kernels
-from audiomamba.ops.selective_scan.inputs import ScanInputs, empty_gradients
+from audiomamba.ops.selective_scan.inputs import SCAN_SCHEMA, Gradients, ScanInputs, written
 
-__all__ = ["bidirectional_scan", "scan"]
+__all__ = ["scan"]
 
 FIRST_UNMIRRORED = (3, 7)  # release of Triton; see triton_kernels
 LOG2_E = 1.4426950408889634
@@ -30,48 +30,21 @@ FINISH_TOKENS, FINISH_BLOCK, FINISH_TILES, FINISH_WARPS = 8, 128, 8, 4
 INNER_BYTES = 128 << 20
 
 
-def scan(inputs: ScanInputs, *, reverse: bool, want_last_state: bool) -> tuple[Tensor, Tensor]:
-    """Scan in one direction; the last state is empty unless wanted."""
-    out, last_state = _run(inputs, None, reverse, want_last_state)
-    return out, last_state
-
-
-def bidirectional_scan(inputs: ScanInputs, A_b: Tensor) -> Tensor:
-    """Scan in both directions, with A and with A_b, and add."""
-    return _run(inputs, A_b, reverse=False, want_last_state=False)[0]
-
-
-def _run(
-    inputs: ScanInputs, A_b: Tensor | None, reverse: bool, want_last_state: bool
+def scan(
+    inputs: ScanInputs, *, want_last_state: bool, out: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    u, delta, A, *others, softplus = inputs
-    out, last_state = _scan(u, delta, A, A_b, *others, softplus, reverse, want_last_state)
-    return out, last_state
-
-
-class _Tensors(NamedTuple):
-    """What a scan reads, laid out for the kernels: the last axis of each is contiguous."""
-
-    u: Tensor
-    delta: Tensor
-    A: Tensor
-    A_b: Tensor | None
-    B: Tensor
-    C: Tensor
-    D: Tensor | None
-    z: Tensor | None
-    delta_bias: Tensor | None
-    initial_state: Tensor | None
-    lengths: Tensor | None
+    """Scan; returns the outputs and the last state, which is empty unless wanted."""
+    return written(_scan(*inputs, want_last_state), out)
 
 
 @dataclass(frozen=True)
 class _Scan:
-    """One scan: its tensors, its sizes, and the launches of its kernels."""
+    """One scan: its inputs, its sizes, and the launches of its kernels.
 
-    of: _Tensors
-    softplus: bool
-    reverse: bool
+    The last axis of each tensor is contiguous.
+    """
+
+    of: ScanInputs
 
     @property
     def directions(self) -> int:
@@ -129,9 +102,9 @@ class _Scan:
             *_strided(maps, 3),
             self.rate, self.of.delta_bias, self.of.lengths, ends, sums, kept,
             batch, tokens, channels, states, per_group, n_chunks, config.chunk_tokens,
-            ADJOINT=adjoint, KEEP=kept is not None, REVERSE=self.reverse,
+            ADJOINT=adjoint, KEEP=kept is not None, REVERSE=self.of.reverse,
             HAS_Z=self.of.z is not None, HAS_BIAS=self.of.delta_bias is not None,
-            SOFTPLUS=self.softplus, **self.options(config),
+            SOFTPLUS=self.of.softplus, **self.options(config),
         )  # fmt: skip
         return ends, sums
 
@@ -159,10 +132,10 @@ class _Scan:
             *_strided(of.B, 3), *_strided(of.C, 3),
             self.rate, of.D, of.delta_bias, of.lengths, entering, half, out, last,
             batch, tokens, channels, states, per_group, n_chunks, config.chunk_tokens,
-            DIRECTIONS=self.directions, REVERSE=self.reverse,
+            DIRECTIONS=self.directions, REVERSE=self.of.reverse,
             HAS_ENTERING=entering is not None, WANT_LAST=last.numel() > 0,
             HAS_Z=of.z is not None, HAS_D=of.D is not None, HAS_BIAS=of.delta_bias is not None,
-            SOFTPLUS=self.softplus, **self.options(config),
+            SOFTPLUS=self.of.softplus, **self.options(config),
         )  # fmt: skip
         return out
 
@@ -182,29 +155,26 @@ class _Scan:
                 found.step, found.grad, self.rate, of.lengths, entering, leaving, inner,
                 found.sum, found.inflow, found.pull, *found.maps, found.decay,
                 batch, tokens, channels, states, per_group, n_chunks, config.chunk_tokens, first,
-                DIRECTIONS=self.directions, REVERSE=self.reverse, HAS_Z=of.z is not None,
+                DIRECTIONS=self.directions, REVERSE=self.of.reverse, HAS_Z=of.z is not None,
                 **options,
             )  # fmt: skip
 
-    def finish(self, found: "_Found", grad_out: Tensor, grads: list[Tensor]) -> None:
-        """Fill the gradients of u, delta, D, z and the bias."""
+    def finish(self, found: "_Found", grad_out: Tensor, grads: Gradients) -> tuple[Tensor, Tensor]:
+        """Fill the gradients of u, delta and z; gives the shares of those of D and the bias."""
         of, (batch, tokens, channels, *_) = self.of, self.sizes()
         n_chunks = -(-tokens // (FINISH_TILES * FINISH_TOKENS))
         of_D, of_bias = (found.step.new_empty((batch, n_chunks, channels)) for _ in range(2))
         gradient_kernels.finish[(-(-channels // FINISH_BLOCK), n_chunks, batch)](
             *_strided(of.u, 2), *_strided(of.delta, 2), *_strided(of.z, 2), *_strided(grad_out, 2),
             found.step, found.grad, found.sum, found.inflow, found.pull,
-            of.D, of.delta_bias, of.lengths, grads[0], grads[1], grads[7], of_D, of_bias,
+            of.D, of.delta_bias, of.lengths, grads.u, grads.delta, grads.z, of_D, of_bias,
             tokens, channels, FINISH_TILES,
             DIRECTIONS=self.directions, HAS_Z=of.z is not None, HAS_D=of.D is not None,
-            HAS_BIAS=of.delta_bias is not None, SOFTPLUS=self.softplus,
+            HAS_BIAS=of.delta_bias is not None, SOFTPLUS=self.of.softplus,
             HAS_LENGTHS=of.lengths is not None, TOKENS=FINISH_TOKENS, BLOCK=FINISH_BLOCK,
             num_warps=FINISH_WARPS,
         )  # fmt: skip
-        if of.D is not None:
-            grads[6] = of_D.sum(dim=(0, 1))
-        if of.delta_bias is not None:
-            grads[8] = of_bias.sum(dim=(0, 1))
+        return of_D, of_bias
 
 
 class _Found(NamedTuple):
@@ -219,97 +189,90 @@ class _Found(NamedTuple):
     decay: Tensor
 
 
-@torch.library.custom_op("audiomamba::selective_scan_triton_v2", mutates_args=())
-def _scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    A_b: Tensor | None,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    initial_state: Tensor | None,
-    lengths: Tensor | None,
-    softplus: bool,
-    reverse: bool,
-    want_last_state: bool,
-) -> tuple[Tensor, Tensor]:
-    tensors = _laid_out(u, delta, A, A_b, B, C, D, z, delta_bias, initial_state, lengths)
-    scan = _Scan(tensors, softplus, reverse)
-    _, last = _scan_fake(u, delta, A, want_last_state)
+def _forward(*given: Any) -> tuple[Tensor, Tensor]:
+    """Scan: the outputs and the last state."""
+    inputs, _ = ScanInputs.split(given)
+    scan = _Scan(_laid_out(inputs))
+    _, last = _empty_results(*given)
     config = scan.config("forward")
-    if u.shape[1] <= config.chunk_tokens:
-        first = tensors.initial_state
+    first = scan.of.initial_state
+    if inputs.u.shape[1] <= config.chunk_tokens:
         entering = None if first is None else first.transpose(1, 2).contiguous()
         return scan.outputs(entering, config, last), last
-    entering, sums = scan.chunk_ends(tensors.u, tensors.B, config, None, adjoint=False)
-    scan.carry(entering, sums, tensors.initial_state, last, reverse=reverse)
+    entering, sums = scan.chunk_ends(scan.of.u, scan.of.B, config, None, adjoint=False)
+    scan.carry(entering, sums, first, last, reverse=inputs.reverse)
     return scan.outputs(entering, config, last.new_empty(0)), last
 
 
+_scan = torch.library.custom_op(
+    "audiomamba::selective_scan_triton_v2",
+    _forward,
+    mutates_args=(),
+    schema=f"({SCAN_SCHEMA}, bool want_last_state) -> (Tensor, Tensor)",
+)
+
+
 @_scan.register_fake
-def _scan_fake(u: Tensor, _delta: Tensor, A: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    want_last_state = rest[-1]
+def _empty_results(*given: Any) -> tuple[Tensor, Tensor]:
+    (u, _, A, *_), (want_last_state,) = ScanInputs.split(given)
     last = (u.shape[0], *A.shape) if want_last_state else (0,)
     return u.new_empty(u.shape), u.new_empty(last, dtype=torch.float32)
 
 
-@torch.library.custom_op("audiomamba::selective_scan_triton_backward_v2", mutates_args=())
-def _scan_backward(
-    grad_out: Tensor,
-    grad_last_state: Tensor | None,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    A_b: Tensor | None,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    initial_state: Tensor | None,
-    lengths: Tensor | None,
-    softplus: bool,
-    reverse: bool,
-) -> list[Tensor]:
-    of = _laid_out(u, delta, A, A_b, B, C, D, z, delta_bias, initial_state, lengths)
+def _gradients(grad_out: Tensor, grad_last_state: Tensor | None, *given: Any) -> list[Tensor]:
+    """The gradients of a scan, in the order of `Gradients`."""
+    of = _laid_out(ScanInputs(*given))
     grad_out = _last_contiguous(grad_out)
     if grad_last_state is not None:
         grad_last_state = grad_last_state.contiguous()
-    scan = _Scan(of, softplus, reverse)
+    scan = _Scan(of)
     config = scan.config("backward")
     batch, tokens, channels, states, per_group = scan.sizes()
-    grads = empty_gradients(*of[:-1])
-    step, grad, inflow, pull = (grads[4].new_empty(u.shape) for _ in range(4))
+    grads = Gradients.empty(of)
+    step, grad, inflow, pull = (grads.B.new_empty(of.u.shape) for _ in range(4))
     entering, sums = scan.chunk_ends(of.u, of.B, config, step, adjoint=False)
-    scan.carry(entering, sums, of.initial_state, sums.new_empty(0), reverse=reverse)
+    scan.carry(entering, sums, of.initial_state, sums.new_empty(0), reverse=of.reverse)
     leaving, sums = scan.chunk_ends(grad_out, of.C, config, grad, adjoint=True)
-    scan.carry(leaving, sums, grad_last_state, grads[9], reverse=not reverse)
+    scan.carry(leaving, sums, grad_last_state, grads.initial_state, reverse=not of.reverse)
 
     one_group = scan.options(config)["ONE_GROUP"]
     rows = (scan.blocks(config), batch, tokens) if one_group else (batch, tokens, channels)
     maps = (step.new_empty((*rows, states)), step.new_empty((*rows, states)))
-    total = step.new_empty(u.shape if z is not None else 0)
+    total = step.new_empty(of.u.shape if of.z is not None else 0)
     found = _Found(step, grad, total, inflow, pull, maps, torch.empty_like(entering))
     scan.gradients(found, entering, leaving, config)
-    scan.finish(found, grad_out, grads)
+    of_D, of_bias = scan.finish(found, grad_out, grads)
     of_decay = found.decay.sum(dim=(1, 2)).transpose(1, 2)
-    for index, of_A in zip((2, 3), of_decay, strict=False):
-        grads[index] = of_A.clone(memory_format=torch.contiguous_format)
-    grads[4:6] = (_over_channels(x, channels // per_group, one_group) for x in maps)
-    return grads
+    of_A, *of_A_b = (x.clone(memory_format=torch.contiguous_format) for x in of_decay)
+    of_B, of_C = (_over_channels(x, channels // per_group, one_group) for x in maps)
+    return list(
+        grads._replace(
+            A=of_A,
+            A_b=of_A_b[0] if of_A_b else grads.A_b,
+            B=of_B,
+            C=of_C,
+            D=grads.D if of.D is None else of_D.sum(dim=(0, 1)),
+            delta_bias=grads.delta_bias if of.delta_bias is None else of_bias.sum(dim=(0, 1)),
+        )
+    )
+
+
+_scan_backward = torch.library.custom_op(
+    "audiomamba::selective_scan_triton_backward_v2",
+    _gradients,
+    mutates_args=(),
+    schema=f"(Tensor grad_out, Tensor? grad_last_state, {SCAN_SCHEMA}) -> Tensor[]",
+)
 
 
 @_scan_backward.register_fake
-def _scan_backward_fake(
-    _grad_out: Tensor, _grad_last_state: Tensor | None, *inputs: Any
+def _empty_gradients(
+    _grad_out: Tensor, _grad_last_state: Tensor | None, *given: Any
 ) -> list[Tensor]:
-    return empty_gradients(*inputs[:10])
+    return list(Gradients.empty(ScanInputs(*given)))
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     del output
     *tensors, softplus, reverse, want_last_state = inputs
     ctx.save_for_backward(*tensors)
@@ -326,7 +289,7 @@ def _backward(ctx: Any, grad_out: Tensor, grad_last_state: Tensor) -> tuple[Tens
     return (*given, *[None] * 4)  # lengths and the three flags
 
 
-_scan.register_autograd(_backward, setup_context=_setup_context)
+_scan.register_autograd(_backward, setup_context=_keep)
 
 
 def _over_channels(shares: Tensor, groups: int, one_group: bool) -> Tensor:
@@ -338,9 +301,11 @@ def _over_channels(shares: Tensor, groups: int, one_group: bool) -> Tensor:
     return summed.movedim(axis, 2).contiguous()
 
 
-def _laid_out(*tensors: Tensor | None) -> _Tensors:
+def _laid_out(inputs: ScanInputs) -> ScanInputs:
     """Copy what the kernels cannot read as it is."""
-    return _Tensors(*(None if x is None else _last_contiguous(x) for x in tensors))  # type: ignore[arg-type]
+    given: dict[str, Any] = inputs._asdict()
+    tensors = {name: x for name, x in given.items() if isinstance(x, Tensor)}
+    return ScanInputs(**(given | {name: _last_contiguous(x) for name, x in tensors.items()}))
 
 
 def _last_contiguous(x: Tensor) -> Tensor:
