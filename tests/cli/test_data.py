@@ -127,3 +127,43 @@ def test_an_interruption_ends_at_once_and_loses_nothing(tmp_path: Path) -> None:
     assert "Traceback" not in stderr
     assert run(*call[1:]).exit_code == 0
     assert len(open_manifest(out).clips) == 140
+
+
+def test_a_collection_is_listed_with_what_is_left_out(tmp_path: Path) -> None:
+    source = lay_out("esc50", tmp_path / "in")
+    (source / "audio" / "1-1000-A-0.wav").write_text("no sound")
+    denied = tmp_path / "deny.txt"
+    denied.write_text("1001\n")
+    sources = tmp_path / "sources.csv"
+    sources.write_text("path,source,license\naudio,ESC-50,CC-BY-NC-3.0\n")
+    arguments = ("--exclude", denied, "--sources", sources)
+    result = run(
+        "prepare", "collection", "--from", source, "--to", tmp_path / "out", *arguments, "--jobs", 2
+    )
+    assert result.exit_code == 1
+    assert result.stdout == (
+        f"{tmp_path}/out/manifest.jsonl: 48 of 50 recordings, 0.00 hours, 1 sources\n"
+        "CC-BY-NC-3.0: 0.00 hours\n"
+        f"left out: 1 broken, 1 excluded; {tmp_path}/out/problems.csv names them\n"
+    )
+    assert result.stderr == (
+        f"audiomamba: 1 cannot be read: {tmp_path}/out/problems.csv names them\n"
+    )
+    assert len(open_manifest(tmp_path / "out").clips) == 48
+
+
+def test_what_is_left_out_on_purpose_is_no_failure(tmp_path: Path) -> None:
+    source = lay_out("esc50", tmp_path / "in")
+    denied = tmp_path / "deny.txt"
+    denied.write_text("1001\n")
+    arguments = ("--from", source, "--to", tmp_path / "out", "--exclude", denied)
+    assert run("prepare", "collection", *arguments).exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--exclude", "--sources"])
+def test_options_of_a_collection_are_refused_elsewhere(tmp_path: Path, option: str) -> None:
+    source = lay_out("esc50", tmp_path / "in")
+    arguments = ("--from", source, "--to", tmp_path / "out", option, source / "meta/esc50.csv")
+    result = run("prepare", "esc50", *arguments)
+    assert result.exit_code == 2
+    assert f"{option} is for `data prepare collection`; leave it out for esc50" in result.stderr

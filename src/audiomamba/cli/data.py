@@ -5,20 +5,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiomamba.errors import AudioMambaError, DataError
+from audiomamba.errors import AudioMambaError, ConfigError, DataError
 from audiomamba.terminal import columns, complain, counter
 
 if TYPE_CHECKING:
-    from audiomamba.data import Prepared
+    from audiomamba.data import Collection, Prepared
 
 __all__ = ["app"]
 
 DOWNLOAD_EXAMPLES = "Example:\n\n`audiomamba data download esc50 --to ESC-50`"
 PREPARE_EXAMPLES = (
     "Examples:\n\n`audiomamba data prepare esc50 --from ESC-50 --to manifests/esc50`\n\n"
-    "`audiomamba data prepare own --from labels.csv --to manifests/mine`"
+    "`audiomamba data prepare own --from labels.csv --to manifests/mine`\n\n"
+    "`audiomamba data prepare collection --from sounds --to manifests/sounds "
+    "--exclude ESC-50/meta/esc50.csv`"
 )
 SHARD_EXAMPLES = "Example:\n\n`audiomamba data shard manifests/audioset --to shards --rate 32000`"
+
+COLLECTION = "collection"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -83,7 +87,7 @@ def prepare(
             metavar="CORPUS",
             show_default=False,
             help="A name that `audiomamba data corpora` lists; own for a folder per class or a CSV "
-            "file of your own.",
+            "file of your own; collection for any tree of recordings, without labels.",
         ),
     ],
     source: Annotated[
@@ -96,6 +100,24 @@ def prepare(
         ),
     ],
     to: To,
+    sources: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            show_default="DIR/sources.csv if it is there",
+            help="For a collection: source and license of files and folders, with the columns "
+            "path, source, license and freesound_id.",
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="LIST",
+            show_default=False,
+            help="For a collection: what must not be in it, a text file or CSV table of SHA-256 "
+            "hashes, hashes of sound and Freesound ids. May be repeated.",
+        ),
+    ] = None,
     jobs: Jobs = None,
 ) -> None:
     """Read a corpus from beginning to end and list its clips in DIR/manifest.jsonl.
@@ -103,9 +125,18 @@ def prepare(
     Every command takes the manifest, or its folder, for --data. Clips that are missing or broken
     are left out, and named in DIR/problems.csv; the exit code is then 1. What was interrupted goes
     on with the same command, which also takes in files that have come since.
+
+    Of a collection, silent files and doubles (the same bytes, or the same sound in another file)
+    are left out too, and DIR/recordings.csv has source, license and hashes of what stays.
     """
     from audiomamba import data
 
+    if corpus == COLLECTION:
+        _prepare_collection(source, to, sources, exclude or [], jobs)
+        return
+    if sources or exclude:
+        option = "--sources" if sources else "--exclude"
+        raise ConfigError(f"{option} is for `data prepare {COLLECTION}`; leave it out for {corpus}")
     with counter("reading", "recordings") as progress:
         found = data.prepare(corpus, source, to, n_workers=jobs, progress=progress)
     typer.echo(_summary(found), nl=False)
@@ -116,6 +147,23 @@ def prepare(
                 f"{found.n_missing} clips are missing, {n_broken} cannot be used: "
                 f"{found.problems_path} names them"
             )
+        )
+        raise typer.Exit(1)
+
+
+def _prepare_collection(
+    source: Path, to: Path, sources: Path | None, exclude: list[Path], jobs: int | None
+) -> None:
+    from audiomamba import data
+
+    with counter("reading", "recordings") as progress:
+        found = data.prepare_collection(
+            source, to, sources=sources, exclude=exclude, n_workers=jobs, progress=progress
+        )
+    typer.echo(_collection_summary(found), nl=False)
+    if found.counts["broken"]:
+        complain(
+            DataError(f"{found.counts['broken']} cannot be read: {found.problems_path} names them")
         )
         raise typer.Exit(1)
 
@@ -176,4 +224,16 @@ def _summary(found: "Prepared") -> str:
     if counts:
         lines.append(f"parts: {', '.join(counts)}")
     lines.extend(f"note: {remark}" for remark in manifest.remarks())
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _collection_summary(found: "Collection") -> str:
+    """What a collection holds and what it leaves out, in a few lines."""
+    n_sources = len(set(found.manifest.clips.groups()))
+    size = f"{len(found.manifest.clips)} of {found.n_listed} recordings, {found.hours:.2f} hours"
+    lines = [f"{found.path}: {size}, {n_sources} sources"]
+    lines.extend(f"{name}: {hours:.2f} hours" for name, hours in found.license_hours.items())
+    if found.problems:
+        counts = ", ".join(f"{n} {reason}" for reason, n in sorted(found.counts.items()))
+        lines.append(f"left out: {counts}; {found.problems_path} names them")
     return "".join(f"{line}\n" for line in lines)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from audiomamba.data.augment import Augment
     from audiomamba.data.batches import EpochBatches
     from audiomamba.data.clips import Clip, Clips, LabelVectors
+    from audiomamba.data.collection import Collection, prepare_collection
     from audiomamba.data.corpora import CORPORA, get_corpus, list_clips, open_manifest
     from audiomamba.data.corpus import Corpus
     from audiomamba.data.dataset import (
@@ -36,6 +37,7 @@ __all__ = [
     "Clip",
     "ClipCache",
     "Clips",
+    "Collection",
     "Corpus",
     "EpochBatches",
     "EpochSampler",
@@ -55,6 +57,7 @@ __all__ = [
     "measure",
     "open_manifest",
     "prepare",
+    "prepare_collection",
     "read_manifest",
     "shard",
     "write_manifest",
@@ -66,6 +69,7 @@ _HOME = {
     "Clip": "clips",
     "ClipCache": "dataset",
     "Clips": "clips",
+    "Collection": "collection",
     "Corpus": "corpus",
     "EpochBatches": "batches",
     "EpochSampler": "sampler",
@@ -85,6 +89,7 @@ _HOME = {
     "measure": "dataset",
     "open_manifest": "corpora",
     "prepare": "preparation",
+    "prepare_collection": "collection",
     "read_manifest": "manifest_file",
     "shard": "shards",
     "write_manifest": "manifest_file",

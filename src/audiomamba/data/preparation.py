@@ -7,8 +7,7 @@ stands in a journal beside the manifest, and the manifest is written at the end,
 import csv
 import io
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,17 +17,16 @@ from audiomamba.atomic import write_text
 from audiomamba.data.clip_reader import Examined, examine_recording
 from audiomamba.data.clips import Clip
 from audiomamba.data.corpora import list_clips
-from audiomamba.data.journal import Journal, Recording
+from audiomamba.data.journal import Journal, Recording, worker_count
 from audiomamba.data.manifest import Manifest
 from audiomamba.data.manifest_file import MANIFEST_NAME, write_manifest
-from audiomamba.errors import AudioError, ConfigError, DataError
+from audiomamba.errors import AudioError, DataError
 from audiomamba.progress import Progress
 
-__all__ = ["PROBLEMS_NAME", "Prepared", "Problem", "prepare"]
+__all__ = ["PROBLEMS_NAME", "Prepared", "Problem", "prepare", "write_problems"]
 
 PROBLEMS_NAME = "problems.csv"
 JOURNAL_NAME = "journal.jsonl"
-CHUNK = 64  # recordings that are read before the next ones are begun
 MISSING = "no such file"
 
 
@@ -105,15 +103,22 @@ def prepare(
         AudioError: a folder or an HDF5 file cannot be read.
         MissingDependencyError: a package that reads a format is not installed.
     """
-    if n_workers is not None and n_workers < 1:
-        raise ConfigError(f"n_workers is {n_workers}; expected at least 1")
+    n_side_by_side = worker_count(n_workers)
     listing = list_clips(source, corpus)
     problems: list[Problem] = []
-    with Journal(out / JOURNAL_NAME) as journal:
-        failed = _read_all(listing, journal, n_workers or os.cpu_count() or 1, progress)
+    rates: dict[Recording, int | None] = {}
+    for clip in listing.clips:
+        rates.setdefault((str(clip.path), clip.key), clip.sample_rate)
+    with Journal(out / JOURNAL_NAME, Examined) as journal:
+        failed = journal.complete(
+            [*rates],
+            lambda recording: _read(recording, rates[recording]),
+            n_workers=n_side_by_side,
+            progress=progress,
+        )
         clips = _ready(listing, journal, failed, problems)
         manifest = Manifest(labels=listing.labels, clips=clips, corpus=listing.corpus)
-    _write_problems(out / PROBLEMS_NAME, problems)
+    write_problems(out / PROBLEMS_NAME, problems)
     if not manifest.clips:
         first = f"; the first: {problems[0].clip} ({problems[0].reason})" if problems else ""
         raise DataError(
@@ -129,34 +134,6 @@ def prepare(
     )
 
 
-def _read_all(
-    listing: Manifest, journal: Journal, n_workers: int, progress: Progress | None
-) -> dict[Recording, str]:
-    """Read what the journal does not know, and tell what is wrong with what cannot be read."""
-    rates: dict[Recording, int | None] = {}
-    for clip in listing.clips:
-        rates.setdefault((str(clip.path), clip.key), clip.sample_rate)
-    waiting = [recording for recording in rates if journal.get(recording) is None]
-    n_done, failed = len(rates) - len(waiting), dict[Recording, str]()
-    pool = ThreadPoolExecutor(n_workers)  # decoders and hashes work outside Python's lock
-    try:
-        for start in range(0, len(waiting), CHUNK):
-            chunk = waiting[start : start + CHUNK]
-            for recording, found in zip(
-                chunk, pool.map(_read, chunk, map(rates.get, chunk)), strict=True
-            ):
-                if isinstance(found, Examined):
-                    journal.add(recording, found)
-                else:
-                    failed[recording] = found
-                n_done += 1
-                if progress is not None:
-                    progress(n_done, len(rates))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return failed
-
-
 def _read(recording: Recording, sample_rate: int | None) -> Examined | str:
     """Read one recording; what is wrong with it, if it cannot be read."""
     path, key = recording
@@ -169,7 +146,10 @@ def _read(recording: Recording, sample_rate: int | None) -> Examined | str:
 
 
 def _ready(
-    listing: Manifest, journal: Journal, failed: dict[Recording, str], problems: list[Problem]
+    listing: Manifest,
+    journal: Journal[Examined],
+    failed: dict[Recording, str],
+    problems: list[Problem],
 ) -> Iterator[Clip]:
     """The clips that can be used, measured; what is wrong with the others is added to problems."""
     seen: set[int] = set()
@@ -206,8 +186,17 @@ def _fault(clip: Clip, listing: Manifest, seconds: float) -> str:
     return ""
 
 
-def _write_problems(path: Path, problems: list[Problem]) -> None:
-    """Write the table of what is left out; take an old one away where there is nothing to say."""
+def write_problems(path: Path, problems: Iterable[Problem]) -> None:
+    """Write the table of what is left out; take an old one away where there is nothing to say.
+
+    Args:
+        path: the table, in CSV.
+        problems: what is left out, and why.
+
+    Raises:
+        DataError: the table cannot be written.
+    """
+    problems = list(problems)
     try:
         if not problems:
             path.unlink(missing_ok=True)
