@@ -112,7 +112,11 @@ def small_ast() -> dict[str, torch.Tensor]:
             lambda s: s.update({"patch_embed.proj.weight": torch.zeros(16, 2, 16, 16)}),
             r"shapes does not fit: .*patch_embed\.proj\.weight \(16, 2, 16, 16\)",
         ),
-        (small_mambaout, lambda _: None, "MambaOut's tensor .*stages.0.0.fc2.weight' is missing"),
+        (
+            small_mambaout,
+            lambda _: None,
+            r"tensor '.*stages\.0\.0\.fc2\.weight' of MambaOut is missing",
+        ),
         (
             small_ast,
             lambda _: None,
@@ -197,3 +201,9 @@ def test_half_precision_weights_are_read_as_float32(tmp_path):
     checkpoint, _ = checkpoints.read_released(tmp_path / "aum.pth", name="half")
     assert checkpoint.name == "half"
     assert {value.dtype for value in checkpoint.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("origin", checkpoints.ORIGINS, ids=lambda it: it.name)
+def test_a_tensor_that_the_settings_are_read_off_is_missed_by_name(origin):
+    with pytest.raises(CheckpointError, match=r"^a\.pth: the tensor '.*' of .* is missing$"):
+        origin.build({"x": torch.zeros(1)}, "a.pth")

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from audiomamba import checkpoints, models
-from audiomamba.checkpoints.from_ast import ORIGIN, build_ast, config_of, rename
+from audiomamba.checkpoints.from_ast import ORIGIN, config_of, rename
 from audiomamba.data import CORPORA
 from audiomamba.errors import CheckpointError
 
@@ -159,7 +159,7 @@ def test_a_missing_value_is_named():
     state = hugging_face(ast(class_tokens=DISTILLED, n_frames=128).state_dict())
     del state["audio_spectrogram_transformer.encoder.layer.0.attention.attention.value.bias"]
     with pytest.raises(CheckpointError, match=r"blocks\.0\.attn\.value\.bias is missing"):
-        build_ast(state, "it")
+        ORIGIN.build(state, "it")
 
 
 def test_a_distilled_deit_is_refused(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from audiomamba import checkpoints, models
-from audiomamba.checkpoints.from_vim import build_vim, config_of
+from audiomamba.checkpoints.from_vim import ORIGIN, config_of
 from audiomamba.errors import CheckpointError
 from audiomamba.models.vim import rotary_angles
 
@@ -55,7 +55,7 @@ def test_a_released_file_becomes_a_model_of_images(tmp_path, stride):
 )
 def test_settings_are_read_off_the_shapes(changes):
     model = vim(**changes)
-    assert build_vim(model.state_dict(), "it").config == model.config
+    assert ORIGIN.build(model.state_dict(), "it").config == model.config
 
 
 @pytest.mark.parametrize("side", [4, 14, 24])
@@ -72,7 +72,7 @@ def test_rotary_tables_say_how_far_the_positions_run(tmp_path, side):
     torch.testing.assert_close(found(image), model(image), rtol=0, atol=0)
     state["rope.freqs_cos"] = angles.cos() + 0.01
     with pytest.raises(CheckpointError, match=r"rope\.freqs_cos is not the table of Rotary"):
-        build_vim(state, "it")
+        ORIGIN.build(state, "it")
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State, build, rename_keys
+from audiomamba.checkpoints.state import State, n_blocks, rename_by
 from audiomamba.errors import CheckpointError
-from audiomamba.models import ASTConfig, AudioModel
+from audiomamba.models import ASTConfig
 
 __all__ = [
     "ORIGIN",
@@ -28,7 +28,6 @@ __all__ = [
     "ORIGIN_HUGGING_FACE",
     "RENAMED",
     "RENAMED_HUGGING_FACE",
-    "build_ast",
     "config_of",
     "rename",
 ]
@@ -57,7 +56,6 @@ RENAMED_HUGGING_FACE: dict[str, str] = {
     r"^classifier\.dense\.": "head.",
 }
 
-_BLOCK = re.compile(r"blocks\.(\d+)\.")
 _QUERY = re.compile(r"(blocks\.\d+\.attn\.)query\.(weight|bias)")
 HEAD_CHANNELS = 64
 STRIDES = (16, 10, 12, 14)
@@ -77,14 +75,7 @@ def rename(state: Mapping[str, Tensor]) -> State:
         CheckpointError: two tensors would get the same name, or a key or value is missing.
     """
     hugging_face = any(key.startswith("audio_spectrogram_transformer.") for key in state)
-    parts = RENAMED_HUGGING_FACE if hugging_face else RENAMED
-    return _joined(rename_keys(state, lambda key: _renamed(key, parts)))
-
-
-def _renamed(key: str, parts: Mapping[str, str]) -> str:
-    for part, ours in parts.items():
-        key = re.sub(part, ours, key)
-    return key
+    return _joined(rename_by(RENAMED_HUGGING_FACE if hugging_face else RENAMED, state))
 
 
 def _joined(state: State) -> State:
@@ -113,25 +104,22 @@ def config_of(state: Mapping[str, Tensor], **known: Any) -> ASTConfig:
         The settings.
 
     Raises:
-        CheckpointError: a tensor that is needed for it is missing, or no known input size gives the
-            number of positions.
+        KeyError: a tensor that is needed for it is missing.
+        CheckpointError: no known input size gives the number of positions.
     """
-    try:
-        dim = state["norm.weight"].shape[0]
-        with_distillation = "dist_token" in state
-        n_patches = state["pos_embed"].shape[1] - 1 - with_distillation
-        fields: dict[str, Any] = {
-            "n_classes": state["head.weight"].shape[0],
-            "n_channels": state["patch_embed.proj.weight"].shape[1],
-            "patch": tuple(state["patch_embed.proj.weight"].shape[2:]),
-            "dim": dim,
-            "depth": 1 + max((int(it[1]) for it in map(_BLOCK.match, state) if it), default=0),
-            "n_heads": max(dim // HEAD_CHANNELS, 1),
-            "class_tokens": "with-distillation" if with_distillation else "one",
-            "head_norm": "head_norm.weight" in state,
-        } | known
-    except KeyError as error:
-        raise CheckpointError(f"AST's tensor {error} is missing") from error
+    dim = state["norm.weight"].shape[0]
+    with_distillation = "dist_token" in state
+    n_patches = state["pos_embed"].shape[1] - 1 - with_distillation
+    fields: dict[str, Any] = {
+        "n_classes": state["head.weight"].shape[0],
+        "n_channels": state["patch_embed.proj.weight"].shape[1],
+        "patch": tuple(state["patch_embed.proj.weight"].shape[2:]),
+        "dim": dim,
+        "depth": n_blocks(state, r"blocks\.(\d+)\."),
+        "n_heads": max(dim // HEAD_CHANNELS, 1),
+        "class_tokens": "with-distillation" if with_distillation else "one",
+        "head_norm": "head_norm.weight" in state,
+    } | known
     if not {"n_frames", "stride"} <= fields.keys():
         if fields["n_channels"] == 1:
             size = _sound_size(n_patches, fields["patch"], fields.get("n_mels", 128))
@@ -139,24 +127,6 @@ def config_of(state: Mapping[str, Tensor], **known: Any) -> ASTConfig:
             size = _image_size(n_patches, fields["patch"])
         fields = size | fields
     return ASTConfig(**fields)
-
-
-def build_ast(state: Mapping[str, Tensor], source: str, **known: Any) -> AudioModel:
-    """Make an AST or a DeiT from its released tensors, every one of them used.
-
-    Args:
-        state: tensors by released key, without the parts that the model has no use for.
-        source: what to call the tensors in messages.
-        known: fields of ASTConfig that shapes do not tell, as for config_of.
-
-    Returns:
-        The model, in evaluation mode.
-
-    Raises:
-        CheckpointError: a tensor is missing or unknown, or has another shape than the rest says.
-    """
-    renamed = rename(state)
-    return build(config_of(renamed, **known), renamed, source)
 
 
 def _sound_size(n_patches: int, patch: tuple[int, int], n_mels: int) -> dict[str, Any]:
@@ -187,7 +157,8 @@ ORIGIN = Origin(
     name="AST",
     license="BSD-3-Clause",
     marks=("mlp_head.0.weight", "mlp_head.1.weight", "v.cls_token", "v.norm.weight", "v.pos_embed"),
-    build=build_ast,
+    rename=rename,
+    config_of=config_of,
     front_end=FrontEnd(),
     # The image classifiers of the vision transformer inside.
     unused=(r"v\.head\.(weight|bias)", r"v\.head_dist\.(weight|bias)"),
@@ -202,7 +173,8 @@ ORIGIN_HUGGING_FACE = Origin(
         "classifier.dense.weight",
         "classifier.layernorm.weight",
     ),
-    build=build_ast,
+    rename=rename,
+    config_of=config_of,
     front_end=FrontEnd(),
 )
 ORIGIN_DEIT = Origin(
@@ -217,6 +189,7 @@ ORIGIN_DEIT = Origin(
         "pos_embed",
     ),
     fits=lambda state: state["patch_embed.proj.weight"].shape[1] == 3,
-    build=build_ast,
+    rename=rename,
+    config_of=config_of,
     front_end=None,
 )

@@ -3,8 +3,8 @@
 Source: the authors' released code, class AudioMamba.
 """
 
-import re
 from collections.abc import Mapping
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -12,41 +12,24 @@ from torch import Tensor
 
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State, build, rename_keys
-from audiomamba.errors import CheckpointError
-from audiomamba.models import AudioModel, AuMConfig, SSMConfig
+from audiomamba.checkpoints.state import n_blocks, rename_by
+from audiomamba.models import AuMConfig, SSMConfig
 
 __all__ = [
     "ORIGIN",
     "RENAMED",
-    "build_aum",
     "class_token_of",
     "config_of",
     "depth_of",
     "direction_of",
-    "rename",
+    "n_class_tokens",
     "ssm_of",
 ]
 
-RENAMED: dict[str, str] = {"pos_embed.pos_embed": "pos_embed"}
+RENAMED: dict[str, str] = {r"^pos_embed\.pos_embed$": "pos_embed"}
 
-_LAYER = re.compile(r"layers\.(\d+)\.")
+_LAYER = r"layers\.(\d+)\."
 _MIXER = "layers.0.mixer."
-
-
-def rename(state: Mapping[str, Tensor]) -> State:
-    """Give AuM's released tensors the names that they have here.
-
-    Args:
-        state: tensors by released key.
-
-    Returns:
-        Tensors by the keys of models.AuM.
-
-    Raises:
-        CheckpointError: two keys are names of the same tensor.
-    """
-    return rename_keys(state, lambda key: RENAMED.get(key, key))
 
 
 def config_of(state: Mapping[str, Tensor], **known: Any) -> AuMConfig:
@@ -56,56 +39,35 @@ def config_of(state: Mapping[str, Tensor], **known: Any) -> AuMConfig:
     patches that do not overlap, the class token in the middle, the sum of two branches halved.
 
     Args:
-        state: tensors by released key.
+        state: tensors by the keys of models.AuM.
         known: fields of AuMConfig that are known to have these values.
 
     Returns:
         The settings.
 
     Raises:
-        CheckpointError: a tensor that is needed for it is missing.
+        KeyError: a tensor that is needed for it is missing.
     """
-    try:
-        ssm = known.pop("ssm", None) or ssm_of(state)
-        patch = known.pop("patch", None) or tuple(state["patch_embed.proj.weight"].shape[2:])
-        fields: dict[str, Any] = {
-            "n_classes": state["head.weight"].shape[0],
-            "dim": state["norm_f.weight"].shape[0],
-            "depth": depth_of(state),
-            "direction": direction_of(state),
-            "class_token": class_token_of(state),
-            "positions": "absolute" if "pos_embed.pos_embed" in state else "none",
-        } | known
-        if "n_frames" not in fields and fields["positions"] == "absolute":
-            rows = fields.get("n_mels", 128) // patch[0]
-            n_class_tokens = {"none": 0, "double": 2}.get(fields["class_token"], 1)
-            n_patches = state["pos_embed.pos_embed"].shape[1] - n_class_tokens
-            fields["n_frames"] = n_patches // max(rows, 1) * patch[1]
-    except KeyError as error:
-        raise CheckpointError(f"AuM's tensor {error} is missing") from error
-    return AuMConfig(patch=patch, ssm=ssm, **fields)
-
-
-def build_aum(state: Mapping[str, Tensor], source: str, **known: Any) -> AudioModel:
-    """Make an AuM from its released tensors, every one of them used.
-
-    Args:
-        state: tensors by released key.
-        source: what to call the tensors in messages.
-        known: fields of AuMConfig that shapes do not tell, as for config_of.
-
-    Returns:
-        The model, in evaluation mode.
-
-    Raises:
-        CheckpointError: a tensor is missing or unknown, or has another shape than the rest says.
-    """
-    return build(config_of(state, **known), rename(state), source)
+    fields: dict[str, Any] = {
+        "n_classes": state["head.weight"].shape[0],
+        "patch": tuple(state["patch_embed.proj.weight"].shape[2:]),
+        "dim": state["norm_f.weight"].shape[0],
+        "depth": depth_of(state),
+        "direction": direction_of(state),
+        "class_token": class_token_of(state),
+        "positions": "absolute" if "pos_embed" in state else "none",
+        "ssm": known.get("ssm") or ssm_of(state),
+    } | known
+    if "n_frames" not in fields and fields["positions"] == "absolute":
+        rows = fields.get("n_mels", 128) // fields["patch"][0]
+        n_patches = state["pos_embed"].shape[1] - n_class_tokens(fields["class_token"])
+        fields["n_frames"] = n_patches // max(rows, 1) * fields["patch"][1]
+    return AuMConfig(**fields)
 
 
 def depth_of(state: Mapping[str, Tensor]) -> int:
     """The number of Mamba blocks."""
-    return 1 + max(int(found[1]) for key in state if (found := _LAYER.match(key)))
+    return n_blocks(state, _LAYER)
 
 
 def ssm_of(state: Mapping[str, Tensor]) -> SSMConfig:
@@ -135,6 +97,11 @@ def class_token_of(state: Mapping[str, Tensor]) -> str:
     return "middle" if "cls_token" in state else "none"
 
 
+def n_class_tokens(class_token: str) -> int:
+    """How many class tokens there are, by their place."""
+    return {"none": 0, "double": 2}.get(class_token, 1)
+
+
 ORIGIN = Origin(
     name="AuM",
     license="BSD-3-Clause",
@@ -145,6 +112,7 @@ ORIGIN = Origin(
         "patch_embed.proj.weight",
     ),
     fits=lambda state: state["patch_embed.proj.weight"].shape[1] == 1,
-    build=build_aum,
+    rename=partial(rename_by, RENAMED),
+    config_of=config_of,
     front_end=FrontEnd(),
 )

@@ -19,52 +19,45 @@ from torch import Tensor
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import from_vmamba
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State, rename_keys
-from audiomamba.models import AudioModel
+from audiomamba.checkpoints.state import State, rename_by
+from audiomamba.models import VMambaConfig
 
-__all__ = ["ORIGIN", "ORIGIN_TRANSFORMERS", "RENAMED_TRANSFORMERS", "build_dass", "rename"]
+__all__ = ["ORIGIN", "ORIGIN_TRANSFORMERS", "RENAMED_TRANSFORMERS", "config_of", "rename"]
 
 # Forms of the transformers library's keys, and what VMamba's code calls them.
 RENAMED_TRANSFORMERS: dict[str, str] = {
-    r"head\.": "classifier.head.",
-    r"dass\.norm\.": "classifier.norm.",
-    r"dass\.patch_embeddings\.projection\.0\.": "patch_embed.0.",
-    r"dass\.patch_embeddings\.projection\.1\.": "patch_embed.2.",
-    r"dass\.patch_embeddings\.projection\.3\.": "patch_embed.5.",
-    r"dass\.patch_embeddings\.projection\.4\.": "patch_embed.7.",
-    r"dass\.(layers\.\d+\.)downsample\.down\.": r"\1downsample.1.",
-    r"dass\.(layers\.\d+\.)downsample\.norm\.": r"\1downsample.3.",
-    r"dass\.(layers\..*op\.)x_proj\.": r"\1x_proj_",
-    r"dass\.(layers\..*op\.)dt_projs\.": r"\1dt_projs_",
-    r"dass\.": "",
+    r"^head\.": "classifier.head.",
+    r"^dass\.norm\.": "classifier.norm.",
+    r"^dass\.patch_embeddings\.projection\.0\.": "patch_embed.0.",
+    r"^dass\.patch_embeddings\.projection\.1\.": "patch_embed.2.",
+    r"^dass\.patch_embeddings\.projection\.3\.": "patch_embed.5.",
+    r"^dass\.patch_embeddings\.projection\.4\.": "patch_embed.7.",
+    r"^dass\.(layers\.\d+\.)downsample\.down\.": r"\1downsample.1.",
+    r"^dass\.(layers\.\d+\.)downsample\.norm\.": r"\1downsample.3.",
+    r"^dass\.(layers\..*op\.)x_proj\.": r"\1x_proj_",
+    r"^dass\.(layers\..*op\.)dt_projs\.": r"\1dt_projs_",
+    r"^dass\.": "",
 }
 
 _FLAT = re.compile(r"dass\.layers\..*op\.(x_proj|dt_projs)\.weight")
 
 
 def rename(state: Mapping[str, Tensor]) -> State:
-    """Give DASS's released tensors the names and shapes that VMamba's code has.
+    """Give DASS's released tensors the names and shapes that they have here.
 
     Args:
         state: tensors by released key, of the authors' or of the transformers library's form.
 
     Returns:
-        Tensors by the released keys of VMamba.
+        Tensors by the keys of models.VMamba.
 
     Raises:
         CheckpointError: two keys are names of the same tensor.
     """
     if any(key.startswith("dass.") for key in state):
         grouped = {key: _in_groups(key, value) for key, value in state.items()}
-        return rename_keys(grouped, _renamed)
-    return rename_keys(state, lambda key: key.removeprefix("v."))
-
-
-def _renamed(key: str) -> str:
-    for form, name in RENAMED_TRANSFORMERS.items():
-        if re.match(form, key):
-            return re.sub(form, name, key, count=1)
-    return key
+        return from_vmamba.rename(rename_by(RENAMED_TRANSFORMERS, grouped))
+    return from_vmamba.rename(rename_by({r"^v\.": ""}, state))
 
 
 def _in_groups(key: str, value: Tensor) -> Tensor:
@@ -72,23 +65,20 @@ def _in_groups(key: str, value: Tensor) -> Tensor:
     return value.unflatten(0, (from_vmamba.N_DIRECTIONS, -1)) if _FLAT.fullmatch(key) else value
 
 
-def build_dass(state: Mapping[str, Tensor], source: str, **known: Any) -> AudioModel:
-    """Make a VMamba for sound from DASS's released tensors, every one of them used.
+def config_of(state: Mapping[str, Tensor], **known: Any) -> VMambaConfig:
+    """Read DASS's settings off its tensors.
 
     Args:
-        state: tensors by released key.
-        source: what to call the tensors in messages.
+        state: tensors by the keys of models.VMamba.
         known: fields of VMambaConfig that shapes do not tell; else 1024 frames of 128 mel bands.
 
     Returns:
-        The model, in evaluation mode.
+        The settings.
 
     Raises:
-        CheckpointError: a tensor is missing or unknown, or has another shape than the rest says.
+        KeyError: a tensor that is needed for it is missing.
     """
-    return from_vmamba.build_vmamba(
-        rename(state), source, **{"n_mels": 128, "n_frames": 1024} | known
-    )
+    return from_vmamba.config_of(state, **{"n_mels": 128, "n_frames": 1024} | known)
 
 
 ORIGIN = Origin(
@@ -99,7 +89,8 @@ ORIGIN = Origin(
         "v.layers.0.blocks.0.op.A_logs",
         "v.patch_embed.0.weight",
     ),
-    build=build_dass,
+    rename=rename,
+    config_of=config_of,
     front_end=FrontEnd(),
 )
 ORIGIN_TRANSFORMERS = Origin(
@@ -111,6 +102,7 @@ ORIGIN_TRANSFORMERS = Origin(
         "dass.patch_embeddings.projection.0.weight",
         "head.weight",
     ),
-    build=build_dass,
+    rename=rename,
+    config_of=config_of,
     front_end=FrontEnd(),
 )

@@ -10,16 +10,15 @@ Source: Schmid et al. 2023, released code, class MN.
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State, build, rename_keys
+from audiomamba.checkpoints.state import State, rename_keys
 from audiomamba.errors import CheckpointError
-from audiomamba.models import AudioModel, EfficientATConfig, ModelConfig
+from audiomamba.models import EfficientATConfig, ModelConfig
 from audiomamba.models.efficientat import HIDDEN_CHANNELS
 from audiomamba.models.layers.inverted_residual import round_channels
 from audiomamba.models.layers.mobilenet import BLOCKS, STEM_CHANNELS
@@ -28,7 +27,6 @@ __all__ = [
     "FRONT_END",
     "ORIGIN",
     "ORIGIN_CONVOLUTIONAL",
-    "build_efficientat",
     "config_of",
     "fields_of_name",
     "front_end_for",
@@ -119,7 +117,8 @@ def config_of(state: Mapping[str, Tensor], **known: Any) -> EfficientATConfig:
         The settings; the width is the simplest that gives these shapes.
 
     Raises:
-        CheckpointError: a tensor that is needed for it is missing, or no width gives its shapes.
+        KeyError: a tensor that is needed for it is missing.
+        CheckpointError: no width gives its shapes.
     """
     mlp = "head.output.weight" in state
     sizes = [("stem.conv.weight", STEM_CHANNELS)]
@@ -128,16 +127,12 @@ def config_of(state: Mapping[str, Tensor], **known: Any) -> EfficientATConfig:
         sizes.append((f"blocks.{index}.project.conv.weight", block.n_out))
     if mlp:
         sizes.append(("head.hidden.weight", HIDDEN_CHANNELS))
-    try:
-        found = [(state[key].shape[0], n) for key, n in sizes]
-        n_classes = state["head.output.weight" if mlp else "head.conv.weight"].shape[0]
-    except KeyError as error:
-        raise CheckpointError(f"EfficientAT's tensor {error} is missing") from error
+    found = [(state[key].shape[0], n) for key, n in sizes]
     fits = (w for w in WIDTHS if all(round_channels(w * n) == size for size, n in found))
     if (width := next(fits, None)) is None:
         raise CheckpointError("the layers are not those of a MobileNetV3 of any width")
     fields: dict[str, Any] = {
-        "n_classes": n_classes,
+        "n_classes": state["head.output.weight" if mlp else "head.conv.weight"].shape[0],
         "width": width,
         "head": "mlp" if mlp else "fully-convolutional",
     }
@@ -187,31 +182,14 @@ def front_end_for(front_end: FrontEnd, config: ModelConfig) -> FrontEnd:
     return replace(front_end, frame_shift_ms=HOPS_MS.get(config.n_frames, 10.0))
 
 
-def build_efficientat(state: Mapping[str, Tensor], source: str, **known: Any) -> AudioModel:
-    """Make an EfficientAT from its released tensors, every one of them used.
-
-    Args:
-        state: tensors by released key.
-        source: the file's name, which tells what the tensors do not.
-        known: fields of EfficientATConfig that shapes do not tell, as for config_of.
-
-    Returns:
-        The model, in evaluation mode.
-
-    Raises:
-        CheckpointError: a tensor is missing or unknown, or has another shape than the rest says.
-    """
-    renamed = rename(state)
-    config = config_of(renamed, **fields_of_name(Path(source).name) | known)
-    return build(config, renamed, source)
-
-
 _MARKS = ("features.0.0.weight", "features.1.block.0.0.weight", f"features.{LAST}.0.weight")
 ORIGIN = Origin(
     name="EfficientAT",
     license="MIT",
     marks=(*_MARKS, "classifier.2.weight", "classifier.5.weight"),
-    build=build_efficientat,
+    rename=rename,
+    config_of=config_of,
+    fields_of_name=fields_of_name,
     front_end=FRONT_END,
     front_end_for=front_end_for,
 )

@@ -5,7 +5,6 @@ Two forms are known: the authors' files, and those of timm, the same tensors und
 Source: the authors' released code, class MambaOut; timm's class MambaOut.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from itertools import count
@@ -15,29 +14,28 @@ from typing import Any
 from torch import Tensor
 
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State, build, rename_keys
+from audiomamba.checkpoints.state import State, blocks_per_stage, rename_by
 from audiomamba.errors import CheckpointError
-from audiomamba.models import MODELS, AudioModel, MambaOutConfig
+from audiomamba.models import MODELS, MambaOutConfig
 
-__all__ = ["ORIGIN", "ORIGIN_TIMM", "RENAMED", "build_mambaout", "config_of", "rename"]
+__all__ = ["ORIGIN", "ORIGIN_TIMM", "RENAMED", "config_of", "rename"]
 
 # The start of a key of either form, and what it is here.
 RENAMED: dict[str, str] = {
-    r"head\.fc1\.": "head_fc.",
-    r"head\.norm\.": "head_norm.",
-    r"head\.fc2\.": "head.",
+    r"^head\.fc1\.": "head_fc.",
+    r"^head\.norm\.": "head_norm.",
+    r"^head\.fc2\.": "head.",
 }
 RENAMED_TIMM: dict[str, str] = {
-    r"stem\.": "downsample_layers.0.",
-    r"stages\.(\d+)\.downsample\.": r"downsample_layers.\1.",
-    r"stages\.(\d+)\.blocks\.": r"stages.\1.",
-    r"head\.norm\.": "norm.",
-    r"head\.pre_logits\.fc\.": "head_fc.",
-    r"head\.pre_logits\.norm\.": "head_norm.",
-    r"head\.fc\.": "head.",
+    r"^stem\.": "downsample_layers.0.",
+    r"^stages\.(\d+)\.downsample\.": r"downsample_layers.\1.",
+    r"^stages\.(\d+)\.blocks\.": r"stages.\1.",
+    r"^head\.norm\.": "norm.",
+    r"^head\.pre_logits\.fc\.": "head_fc.",
+    r"^head\.pre_logits\.norm\.": "head_norm.",
+    r"^head\.fc\.": "head.",
 }
 
-_BLOCK = re.compile(r"stages\.(\d+)\.(\d+)\.")
 IMAGE_SIZE = 224
 
 
@@ -54,14 +52,7 @@ def rename(state: Mapping[str, Tensor]) -> State:
         CheckpointError: two keys are names of the same tensor.
     """
     forms = RENAMED_TIMM if "stem.conv1.weight" in state else RENAMED
-    return rename_keys(state, lambda key: _renamed(key, forms))
-
-
-def _renamed(key: str, forms: Mapping[str, str]) -> str:
-    for form, name in forms.items():
-        if re.match(form, key):
-            return re.sub(form, name, key, count=1)
-    return key
+    return rename_by(forms, state)
 
 
 def config_of(state: Mapping[str, Tensor], **known: Any) -> MambaOutConfig:
@@ -78,23 +69,18 @@ def config_of(state: Mapping[str, Tensor], **known: Any) -> MambaOutConfig:
         The settings.
 
     Raises:
-        CheckpointError: a tensor that is needed for it is missing.
+        KeyError: a tensor that is needed for it is missing.
+        CheckpointError: the stages are not as wide as those of one model.
     """
-    places = [(int(it[1]), int(it[2])) for it in map(_BLOCK.match, state) if it]
-    n_stages = 1 + max((stage for stage, _ in places), default=0)
-    depths = [1 + max((j for i, j in places if i == stage), default=0) for stage in range(n_stages)]
-    try:
-        gates = [state[f"stages.{stage}.0.fc2.weight"].shape for stage in range(n_stages)]
-        convs = [state[f"stages.{stage}.0.conv.weight"].shape for stage in range(n_stages)]
-        n_channels = state["downsample_layers.0.conv1.weight"].shape[1]
-        n_classes = state["head.weight"].shape[0]
-    except KeyError as error:
-        raise CheckpointError(f"MambaOut's tensor {error} is missing") from error
+    depths = blocks_per_stage(state, r"stages\.(\d+)\.(\d+)\.")
+    gates = [state[f"stages.{stage}.0.fc2.weight"].shape for stage in range(len(depths))]
+    convs = [state[f"stages.{stage}.0.conv.weight"].shape for stage in range(len(depths))]
+    n_channels = state["downsample_layers.0.conv1.weight"].shape[1]
     dims = [shape[0] for shape in gates]
     fields: dict[str, Any] = {
-        "n_classes": n_classes,
+        "n_classes": state["head.weight"].shape[0],
         "n_channels": n_channels,
-        "depths": tuple(depths),
+        "depths": depths,
         "dims": tuple(dims),
         "expand_ratio": _ratio((shape[1] for shape in gates), dims),
         "conv_ratio": _ratio((shape[0] for shape in convs), dims),
@@ -125,24 +111,6 @@ def _ratio(widths: Iterable[int], dims: Iterable[int]) -> float:
     return float(fraction)
 
 
-def build_mambaout(state: Mapping[str, Tensor], source: str, **known: Any) -> AudioModel:
-    """Make a MambaOut from its released tensors, every one of them used.
-
-    Args:
-        state: tensors by released key.
-        source: what to call the tensors in messages.
-        known: fields of MambaOutConfig that shapes do not tell, as for config_of.
-
-    Returns:
-        The model, in evaluation mode.
-
-    Raises:
-        CheckpointError: a tensor is missing or unknown, or has another shape than the rest says.
-    """
-    renamed = rename(state)
-    return build(config_of(renamed, **known), renamed, source)
-
-
 ORIGIN = Origin(
     name="MambaOut",
     license="Apache-2.0",
@@ -152,7 +120,8 @@ ORIGIN = Origin(
         "norm.weight",
         "stages.0.0.fc1.weight",
     ),
-    build=build_mambaout,
+    rename=rename,
+    config_of=config_of,
     front_end=None,
 )
 ORIGIN_TIMM = Origin(
@@ -165,6 +134,7 @@ ORIGIN_TIMM = Origin(
         "stem.conv1.weight",
         "stem.norm1.weight",
     ),
-    build=build_mambaout,
+    rename=rename,
+    config_of=config_of,
     front_end=None,
 )

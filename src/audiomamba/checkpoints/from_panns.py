@@ -8,7 +8,7 @@ Source: Kong et al. 2020, released code, classes Cnn14 and Cnn14_DecisionLevelMa
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,19 +17,17 @@ from torch import Tensor
 from audiomamba.audio import FrontEnd
 from audiomamba.audio.log_mel import mel_filters
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State, build, rename_keys
-from audiomamba.errors import CheckpointError
-from audiomamba.models import AudioModel, CNN14Config
+from audiomamba.checkpoints.state import rename_by
+from audiomamba.models import CNN14Config
 
 __all__ = [
     "FRONT_END",
     "MEL_BANDS",
     "ORIGIN",
     "STORED_FRONT_END",
-    "build_cnn14",
     "config_of",
+    "fields_of_name",
     "has_front_end",
-    "rename",
 ]
 
 FRONT_END = FrontEnd(
@@ -46,38 +44,10 @@ FRONT_END = FrontEnd(
 MEL_BANDS = "logmel_extractor.melW"
 STORED_FRONT_END = (r"spectrogram_extractor\.stft\.conv_(real|imag)\.weight", re.escape(MEL_BANDS))
 
-# The start of a key, and what it is here.
 RENAMED: dict[str, str] = {
-    "conv_block1.": "blocks.0.",
-    "conv_block2.": "blocks.1.",
-    "conv_block3.": "blocks.2.",
-    "conv_block4.": "blocks.3.",
-    "conv_block5.": "blocks.4.",
-    "conv_block6.": "blocks.5.",
-    "fc_audioset.": "head.",
+    **{rf"^conv_block{index + 1}\.": f"blocks.{index}." for index in range(6)},
+    r"^fc_audioset\.": "head.",
 }
-
-
-def rename(state: Mapping[str, Tensor]) -> State:
-    """Give CNN14's released tensors the names that they have here.
-
-    Args:
-        state: tensors by released key.
-
-    Returns:
-        Tensors by the keys of models.CNN14.
-
-    Raises:
-        CheckpointError: two keys are names of the same tensor.
-    """
-    return rename_keys(state, _renamed)
-
-
-def _renamed(key: str) -> str:
-    for start, name in RENAMED.items():
-        if key.startswith(start):
-            return name + key.removeprefix(start)
-    return key
 
 
 def config_of(state: Mapping[str, Tensor], **known: Any) -> CNN14Config:
@@ -87,45 +57,37 @@ def config_of(state: Mapping[str, Tensor], **known: Any) -> CNN14Config:
     frames, pool "clip".
 
     Args:
-        state: tensors by released key.
+        state: tensors by the keys of models.CNN14.
         known: fields of CNN14Config that are known to have these values.
 
     Returns:
         The settings.
 
     Raises:
-        CheckpointError: a tensor that is needed for it is missing.
+        KeyError: a tensor that is needed for it is missing.
     """
-    try:
-        fields: dict[str, Any] = {
-            "n_classes": state["fc_audioset.weight"].shape[0],
-            "n_mels": state["bn0.weight"].shape[0],
-            "widths": tuple(state[f"conv_block{i}.bn2.weight"].shape[0] for i in range(1, 7)),
-        }
-    except KeyError as error:
-        raise CheckpointError(f"CNN14's tensor {error} is missing") from error
+    fields: dict[str, Any] = {
+        "n_classes": state["head.weight"].shape[0],
+        "n_mels": state["bn0.weight"].shape[0],
+        "widths": tuple(state[f"blocks.{index}.bn2.weight"].shape[0] for index in range(6)),
+    }
     return CNN14Config(**fields | known)
 
 
-def build_cnn14(state: Mapping[str, Tensor], source: str, **known: Any) -> AudioModel:
-    """Make a CNN14 from its released tensors, every one of them used.
-
-    The two released forms have the same tensors. They differ in their files' names, of which that
-    of the one with segments holds "DecisionLevel".
+def fields_of_name(name: str) -> dict[str, Any]:
+    """Tell the two released forms apart, which have the same tensors.
 
     Args:
-        state: tensors by released key, without those of the front end.
-        source: the file's name; what to call the tensors in messages.
-        known: fields of CNN14Config that shapes do not tell, as for config_of.
+        name: the file's; that of the form with segments holds "DecisionLevel".
 
     Returns:
-        The model, in evaluation mode.
+        Fields of CNN14Config.
 
-    Raises:
-        CheckpointError: a tensor is missing or unknown, or has another shape than the rest says.
+    Example:
+        >>> fields_of_name("Cnn14_DecisionLevelMax_mAP=0.385.pth")
+        {'pool': 'segments'}
     """
-    pool = "segments" if "DecisionLevel" in Path(source).name else "clip"
-    return build(config_of(state, **{"pool": pool} | known), rename(state), source)
+    return {"pool": "segments" if "DecisionLevel" in name else "clip"}
 
 
 def has_front_end(state: Mapping[str, Tensor], front_end: FrontEnd) -> bool:
@@ -158,7 +120,9 @@ ORIGIN = Origin(
         MEL_BANDS,
     ),
     fits=lambda state: has_front_end(state, FRONT_END),
-    build=build_cnn14,
+    rename=partial(rename_by, RENAMED),
+    config_of=config_of,
+    fields_of_name=fields_of_name,
     front_end=FRONT_END,
     unused=STORED_FRONT_END,
 )

@@ -13,14 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiomamba.checkpoints.from_aum import class_token_of, depth_of, direction_of, ssm_of
+from audiomamba.checkpoints.from_aum import (
+    class_token_of,
+    depth_of,
+    direction_of,
+    n_class_tokens,
+    ssm_of,
+)
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State, build
+from audiomamba.checkpoints.state import State
 from audiomamba.errors import CheckpointError
-from audiomamba.models import AudioModel, RotaryPositions, VimConfig
+from audiomamba.models import RotaryPositions, VimConfig
 from audiomamba.models.vim import rotary_angles
 
-__all__ = ["ORIGIN", "ROTARY", "build_vim", "config_of"]
+__all__ = ["ORIGIN", "ROTARY", "config_of", "without_rotary"]
 
 ROTARY = ("rope.freqs_cos", "rope.freqs_sin")
 IMAGE_SIZE = 224
@@ -34,59 +40,52 @@ def config_of(state: Mapping[str, Tensor], **known: Any) -> VimConfig:
     branches halved, rotary positions on the last block's output only.
 
     Args:
-        state: tensors by released key.
+        state: tensors by the keys of models.Vim, and perhaps the tables of rotary positions.
         known: fields of VimConfig that are known to have these values.
 
     Returns:
         The settings.
 
     Raises:
-        CheckpointError: a tensor that is needed for it is missing, or the patches make no square.
+        KeyError: a tensor that is needed for it is missing.
+        CheckpointError: the patches make no square.
     """
-    try:
-        fields: dict[str, Any] = {
-            "n_classes": state["head.weight"].shape[0],
-            "n_channels": state["patch_embed.proj.weight"].shape[1],
-            "patch": tuple(state["patch_embed.proj.weight"].shape[2:]),
-            "dim": state["norm_f.weight"].shape[0],
-            "depth": depth_of(state),
-            "direction": direction_of(state),
-            "class_token": class_token_of(state),
-            "norm": "layer" if "norm_f.bias" in state else "rms",
-            "ssm": known.get("ssm") or ssm_of(state),
-        } | known
-        if "pos_embed" in state and "n_frames" not in known:
-            n_class_tokens = {"none": 0, "double": 2}.get(fields["class_token"], 1)
-            n_patches = state["pos_embed"].shape[1] - n_class_tokens
-            fields = _square_image(n_patches, fields["patch"][0]) | fields
-        if "positions" not in known:
-            fields["positions"] = _positions_of(state)
-    except KeyError as error:
-        raise CheckpointError(f"Vision Mamba's tensor {error} is missing") from error
+    fields: dict[str, Any] = {
+        "n_classes": state["head.weight"].shape[0],
+        "n_channels": state["patch_embed.proj.weight"].shape[1],
+        "patch": tuple(state["patch_embed.proj.weight"].shape[2:]),
+        "dim": state["norm_f.weight"].shape[0],
+        "depth": depth_of(state),
+        "direction": direction_of(state),
+        "class_token": class_token_of(state),
+        "norm": "layer" if "norm_f.bias" in state else "rms",
+        "ssm": known.get("ssm") or ssm_of(state),
+    } | known
+    if "pos_embed" in state and "n_frames" not in known:
+        n_patches = state["pos_embed"].shape[1] - n_class_tokens(fields["class_token"])
+        fields = _square_image(n_patches, fields["patch"][0]) | fields
+    if "positions" not in known:
+        fields["positions"] = _positions_of(state)
     return VimConfig(**fields)
 
 
-def build_vim(state: Mapping[str, Tensor], source: str, **known: Any) -> AudioModel:
-    """Make a Vision Mamba from its released tensors, every one of them used or computed anew.
+def without_rotary(state: State, config: VimConfig) -> State:
+    """Take out the tables of rotary positions, which the model computes itself.
 
     Args:
         state: tensors by released key.
-        source: what to call the tensors in messages.
-        known: fields of VimConfig that shapes do not tell, as for config_of.
+        config: the model's settings.
 
     Returns:
-        The model, in evaluation mode.
+        The other tensors.
 
     Raises:
-        CheckpointError: a tensor is missing or unknown, or has another shape than the rest says, or
-            the table of rotary positions is another than this package computes.
+        CheckpointError: a table is another than this package computes.
     """
-    config = config_of(state, **known)
-    kept: State = dict(state)
-    if isinstance(config.positions, RotaryPositions):
-        kept = {key: value for key, value in state.items() if key not in ROTARY}
-        _check_rotary(state, config)
-    return build(config, kept, source)
+    if not isinstance(config.positions, RotaryPositions):
+        return state
+    _check_rotary(state, config)
+    return {key: value for key, value in state.items() if key not in ROTARY}
 
 
 def _square_image(n_patches: int, patch: int) -> dict[str, Any]:
@@ -137,6 +136,7 @@ ORIGIN = Origin(
         "patch_embed.proj.weight",
     ),
     fits=lambda state: state["patch_embed.proj.weight"].shape[1] == 3,
-    build=build_vim,
+    config_of=config_of,
+    without_computed=without_rotary,
     front_end=None,
 )

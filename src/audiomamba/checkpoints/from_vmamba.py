@@ -14,35 +14,33 @@ from typing import Any
 from torch import Tensor
 
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.state import State, build, rename_keys
-from audiomamba.errors import CheckpointError
-from audiomamba.models import AudioModel, MLPConfig, SS2DConfig, VMambaConfig
+from audiomamba.checkpoints.state import State, blocks_per_stage, rename_by
+from audiomamba.models import MLPConfig, SS2DConfig, VMambaConfig
 
 __all__ = [
     "N_DIRECTIONS",
     "ORIGIN",
     "ORIGIN_JANUARY_2024",
     "RENAMED",
-    "build_vmamba",
     "config_of",
+    "config_of_january_2024",
     "rename",
     "stages_of",
 ]
 
 # Forms of released keys of either time, and what they are here.
 RENAMED: dict[str, str] = {
-    r"patch_embed\.(0|proj)\.": "patch_embed.conv1.",
-    r"patch_embed\.(2|norm)\.": "patch_embed.norm1.",
-    r"patch_embed\.5\.": "patch_embed.conv2.",
-    r"patch_embed\.7\.": "patch_embed.norm2.",
-    r"(layers\.\d+\.)downsample\.1\.": r"\1downsample.conv.",
-    r"(layers\.\d+\.)downsample\.3\.": r"\1downsample.norm.",
-    r"(layers\.\d+\.blocks\.\d+\.)ln_1\.": r"\1norm.",
-    r"(layers\.\d+\.blocks\.\d+\.)self_attention\.": r"\1op.",
-    r"classifier\.": "",
+    r"^patch_embed\.(0|proj)\.": "patch_embed.conv1.",
+    r"^patch_embed\.(2|norm)\.": "patch_embed.norm1.",
+    r"^patch_embed\.5\.": "patch_embed.conv2.",
+    r"^patch_embed\.7\.": "patch_embed.norm2.",
+    r"^(layers\.\d+\.)downsample\.1\.": r"\1downsample.conv.",
+    r"^(layers\.\d+\.)downsample\.3\.": r"\1downsample.norm.",
+    r"^(layers\.\d+\.blocks\.\d+\.)ln_1\.": r"\1norm.",
+    r"^(layers\.\d+\.blocks\.\d+\.)self_attention\.": r"\1op.",
+    r"^classifier\.": "",
 }
 
-_BLOCK = re.compile(r"layers\.(\d+)\.blocks\.(\d+)\.")
 _LINEAR = re.compile(r"layers\..*(in_proj|out_proj|fc1|fc2)\.weight")
 IMAGE_SIZE = 224
 N_DIRECTIONS = 4
@@ -60,14 +58,7 @@ def rename(state: Mapping[str, Tensor]) -> State:
     Raises:
         CheckpointError: two keys are names of the same tensor.
     """
-    return rename_keys({key: _as_linear(key, value) for key, value in state.items()}, _renamed)
-
-
-def _renamed(key: str) -> str:
-    for form, name in RENAMED.items():
-        if re.match(form, key):
-            return re.sub(form, name, key, count=1)
-    return key
+    return rename_by(RENAMED, {key: _as_linear(key, value) for key, value in state.items()})
 
 
 def _as_linear(key: str, value: Tensor) -> Tensor:
@@ -86,26 +77,22 @@ def stages_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
         The fields of StagesConfig that shapes tell, by name.
 
     Raises:
-        CheckpointError: a tensor that is needed for it is missing.
+        KeyError: a tensor that is needed for it is missing.
     """
-    places = [(int(it[1]), int(it[2])) for it in map(_BLOCK.match, state) if it]
-    n_stages = 1 + max((stage for stage, _ in places), default=0)
-    depths = tuple(1 + max((j for i, j in places if i == n), default=0) for n in range(n_stages))
-    try:
-        dims = tuple(state[f"layers.{n}.blocks.0.norm.weight"].shape[0] for n in range(n_stages))
-        fields: dict[str, Any] = {
-            "patch_embed": "convs" if "patch_embed.conv2.weight" in state else "patch",
-            "depths": depths,
-            "dims": dims,
-            "ss2d": _ss2d_of(state, dims),
-            "mlp": _mlp_of(state, dims[0]),
-        }
-        if "layers.0.downsample.reduction.weight" in state:
-            fields["downsample"] = "merge"
-        elif n_stages > 1:
-            fields["downsample"] = f"conv{state['layers.0.downsample.conv.weight'].shape[2]}"
-    except KeyError as error:
-        raise CheckpointError(f"VMamba's tensor {error} is missing") from error
+    depths = blocks_per_stage(state, r"layers\.(\d+)\.blocks\.(\d+)\.")
+    n_stages = len(depths)
+    dims = tuple(state[f"layers.{n}.blocks.0.norm.weight"].shape[0] for n in range(n_stages))
+    fields: dict[str, Any] = {
+        "patch_embed": "convs" if "patch_embed.conv2.weight" in state else "patch",
+        "depths": depths,
+        "dims": dims,
+        "ss2d": _ss2d_of(state, dims),
+        "mlp": _mlp_of(state, dims[0]),
+    }
+    if "layers.0.downsample.reduction.weight" in state:
+        fields["downsample"] = "merge"
+    elif n_stages > 1:
+        fields["downsample"] = f"conv{state['layers.0.downsample.conv.weight'].shape[2]}"
     return fields
 
 
@@ -137,49 +124,49 @@ def _mlp_of(state: Mapping[str, Tensor], dim: int) -> MLPConfig | None:
 def config_of(state: Mapping[str, Tensor], **known: Any) -> VMambaConfig:
     """Read VMamba's settings off its tensors.
 
-    What shapes do not tell is taken from `known`, else as in the released models: images of 224 by
-    224, SiLU in SS2D and GELU in the MLP; odd sides of maps are cropped by the models of January
-    2024 and padded by those since.
+    What shapes do not tell is taken from `known`, else as in the models that are released today:
+    images of 224 by 224, SiLU in SS2D and GELU in the MLP, odd sides of maps padded.
 
     Args:
-        state: tensors by released key.
+        state: tensors by the keys of models.VMamba.
         known: fields of VMambaConfig that are known to have these values.
 
     Returns:
         The settings.
 
     Raises:
-        CheckpointError: a tensor that is needed for it is missing.
+        KeyError: a tensor that is needed for it is missing.
     """
-    own = rename(state)
-    fields = stages_of(own)
-    if fields.get("downsample") == "merge" and "patch_embed.proj.weight" in state:
-        fields["downsample"] = "merge-crop"
-    try:
-        fields["n_classes"] = own["head.weight"].shape[0]
-        _, fields["n_channels"], kernel, _ = own["patch_embed.conv1.weight"].shape
-    except KeyError as error:
-        raise CheckpointError(f"VMamba's tensor {error} is missing") from error
-    fields["patch"] = kernel if fields["patch_embed"] == "patch" else 2 * (kernel - 1)
-    fields["patch_norm"] = "patch_embed.norm1.weight" in own
-    return VMambaConfig(**fields | {"n_mels": IMAGE_SIZE, "n_frames": IMAGE_SIZE} | known)
+    fields = stages_of(state)
+    _, n_channels, kernel, _ = state["patch_embed.conv1.weight"].shape
+    fields |= {
+        "n_classes": state["head.weight"].shape[0],
+        "n_channels": n_channels,
+        "patch": kernel if fields["patch_embed"] == "patch" else 2 * (kernel - 1),
+        "patch_norm": "patch_embed.norm1.weight" in state,
+        "n_mels": IMAGE_SIZE,
+        "n_frames": IMAGE_SIZE,
+    }
+    return VMambaConfig(**fields | known)
 
 
-def build_vmamba(state: Mapping[str, Tensor], source: str, **known: Any) -> AudioModel:
-    """Make a VMamba from its released tensors, every one of them used.
+def config_of_january_2024(state: Mapping[str, Tensor], **known: Any) -> VMambaConfig:
+    """Read VMamba's settings off tensors of January 2024.
 
     Args:
-        state: tensors by released key.
-        source: what to call the tensors in messages.
-        known: fields of VMambaConfig that shapes do not tell, as for config_of.
+        state: as for config_of.
+        known: as for config_of.
 
     Returns:
-        The model, in evaluation mode.
+        The settings; odd sides of maps are cropped, as the code did then.
 
     Raises:
-        CheckpointError: a tensor is missing or unknown, or has another shape than the rest says.
+        KeyError: as for config_of.
     """
-    return build(config_of(state, **known), rename(state), source)
+    config = config_of(state, **known)
+    if config.downsample == "merge" and "downsample" not in known:
+        return config.changed(downsample="merge-crop")
+    return config
 
 
 ORIGIN = Origin(
@@ -190,7 +177,8 @@ ORIGIN = Origin(
         "layers.0.blocks.0.op.A_logs",
         "patch_embed.0.weight",
     ),
-    build=build_vmamba,
+    rename=rename,
+    config_of=config_of,
     front_end=None,
 )
 ORIGIN_JANUARY_2024 = Origin(
@@ -201,6 +189,7 @@ ORIGIN_JANUARY_2024 = Origin(
         "layers.0.blocks.0.self_attention.A_logs",
         "patch_embed.proj.weight",
     ),
-    build=build_vmamba,
+    rename=rename,
+    config_of=config_of_january_2024,
     front_end=None,
 )

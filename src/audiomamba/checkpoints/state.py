@@ -1,6 +1,7 @@
 """Reading weight files as data only, and holding them against a model."""
 
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ from torch import Tensor, nn
 from audiomamba.errors import CheckpointError
 from audiomamba.models import AudioModel, ModelConfig
 
-__all__ = ["State", "build", "check_state", "read_state", "rename_keys"]
+__all__ = [
+    "State",
+    "blocks_per_stage",
+    "build",
+    "check_state",
+    "n_blocks",
+    "read_state",
+    "rename_by",
+    "rename_keys",
+]
 
 State = dict[str, Tensor]
 
@@ -78,6 +88,65 @@ def rename_keys(state: Mapping[str, Tensor], new_name: Callable[[str], str]) -> 
             raise CheckpointError(f"{old[name]} and {key} are names of the same tensor")
         renamed[name], old[name] = value, key
     return renamed
+
+
+def rename_by(forms: Mapping[str, str], state: Mapping[str, Tensor]) -> State:
+    r"""Give tensors other names by a table.
+
+    Args:
+        forms: regular expressions and what takes the place of what they match, one after the other.
+        state: tensors by key.
+
+    Returns:
+        The same tensors by their new keys.
+
+    Raises:
+        CheckpointError: two keys are names of the same tensor.
+
+    Example:
+        >>> list(rename_by({r"^v\.": "", r"\.fc\.": ".mlp."}, {"v.0.fc.bias": torch.zeros(1)}))
+        ['0.mlp.bias']
+    """
+
+    def new_name(key: str) -> str:
+        for form, ours in forms.items():
+            key = re.sub(form, ours, key)
+        return key
+
+    return rename_keys(state, new_name)
+
+
+def n_blocks(state: Mapping[str, Tensor], form: str) -> int:
+    """Count the blocks of a model by its keys.
+
+    Args:
+        state: tensors by key.
+        form: regular expression for the start of a block's keys; its group is the block's index.
+
+    Returns:
+        The number of blocks, at least 1.
+    """
+    found = (re.match(form, key) for key in state)
+    return 1 + max((int(it[1]) for it in found if it), default=0)
+
+
+def blocks_per_stage(state: Mapping[str, Tensor], form: str) -> tuple[int, ...]:
+    """Count the blocks of every stage of a model by its keys.
+
+    Args:
+        state: tensors by key.
+        form: regular expression for the start of a block's keys; its groups are the stage's index
+            and the block's.
+
+    Returns:
+        The number of blocks of each stage, at least 1.
+    """
+    found = {(int(it[1]), int(it[2])) for key in state if (it := re.match(form, key))}
+    n_stages = 1 + max((stage for stage, _ in found), default=0)
+    return tuple(
+        1 + max((block for at, block in found if at == stage), default=0)
+        for stage in range(n_stages)
+    )
 
 
 def _bare(key: str) -> str:

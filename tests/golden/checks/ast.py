@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from audiomamba import checkpoints
-from audiomamba.checkpoints.from_ast import ORIGIN, build_ast, config_of, rename
+from audiomamba.checkpoints.from_ast import ORIGIN, config_of, rename
 from audiomamba.models import AudioModel
 from checks.closeness import OUTPUT, close, close_gradients
 
@@ -14,7 +14,7 @@ from checks.closeness import OUTPUT, close, close_gradients
 def build(state: Mapping[str, Tensor], golden: Any) -> AudioModel:
     args, vit = golden.args["args"], golden.args["vit"]
     used, _ = ORIGIN.split(state)
-    return build_ast(
+    return ORIGIN.build(
         used,
         "golden",
         n_mels=args.get("input_fdim", 128),

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from audiomamba import checkpoints
-from audiomamba.checkpoints.from_aum import build_aum, config_of, rename
+from audiomamba.checkpoints.from_aum import ORIGIN, config_of
 from audiomamba.models import AudioModel, SSMConfig
 from checks.closeness import OUTPUT, close, close_gradients
 
@@ -38,10 +38,10 @@ def pair(value: Any) -> tuple[int, int]:
 def build(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> AudioModel:
     fields = aum_fields(args)
     if not args.get("if_devide_out", True):
-        model = build_aum(state, "golden", **fields)
+        model = ORIGIN.build(state, "golden", **fields)
         ssm = {**vars(model.config.ssm), "halve_sum": False}
         fields["ssm"] = SSMConfig(**ssm)
-    return build_aum(state, "golden", **fields)
+    return ORIGIN.build(state, "golden", **fields)
 
 
 def aum(golden: Any) -> None:
@@ -87,8 +87,9 @@ def transfer(golden: Any, model: AudioModel) -> None:
         report = checkpoints.aum_from_vim(fresh, source)
         assert report.fresh == ("head.weight", "head.bias")
     else:
-        settings = config_of(source, **aum_fields(args["src_args"]))
-        report = checkpoints.aum_from_aum(fresh, rename(source), settings)
+        renamed = ORIGIN.rename(source)
+        settings = config_of(renamed, **aum_fields(args["src_args"]))
+        report = checkpoints.aum_from_aum(fresh, renamed, settings)
     state = fresh.state_dict()
     for key, expected in model.state_dict().items():
         if key not in report.fresh:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from audiomamba import audio
 from audiomamba.audio.log_mel import mel_filters
-from audiomamba.checkpoints.from_efficientat import FRONT_END, build_efficientat, rename
+from audiomamba.checkpoints.from_efficientat import FRONT_END, ORIGIN, rename
 from checks.closeness import OUTPUT, close, close_gradients
 from checks.mambaout import record
 
@@ -37,7 +37,7 @@ def front_end(golden: Any) -> None:
 def efficientat(golden: Any) -> None:
     args, state = golden.args, golden.below("state")
     x = golden.tensors["input"].clone().requires_grad_()
-    model = build_efficientat(state, "golden", strides=tuple(args.get("strides", (2, 2, 2, 2))))
+    model = ORIGIN.build(state, "golden", strides=tuple(args.get("strides", (2, 2, 2, 2))))
     assert model.config.width == args["width_mult"]
     found: dict[str, Tensor] = {}
     layers: list[nn.Module] = [model.stem, *model.blocks, model.last]

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from audiomamba.checkpoints.from_mambaout import build_mambaout
+from audiomamba.checkpoints.from_mambaout import ORIGIN
 from audiomamba.models.mambaout import GatedCNNBlock
 from checks.closeness import OUTPUT, close, close_gradients
 
@@ -22,7 +22,7 @@ def mambaout(golden: Any) -> None:
     x = golden.tensors["input"].clone().requires_grad_()
     sound = x.shape[1] == 1
     known = {"n_mels": x.shape[2], "n_frames": x.shape[3]}
-    model = build_mambaout(golden.below("state"), "golden", **known)
+    model = ORIGIN.build(golden.below("state"), "golden", **known)
     found: dict[str, Tensor] = {}
     record(found, "pooled", model.norm)
     for index, layer in enumerate(model.downsample_layers):

@@ -78,7 +78,7 @@ def htsat(golden: Any) -> None:
     origin = from_htsat.ORIGIN if config["enable_tscam"] else from_htsat.ORIGIN_LINEAR
     used, _ = origin.split(state)
     known = htsat_fields(golden.args, features.shape[1])
-    model = from_htsat.build_htsat(used, "golden", **known)
+    model = from_htsat.ORIGIN.build(used, "golden", **known)
 
     power = power_spectrogram(golden.tensors["input"], settings)
     found = {"logmel": features[:, None], "spectrogram": power[:, None]}
@@ -129,7 +129,7 @@ def cnn14(golden: Any) -> None:
     features = audio.log_mel_spectrogram(golden.tensors["input"], settings)
     close(features[:, None], golden.tensors["features/logmel"], OUTPUT, "log-mel")
     used, _ = from_panns.ORIGIN.split(state)
-    model = from_panns.build_cnn14(used, "golden", n_frames=features.shape[1])
+    model = from_panns.ORIGIN.build(used, "golden", n_frames=features.shape[1])
     with torch.no_grad():
         close(model(features).sigmoid(), golden.tensors["output"], OUTPUT, "scores")
         close(model.embed(features), golden.tensors["output/embedding"], OUTPUT, "embedding")

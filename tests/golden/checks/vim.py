@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from audiomamba.checkpoints.from_vim import build_vim, config_of
+from audiomamba.checkpoints.from_vim import ORIGIN, config_of
 from audiomamba.models import AudioModel, RotaryPositions
 from checks.aum import pair
 from checks.closeness import OUTPUT, close, close_gradients
@@ -43,7 +43,7 @@ def build(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> AudioModel:
         fields["positions"] = replace(
             found.positions, residual=bool(args.get("if_rope_residual", False))
         )
-    return build_vim(state, "golden", **fields)
+    return ORIGIN.build(state, "golden", **fields)
 
 
 def vim(golden: Any) -> None:

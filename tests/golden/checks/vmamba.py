@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from audiomamba import ops
 from audiomamba.audio import log_mel_spectrogram
-from audiomamba.checkpoints.from_vmamba import build_vmamba, config_of, rename, stages_of
+from audiomamba.checkpoints.from_vmamba import ORIGIN, ORIGIN_JANUARY_2024, rename, stages_of
 from audiomamba.checkpoints.state import build
 from audiomamba.models import AudioMambaConfig, SS2DConfig, VMambaConfig
 from audiomamba.models.layers.ss2d import SS2D
@@ -77,8 +77,9 @@ def vmamba(golden: Any) -> None:
     args, state = golden.args["args"], golden.below("state")
     x = golden.tensors["input"].clone().requires_grad_()
     known = {"n_mels": x.shape[2], "n_frames": x.shape[3]}
-    nested = activations(config_of(state, **known), args)
-    model = build_vmamba(state, "golden", **known, **nested)
+    origin = ORIGIN_JANUARY_2024 if "patch_embed.proj.weight" in state else ORIGIN
+    nested = activations(origin.config_of(rename(state), **known), args)
+    model = origin.build(state, "golden", **known, **nested)
     found: dict[str, Tensor] = {}
     record_stages(found, model)
     logits = model(x[:, 0].transpose(1, 2) if x.shape[1] == 1 else x)
