@@ -34,54 +34,6 @@ What a run's folder holds:
     evaluation.json what evaluate found on the held-out clips
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+import lazy_loader
 
-if TYPE_CHECKING:
-    from audiomamba.train.comparison.ablations import SetResult, run_set
-    from audiomamba.train.comparison.folds import CrossValidation, cross_validate
-    from audiomamba.train.evaluation import Evaluation, evaluate
-    from audiomamba.train.finetuning.finetune import FinetuneResult, finetune
-    from audiomamba.train.fitting.execution import Execution
-    from audiomamba.train.fitting.fit import fit
-    from audiomamba.train.run import RunResult
-
-__all__ = [
-    "CrossValidation",
-    "Evaluation",
-    "Execution",
-    "FinetuneResult",
-    "RunResult",
-    "SetResult",
-    "cross_validate",
-    "evaluate",
-    "finetune",
-    "fit",
-    "run_set",
-]
-
-_HOME = {
-    "CrossValidation": "comparison.folds",
-    "Evaluation": "evaluation",
-    "Execution": "fitting.execution",
-    "FinetuneResult": "finetuning.finetune",
-    "RunResult": "run",
-    "SetResult": "comparison.ablations",
-    "cross_validate": "comparison.folds",
-    "evaluate": "evaluation",
-    "finetune": "finetuning.finetune",
-    "fit": "fitting.fit",
-    "run_set": "comparison.ablations",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
