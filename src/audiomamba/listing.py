@@ -1,7 +1,6 @@
 """The models as text: the list of all, and what is known of one."""
 
 from dataclasses import asdict
-from fnmatch import fnmatch
 from pathlib import Path
 
 from audiomamba import checkpoints, counting, models, recipes
@@ -11,21 +10,6 @@ from audiomamba.recipes import ablations
 from audiomamba.terminal import columns
 
 __all__ = ["describe_model", "list_models", "list_recipes"]
-
-# The models that somebody released weights for, and whose licence those are under.
-WEIGHTS: dict[str, str] = {
-    "ast_gong_*": "AST",
-    "aum_*": "AuM",
-    "cnn14": "PANNs CNN14",
-    "dass_*": "DASS",
-    "deit_*": "DeiT (timm)",
-    "htsat_*": "HTS-AT",
-    "mn10_as_fc*": "EfficientAT (fully convolutional)",
-    "mn*": "EfficientAT",
-    "mambaout_*_224": "MambaOut",
-    "vim_*": "Vision Mamba",
-    "vmamba_*": "VMamba",
-}
 
 
 def list_models() -> str:
@@ -156,7 +140,7 @@ def _all() -> list[tuple[str, ...]]:
 def _license(name: str) -> str:
     """The licence of the weights that somebody released for a model; "-" if nobody did."""
     licenses = {origin.name: origin.license for origin in checkpoints.ORIGINS}
-    owner = next((it for form, it in WEIGHTS.items() if fnmatch(name, form)), None)
+    owner = models.MODELS[name].weights_from
     return licenses[owner] if owner else "-"
 
 

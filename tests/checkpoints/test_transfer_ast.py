@@ -3,7 +3,7 @@ import torch
 
 from audiomamba import checkpoints, models
 from audiomamba.errors import CheckpointError
-from audiomamba.models.layers.patches import cut_or_stretch_positions
+from audiomamba.models.ast import crop_or_stretch_positions
 
 SIZE = {"n_mels": 32, "n_frames": 64, "dim": 16, "depth": 1, "n_heads": 2, "patch": (8, 8)}
 HEAD = ("head_norm.weight", "head_norm.bias", "head.weight", "head.bias")
@@ -25,12 +25,12 @@ def marked(rows: int, columns: int) -> torch.Tensor:
 
 
 def test_fewer_positions_are_the_middle_of_the_old():
-    cut = cut_or_stretch_positions(marked(6, 7), (6, 7), (2, 3), n_prefix=1)
+    cut = crop_or_stretch_positions(marked(6, 7), (6, 7), (2, 3), n_prefix=1)
     assert cut[0].tolist() == [[-1, -1], [2, 2], [2, 3], [2, 4], [3, 2], [3, 3], [3, 4]]
 
 
 def test_more_positions_are_stretched_in_one_direction_only():
-    wide = cut_or_stretch_positions(marked(4, 2), (4, 2), (2, 4), n_prefix=1)
+    wide = crop_or_stretch_positions(marked(4, 2), (4, 2), (2, 4), n_prefix=1)
     rows, columns = wide[0, 1:].unflatten(0, (2, 4)).unbind(2)
     torch.testing.assert_close(rows, torch.tensor([[1.0], [2.0]]).expand(2, 4))
     torch.testing.assert_close(columns, torch.tensor([0, 0.25, 0.75, 1]).expand(2, 4))

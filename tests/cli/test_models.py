@@ -1,14 +1,12 @@
 """`audiomamba models`."""
 
 import re
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 from command_line import run
 
 from audiomamba import checkpoints, models
-from audiomamba.listing import WEIGHTS
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +47,10 @@ def test_models_lists_size_work_input_and_licence(
 def test_every_origin_of_weights_has_a_model_in_the_list() -> None:
     origins = {origin.name: origin.license for origin in checkpoints.ORIGINS}
 
-    assert set(WEIGHTS.values()) <= set(origins)
-    assert {origins[it] for it in WEIGHTS.values()} == set(origins.values())
-    assert all(any(fnmatch(name, form) for name in models.names()) for form in WEIGHTS)
+    named = {config.weights_from for config in models.MODELS.values()} - {None}
+
+    assert named <= set(origins)
+    assert {origins[name] for name in named} == set(origins.values())
 
 
 def test_models_tells_all_about_one(model_folder: Path) -> None:

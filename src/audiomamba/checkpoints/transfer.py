@@ -16,8 +16,8 @@ from audiomamba.checkpoints.from_mambaout import rename as rename_mambaout
 from audiomamba.checkpoints.state import State, check_state
 from audiomamba.errors import CheckpointError
 from audiomamba.models import AST, ASTConfig, AudioModel, AuM, AuMConfig, MambaOut
+from audiomamba.models.ast import crop_or_stretch_positions
 from audiomamba.models.layers.patches import (
-    cut_or_stretch_positions,
     resize_patch_kernel,
     resize_positions,
 )
@@ -138,7 +138,7 @@ def ast_from_ast(model: AST, state: Mapping[str, Tensor], source: ASTConfig) -> 
     """
     _check_class_tokens(model, state)
     fitted = dict(state)
-    fitted["pos_embed"] = cut_or_stretch_positions(
+    fitted["pos_embed"] = crop_or_stretch_positions(
         state["pos_embed"], source.grid, model.config.grid, model.config.n_class_tokens
     )
     return _fill(model, state, fitted, AST_HEAD)
@@ -167,7 +167,7 @@ def ast_from_deit(model: AST, state: Mapping[str, Tensor]) -> TransferReport:
     side = isqrt(n_patches)
     if side * side != n_patches:
         raise CheckpointError(f"pos_embed has rows for {n_patches} patches; expected a square")
-    fitted["pos_embed"] = cut_or_stretch_positions(
+    fitted["pos_embed"] = crop_or_stretch_positions(
         state["pos_embed"], (side, side), model.config.grid, model.config.n_class_tokens
     )
     if model.config.n_channels == 1:

@@ -21,17 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import (
-    AudioModel,
-    FrameSteps,
-    VisionConfig,
-    new_head,
-)
+from audiomamba.models.base import AudioModel, FrameSteps, new_head
 from audiomamba.models.layers.attention import MLP, Attention
 from audiomamba.models.layers.padding import as_map, valid_mask
-from audiomamba.models.layers.patches import PatchEmbed, new_table, patch_grid
+from audiomamba.models.layers.patches import PatchEmbed, Size, new_table, patch_grid
+from audiomamba.models.layers.vision import VisionConfig
 
-__all__ = ["AST", "ASTConfig"]
+__all__ = ["AST", "MODELS", "ASTConfig", "crop_or_stretch_positions"]
 
 NORM_EPS = 1e-6
 
@@ -56,8 +52,8 @@ class ASTConfig(VisionConfig):
 
     family: ClassVar[str] = "ast"
 
-    patch: tuple[int, int] = (16, 16)
-    stride: tuple[int, int] = (16, 16)
+    patch: Size = (16, 16)
+    stride: Size = (16, 16)
     dim: int = 768
     depth: int = 12
     n_heads: int = 12
@@ -70,7 +66,7 @@ class ASTConfig(VisionConfig):
             raise ConfigError(f"dim is {self.dim}; expected a multiple of n_heads, {self.n_heads}")
 
     @property
-    def grid(self) -> tuple[int, int]:
+    def grid(self) -> Size:
         """Rows (of frequency) and columns (of time) of patches."""
         return patch_grid((self.n_mels, self.n_frames), self.patch, self.stride)
 
@@ -78,6 +74,13 @@ class ASTConfig(VisionConfig):
     def n_class_tokens(self) -> int:
         """How many class tokens the sequence starts with."""
         return 1 if self.class_tokens == "one" else 2
+
+    @property
+    def weights_from(self) -> str | None:
+        """Whose released weights fit: those of Gong et al. with sound, DeiT's with images."""
+        if not self.reads_sound:
+            return None if self.head_norm else "DeiT (timm)"
+        return "AST" if self.class_tokens == "with-distillation" else None
 
     def build(self) -> "AST":
         """Make the model, with fresh weights."""
@@ -108,6 +111,7 @@ class AST(AudioModel):
         config: its settings.
     """
 
+    undecayed = frozenset({"pos_embed", "cls_token"})
     config: ASTConfig
 
     def __init__(self, config: ASTConfig) -> None:
@@ -196,7 +200,7 @@ class AST(AudioModel):
         columns = patch_grid((config.n_mels, n_frames), config.patch, config.stride)[1]
         return FrameSteps(columns, config.stride[1])
 
-    def _encode(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, tuple[int, int]]:
+    def _encode(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Size]:
         """The tokens after the last norm, and the grid of the patches."""
         config = self.config
         image, lengths = self._image(features, lengths)
@@ -242,3 +246,54 @@ class AST(AudioModel):
                 )
             raise ConfigError(found)
         return image, lengths
+
+
+def crop_or_stretch_positions(table: Tensor, grid: Size, new_grid: Size, n_prefix: int) -> Tensor:
+    """Fit learned positions to another grid: the middle of a longer side, else they are stretched.
+
+    Args:
+        table: (1, n_prefix + rows * columns, dim), prefix rows (class tokens) first.
+        grid: (rows, columns) that the table was made for.
+        new_grid: (rows, columns) wanted.
+        n_prefix: rows at the start that belong to no patch; they stay as they are.
+
+    Returns:
+        (1, n_prefix + new rows * new columns, dim); stretched bilinearly, without antialiasing, the
+        columns before the rows.
+
+    Source: Gong et al., "AST" (2021), section 2.2, and the authors' released code.
+    """
+    if grid == new_grid:
+        return table
+    prefix, patches = table[:, :n_prefix], table[:, n_prefix:]
+    image = patches.transpose(1, 2).unflatten(2, grid).float()
+    for axis, size, new_size in ((3, grid[1], new_grid[1]), (2, grid[0], new_grid[0])):
+        if new_size <= size:
+            image = image.narrow(axis, size // 2 - new_size // 2, new_size)
+        else:
+            stretched = (image.shape[2], new_size) if axis == 3 else (new_size, image.shape[3])
+            image = F.interpolate(image, stretched, mode="bilinear")
+    return torch.cat([prefix, image.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
+
+
+def _as_gong(dim: int, n_heads: int) -> ASTConfig:
+    """The form of AST's own paper: overlapping patches, two class tokens."""
+    form = ASTConfig(dim=dim, n_heads=n_heads)
+    return form.changed(stride=(10, 10), class_tokens="with-distillation")
+
+
+def _deit(dim: int, n_heads: int) -> ASTConfig:
+    return ASTConfig(dim=dim, n_heads=n_heads, head_norm=False).for_images()
+
+
+MODELS = {
+    "ast_base": ASTConfig(dim=768, n_heads=12),
+    "ast_gong_base": _as_gong(dim=768, n_heads=12),
+    "ast_gong_small": _as_gong(dim=384, n_heads=6),
+    "ast_gong_tiny": _as_gong(dim=192, n_heads=3),
+    "ast_small": ASTConfig(dim=384, n_heads=6),
+    "ast_tiny": ASTConfig(dim=192, n_heads=3),
+    "deit_base": _deit(dim=768, n_heads=12),
+    "deit_small": _deit(dim=384, n_heads=6),
+    "deit_tiny": _deit(dim=192, n_heads=3),
+}

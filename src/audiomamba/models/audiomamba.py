@@ -19,13 +19,14 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import drop_path
 from audiomamba.models.layers.attention import Attention
 from audiomamba.models.layers.downsample import new_patch_embed
+from audiomamba.models.layers.drop_path import drop_path
 from audiomamba.models.layers.mel_image import MelImageConfig, MelImageModel
+from audiomamba.models.layers.ss2d import SS2DConfig
 from audiomamba.models.layers.stages import MLP, MLPConfig, Stage, StagesConfig, run_stages
 
-__all__ = ["AudioMamba", "AudioMambaConfig"]
+__all__ = ["MODELS", "AudioMamba", "AudioMambaConfig"]
 
 PATCH = 4
 
@@ -148,3 +149,12 @@ class AudioMamba(MelImageModel):
             norm.
         """
         return run_stages(self.layers, self.patch_embed(image)[0])[0]
+
+
+MODELS = {
+    "audiomamba_micro": AudioMambaConfig(dims=(56, 112, 224, 448), ss2d=SS2DConfig(ratio=1.0)),
+    "audiomamba_nano": AudioMambaConfig(
+        depths=(2, 2, 5, 2), dims=(32, 64, 128, 256), ss2d=SS2DConfig(ratio=1.0)
+    ),
+    "audiomamba_tiny": AudioMambaConfig(),
+}

@@ -1,30 +1,20 @@
-"""What every model of the zoo has in common: a frozen config, scores of clips and of their steps.
+"""What every model has in common: a frozen config, and scores of clips and of their steps.
 
-Models of sound read features (batch, frames, mels). Some systems come from vision and read images
-(batch, 3, height, width) as well.
+A config has the facts that other parts of the package ask for, and makes the model. A model encodes
+features (batch, frames, mels); some systems come from vision and read images as well.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor, nn
 
 from audiomamba.config import check
 from audiomamba.errors import UnknownNameError
 from audiomamba.ops import Linear
 
-__all__ = [
-    "AudioModel",
-    "FeatureMap",
-    "FrameSteps",
-    "HierarchicalModel",
-    "ModelConfig",
-    "VisionConfig",
-    "drop_path",
-    "new_head",
-]
+__all__ = ["AudioModel", "FrameSteps", "ModelConfig", "new_head"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,31 +43,23 @@ class ModelConfig(ABC):
 
     @abstractmethod
     def build(self) -> "AudioModel":
-        """Make the model, with fresh weights.
-
-        Returns:
-            The model, in training mode.
-        """
+        """Make the model, in training mode, with fresh weights."""
 
     @property
     def reads_sound(self) -> bool:
-        """Whether the input is (batch, frames, mels), and not images (batch, 3, height, width).
-
-        Clips of a batch may have lengths of their own, images may not.
-        """
+        """Whether the input is features, which may have lengths, not images, which have none."""
         return True
 
+    @property
+    def weights_from(self) -> str | None:
+        """Whose released weights fit this form of the model, a name of checkpoints.ORIGINS."""
+        return None
+
     def changed(self, **changes: Any) -> Self:
-        """Copy the config with some fields changed.
-
-        Args:
-            changes: new values by field name.
-
-        Returns:
-            The new config.
+        """Copy the config with some fields changed, each checked as when it is made.
 
         Raises:
-            UnknownNameError: a name is not a field.
+            UnknownNameError: a name is not a field; the message offers the nearest ones.
             ConfigError: a value does not fit its field.
         """
         known = [field.name for field in fields(self)]
@@ -85,23 +67,6 @@ class ModelConfig(ABC):
             if name not in known:
                 raise UnknownNameError(f"field of {type(self).__name__}", name, known)
         return replace(self, **changes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class VisionConfig(ModelConfig):
-    """The fields of models that come from vision and read images as well.
-
-    Args:
-        n_channels: 1 for features (batch, frames, mels), 3 for images (batch, 3, height, width),
-            whose height and width are n_mels and n_frames.
-    """
-
-    n_channels: Literal[1, 3] = 1
-
-    @property
-    def reads_sound(self) -> bool:
-        """Whether the input is (batch, frames, mels), and not images (batch, 3, height, width)."""
-        return self.n_channels == 1
 
 
 @dataclass(frozen=True)
@@ -118,15 +83,18 @@ class FrameSteps:
 
 
 class AudioModel(nn.Module, ABC):
-    """A model from features to class logits: an encoder and a linear head.
+    """A model from features to class logits: an encoder and a head.
 
-    Clips of different length share a batch if their lengths are given: each then gets what it gets
-    alone, without what lies behind its end, whatever that is.
+    All methods that encode take features (batch, frames, mels), and lengths (batch,), the frames of
+    each clip as integers, or None for all frames of all clips. With lengths each clip gets what it
+    gets alone, whatever stands after its end; in what has steps of time, what is after a clip's own
+    steps is finite and means nothing. All raise ConfigError if the input does not fit the model.
 
     Args:
         config: the model's settings; kept as `self.config`.
     """
 
+    undecayed: ClassVar[frozenset[str]] = frozenset()  # names of matrices without weight decay
     head: nn.Module  # a linear layer, unless the model says otherwise
 
     def __init__(self, config: ModelConfig) -> None:
@@ -140,131 +108,37 @@ class AudioModel(nn.Module, ABC):
 
     @abstractmethod
     def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Encode features as a sequence of tokens.
-
-        Args:
-            features: (batch, frames, mels).
-            lengths: (batch,) frames of each clip, integers; None for all frames of all clips.
-
-        Returns:
-            (batch, tokens, dim), after the last norm, in the order in which the last block had
-            them.
-
-        Raises:
-            ConfigError: the features or the lengths do not fit the model.
-        """
+        """Encode each clip as a sequence of tokens (batch, tokens, dim), after the last norm."""
 
     @abstractmethod
     def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Encode features as one vector per clip, the head's input.
-
-        Args:
-            features: (batch, frames, mels).
-            lengths: as for tokens.
-
-        Returns:
-            (batch, dim).
-
-        Raises:
-            ConfigError: as for tokens.
-        """
+        """Encode each clip as one vector (batch, dim), the head's input."""
 
     @abstractmethod
     def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Encode features as one vector per step of time.
-
-        Args:
-            features: (batch, frames, mels).
-            lengths: as for tokens.
-
-        Returns:
-            (batch, steps, dim) of the head's input; behind a clip's own steps any finite values.
-
-        Raises:
-            ConfigError: as for tokens.
-        """
+        """Encode each step of time as one vector (batch, steps, dim), as the head reads it."""
 
     @abstractmethod
     def frame_steps(self, n_frames: int) -> FrameSteps:
-        """Say how a clip is divided into steps of time.
-
-        Args:
-            n_frames: frames of the clip, as many as the model reads at least.
-
-        Returns:
-            The steps; what is left behind the last has no step.
-        """
+        """Say how a clip of so many frames is divided into the steps of frame_embeddings."""
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Score features for each class.
-
-        Args:
-            features: (batch, frames, mels).
-            lengths: as for tokens.
-
-        Returns:
-            Logits (batch, classes).
-
-        Raises:
-            ConfigError: as for tokens.
-        """
+        """Score clips for each class: logits (batch, classes)."""
         logits: Tensor = self.head(self.embed(features, lengths))
         return logits
 
     def frame_logits(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Score each step of time for each class.
-
-        Args:
-            features: (batch, frames, mels).
-            lengths: as for tokens.
-
-        Returns:
-            Logits (batch, steps, classes); behind a clip's own steps any finite values.
-
-        Raises:
-            ConfigError: as for tokens.
-        """
+        """Score each step of time for each class: logits (batch, steps, classes)."""
         logits: Tensor = self.head(self.frame_embeddings(features, lengths))
         return logits
 
     def reset_head(self, n_classes: int) -> None:
-        """Replace the head by a fresh one for other classes; all else stays.
-
-        Args:
-            n_classes: outputs of the new head.
-        """
+        """Replace the head by a fresh one for other classes; all else stays."""
         if not isinstance(self.head, nn.Linear):
             raise TypeError(f"the head of {type(self).__name__} is not linear")
         self.config = self.config.changed(n_classes=n_classes)
         old = self.head.weight
         self.head = new_head(old.shape[1], n_classes).to(old.device, old.dtype)
-
-
-class FeatureMap(NamedTuple):
-    """What one stage of a hierarchical model gives.
-
-    Args:
-        map: (batch, channels, rows, columns), rows of frequency, columns of time.
-        stride: rows and columns of the model's input per row and column of the map.
-    """
-
-    map: Tensor
-    stride: int
-
-
-class HierarchicalModel(AudioModel):
-    """A model whose stages give maps of falling size, as heads for dense tasks read them."""
-
-    @abstractmethod
-    def forward_intermediates(self, features: Tensor) -> list[FeatureMap]:
-        """Encode features as one map per stage.
-
-        Args:
-            features: (batch, frames, mels), or an image.
-
-        Returns:
-            The stages' outputs, the largest map first.
-        """
 
 
 def new_head(dim: int, n_classes: int) -> nn.Linear:
@@ -273,19 +147,3 @@ def new_head(dim: int, n_classes: int) -> nn.Linear:
     nn.init.trunc_normal_(head.weight, std=0.02)
     nn.init.zeros_(head.bias)
     return head
-
-
-def drop_path(branch: Tensor, probability: float) -> Tensor:
-    """Drop the residual branch of whole samples, and scale up what is kept.
-
-    Args:
-        branch: (batch, ...).
-        probability: of dropping a sample's branch; 0 outside training.
-
-    Returns:
-        (batch, ...).
-    """
-    if probability == 0:
-        return branch
-    keep = torch.rand(branch.shape[0], *[1] * (branch.ndim - 1), device=branch.device)
-    return branch * ((keep >= probability) / (1 - probability)).to(branch.dtype)

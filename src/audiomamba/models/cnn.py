@@ -13,7 +13,7 @@ from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, new_head
 from audiomamba.models.layers.conv import ConvNorm, ConvStack
 from audiomamba.models.layers.padding import as_map, masked_mean
 
-__all__ = ["CNN", "CNNConfig"]
+__all__ = ["CNN", "MODELS", "CNNConfig"]
 
 STRIDE = 16  # frames and mel bands per step of the last map
 
@@ -115,3 +115,6 @@ class CNN(AudioModel):
         image, lengths = as_map(features, lengths, self.config)
         image = self.layers(image, lengths)
         return image, None if lengths is None else -(-lengths // STRIDE)
+
+
+MODELS = {"cnn_small": CNNConfig()}

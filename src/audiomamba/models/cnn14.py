@@ -23,7 +23,7 @@ from audiomamba.models.layers.conv import masked_batch_norm
 from audiomamba.models.layers.padding import fit_features, mask_padding, masked_mean, valid_mask
 from audiomamba.ops import Linear
 
-__all__ = ["CNN14", "CNN14Config"]
+__all__ = ["CNN14", "MODELS", "CNN14Config"]
 
 SHRINKING = 32  # frames per step, and mel bands per row of the last map
 BLOCK_DROPOUT, TOKEN_DROPOUT = 0.2, 0.5
@@ -54,6 +54,11 @@ class CNN14Config(ModelConfig):
         super().__post_init__()
         if self.n_mels < SHRINKING:
             raise ConfigError(f"n_mels is {self.n_mels}; expected at least {SHRINKING}")
+
+    @property
+    def weights_from(self) -> str:
+        """Whose released weights fit."""
+        return "PANNs CNN14"
 
     def build(self) -> "CNN14":
         """Make the model, with fresh weights."""
@@ -239,3 +244,6 @@ def _largest(steps: Tensor, n_steps: Tensor | None) -> Tensor:
         padding = ~valid_mask(steps.shape[2], n_steps)
         steps = steps.masked_fill(padding[:, None], -torch.inf)
     return steps.amax(dim=2)
+
+
+MODELS = {"cnn14": CNN14Config()}

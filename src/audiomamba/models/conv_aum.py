@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, new_head
 from audiomamba.models.layers.conv import ConvNorm, ConvStack, Residual
+from audiomamba.models.layers.drop_path import drop_rates
 from audiomamba.models.layers.mamba import (
+    UNDECAYED,
     Direction,
     MambaBlock,
     SSMConfig,
@@ -27,7 +29,7 @@ from audiomamba.models.layers.mamba import (
 from audiomamba.models.layers.padding import as_map
 from audiomamba.models.layers.sequence import Layout, TokenOrder
 
-__all__ = ["ConvAuM", "ConvAuMConfig"]
+__all__ = ["MODELS", "ConvAuM", "ConvAuMConfig"]
 
 STEM_STRIDE = 16
 ORDERS: tuple[TokenOrder, ...] = ("frequency", "time")  # of the blocks, in turns
@@ -79,6 +81,7 @@ class ConvAuM(AudioModel):
         config: its settings.
     """
 
+    undecayed = UNDECAYED | {"pos_embed"}
     config: ConvAuMConfig
 
     def __init__(self, config: ConvAuMConfig) -> None:
@@ -95,7 +98,7 @@ class ConvAuM(AudioModel):
         rows = config.n_mels // STEM_STRIDE
         self.pos_embed = nn.Parameter(torch.empty(1, config.dim, rows, 1))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        rates = torch.linspace(0, config.drop_path, config.depth + 1, device="cpu").tolist()
+        rates = drop_rates(config.drop_path, config.depth + 1)
         self.layers = nn.ModuleList(
             MambaBlock(config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate)
             for rate in rates[: config.depth]
@@ -175,3 +178,6 @@ class ConvAuM(AudioModel):
         drop_path = self.config.drop_path if self.training else 0.0
         tokens = add_and_norm(hidden, residual, self.norm_f, drop_path)[0]
         return (tokens if now is by_row else by_row.join(now.split(tokens), None)), by_row
+
+
+MODELS = {"conv_aum_tiny": ConvAuMConfig()}

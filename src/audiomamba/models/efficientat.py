@@ -29,7 +29,7 @@ from audiomamba.models.layers.mobilenet import (
 )
 from audiomamba.models.layers.padding import as_map, masked_mean
 
-__all__ = ["EfficientAT", "EfficientATConfig"]
+__all__ = ["MODELS", "EfficientAT", "EfficientATConfig"]
 
 HIDDEN_CHANNELS = 1280  # at width 1
 LAST_RATIO = 6  # channels of the last map per channel of the last block
@@ -80,6 +80,11 @@ class EfficientATConfig(ModelConfig):
             A multiple of 8.
         """
         return round_channels(self.width * n)
+
+    @property
+    def weights_from(self) -> str:
+        """Whose released weights fit."""
+        return "EfficientAT" if self.head == "mlp" else "EfficientAT (fully convolutional)"
 
     def build(self) -> "EfficientAT":
         """Make the model, with fresh weights."""
@@ -247,3 +252,27 @@ class EfficientAT(AudioModel):
             x = layer(x, columns)
             columns = None if columns is None else -(-columns // layer.stride)
         return x, columns
+
+
+MODELS = {
+    "mn01_as": EfficientATConfig(width=0.1),
+    "mn02_as": EfficientATConfig(width=0.2),
+    "mn04_as": EfficientATConfig(width=0.4),
+    "mn05_as": EfficientATConfig(width=0.5),
+    "mn10_as": EfficientATConfig(),
+    "mn10_as_fc": EfficientATConfig(head="fully-convolutional"),
+    "mn10_as_fc_s2211": EfficientATConfig(head="fully-convolutional", strides=(2, 2, 1, 1)),
+    "mn10_as_fc_s2221": EfficientATConfig(head="fully-convolutional", strides=(2, 2, 2, 1)),
+    "mn10_as_hop_5": EfficientATConfig(n_frames=2000),
+    "mn10_as_hop_15": EfficientATConfig(n_frames=667),
+    "mn10_as_hop_20": EfficientATConfig(n_frames=500),
+    "mn10_as_hop_25": EfficientATConfig(n_frames=400),
+    "mn10_as_mels_40": EfficientATConfig(n_mels=40),
+    "mn10_as_mels_64": EfficientATConfig(n_mels=64),
+    "mn10_as_mels_256": EfficientATConfig(n_mels=256),
+    "mn20_as": EfficientATConfig(width=2.0),
+    "mn30_as": EfficientATConfig(width=3.0),
+    "mn40_as": EfficientATConfig(width=4.0),
+    "mn40_as_ext": EfficientATConfig(width=4.0),
+    "mn40_as_no_im_pre": EfficientATConfig(width=4.0),
+}

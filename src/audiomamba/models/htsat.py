@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import drop_path
 from audiomamba.models.layers.attention import MLP
+from audiomamba.models.layers.drop_path import drop_path, drop_rates
 from audiomamba.models.layers.mel_image import MelImageConfig, MelImageModel
 from audiomamba.ops import Linear
 
-__all__ = ["HTSAT", "HTSATConfig", "WindowAttention"]
+__all__ = ["HTSAT", "MODELS", "HTSATConfig", "WindowAttention"]
 
 NOT_SEEN = -100.0  # added to the attention between tokens that no window of the whole image joins
 
@@ -97,13 +97,18 @@ class HTSATConfig(MelImageConfig):
         """Rows and columns of a stage's map.
 
         Args:
-            stage: its place, from 0.
+            stage: its index, from 0.
 
         Returns:
             (rows, columns).
         """
         rows, columns = (self.image_size // step for step in self.steps)
         return rows // 2**stage, columns // 2**stage
+
+    @property
+    def weights_from(self) -> str:
+        """Whose released weights fit."""
+        return "HTS-AT"
 
     def build(self) -> "HTSAT":
         """Make the model, with fresh weights."""
@@ -189,8 +194,8 @@ class WindowAttention(nn.Module):
     def _bias(self, size: tuple[int, int]) -> Tensor:
         """What is added to the attention: (1, windows * heads, tokens, tokens)."""
         table = self.relative_position_bias_table
-        place = torch.arange(self.window, device=table.device)
-        offset = place[:, None] - place + self.window - 1
+        position = torch.arange(self.window, device=table.device)
+        offset = position[:, None] - position + self.window - 1
         index = offset[:, None, :, None] * (2 * self.window - 1) + offset[None, :, None, :]
         n_tokens = self.window**2
         bias = table[index.flatten()].T.reshape(1, self.n_heads, n_tokens, n_tokens)
@@ -260,27 +265,27 @@ class Stage(nn.Module):
 
     Args:
         config: the model's settings.
-        place: which stage this is, from 0.
+        index: which stage this is, from 0.
         rates: drop path of each block.
     """
 
-    def __init__(self, config: HTSATConfig, place: int, rates: list[float]) -> None:
+    def __init__(self, config: HTSATConfig, index: int, rates: list[float]) -> None:
         super().__init__()
-        dim = config.dim * 2**place
-        smaller = min(config.map_size(place))
+        dim = config.dim * 2**index
+        smaller = min(config.map_size(index))
         window = min(config.window, smaller)
         shift = window // 2 if window < smaller else 0
         self.blocks = nn.ModuleList(
             SwinBlock(
                 dim,
-                config.n_heads[place],
+                config.n_heads[index],
                 window=window,
-                shift=shift if index % 2 else 0,
+                shift=shift if block % 2 else 0,
                 drop_path=rate,
             )
-            for index, rate in enumerate(rates)
+            for block, rate in enumerate(rates)
         )
-        is_last = place == len(config.depths) - 1
+        is_last = index == len(config.depths) - 1
         self.downsample = nn.Identity() if is_last else PatchMerging(dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -297,16 +302,17 @@ class HTSAT(MelImageModel):
         config: its settings.
     """
 
+    undecayed = frozenset({"relative_position_bias_table"})
     config: HTSATConfig
 
     def __init__(self, config: HTSATConfig) -> None:
-        shrinking = 2 ** (len(config.depths) - 1)
-        super().__init__(config, dim=config.dim * shrinking, stride=config.steps[0] * shrinking)
+        stride = 2 ** (len(config.depths) - 1)
+        super().__init__(config, dim=config.dim * stride, stride=config.steps[0] * stride)
         self.patch_embed = PatchEmbed(config.patch, config.steps, config.dim)
-        rates = torch.linspace(0, config.drop_path, sum(config.depths), device="cpu")
+        rates = iter(drop_rates(config.drop_path, sum(config.depths)))
         self.layers = nn.ModuleList(
-            Stage(config, place, of_stage.tolist())
-            for place, of_stage in enumerate(rates.split(config.depths))
+            Stage(config, index, [next(rates) for _ in range(depth)])
+            for index, depth in enumerate(config.depths)
         )
         for module in self.layers.modules():
             if isinstance(module, nn.Linear):
@@ -328,3 +334,6 @@ class HTSAT(MelImageModel):
             output, x = layer(x)
             maps.append(output)
         return maps
+
+
+MODELS = {"htsat_tiny": HTSATConfig()}

@@ -17,19 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import (
-    FeatureMap,
-    FrameSteps,
-    HierarchicalModel,
-    VisionConfig,
-    drop_path,
-    new_head,
-)
+from audiomamba.models.base import FrameSteps, new_head
 from audiomamba.models.layers.conv import conv_output_length
+from audiomamba.models.layers.drop_path import drop_path, drop_rates
 from audiomamba.models.layers.padding import as_map, mask_padding, masked_mean
+from audiomamba.models.layers.vision import FeatureMap, HierarchicalModel, VisionConfig
 from audiomamba.ops import Linear
 
-__all__ = ["GatedCNNBlock", "MambaOut", "MambaOutConfig"]
+__all__ = ["MODELS", "GatedCNNBlock", "MambaOut", "MambaOutConfig"]
 
 NORM_EPS = 1e-6
 STEM_STRIDE = 4
@@ -79,6 +74,11 @@ class MambaOutConfig(VisionConfig):
             )
         if self.kernel % 2 == 0:
             raise ConfigError(f"kernel is {self.kernel}; expected an odd number")
+
+    @property
+    def weights_from(self) -> str | None:
+        """Whose released weights fit: there are some for images only."""
+        return None if self.reads_sound else "MambaOut"
 
     def build(self) -> "MambaOut":
         """Make the model, with fresh weights."""
@@ -208,7 +208,7 @@ class MambaOut(HierarchicalModel):
         dims, last = config.dims, config.dims[-1]
         self.downsample_layers = nn.ModuleList([Stem(config.n_channels, dims[0])])
         self.downsample_layers.extend(Downsample(dim, new) for dim, new in pairwise(dims))
-        rates = iter(torch.linspace(0, config.drop_path, sum(config.depths), device="cpu").tolist())
+        rates = iter(drop_rates(config.drop_path, sum(config.depths)))
         self.stages = nn.ModuleList(
             Stage(
                 *(
@@ -328,3 +328,14 @@ class MambaOut(HierarchicalModel):
 
 def _halving_conv(n_in: int, n_out: int) -> nn.Conv2d:
     return nn.Conv2d(n_in, n_out, 3, stride=2, padding=1)
+
+
+SIZES = {
+    "base": MambaOutConfig(depths=(3, 4, 27, 3), dims=(128, 256, 512, 768), drop_path=0.6),
+    "femto": MambaOutConfig(dims=(48, 96, 192, 288), drop_path=0.025),
+    "kobe": MambaOutConfig(depths=(3, 3, 15, 3), dims=(48, 96, 192, 288), drop_path=0.025),
+    "small": MambaOutConfig(depths=(3, 4, 27, 3), drop_path=0.4),
+    "tiny": MambaOutConfig(),
+}
+MODELS = {f"mambaout_{size}": config for size, config in SIZES.items()}
+MODELS |= {f"mambaout_{size}_224": config.for_images() for size, config in SIZES.items()}

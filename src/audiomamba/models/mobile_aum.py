@@ -19,8 +19,10 @@ from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig
+from audiomamba.models.layers.drop_path import drop_rates
 from audiomamba.models.layers.inverted_residual import round_channels
 from audiomamba.models.layers.mamba import (
+    UNDECAYED,
     Direction,
     MambaBlock,
     SSMConfig,
@@ -33,7 +35,7 @@ from audiomamba.models.layers.padding import as_map
 from audiomamba.models.layers.sequence import Layout, TokenOrder
 from audiomamba.ops import Linear
 
-__all__ = ["MobileAuM", "MobileAuMConfig"]
+__all__ = ["MODELS", "MobileAuM", "MobileAuMConfig"]
 
 N_BLOCKS = 12  # all before the last halving of the map
 STRIDE = 16
@@ -97,6 +99,7 @@ class MobileAuM(AudioModel):
         config: its settings.
     """
 
+    undecayed = UNDECAYED | {"pos_embed"}
     config: MobileAuMConfig
     head: MLPHead
 
@@ -109,7 +112,7 @@ class MobileAuM(AudioModel):
         self.merge = Linear(n_merged, config.dim)
         self.pos_embed = nn.Parameter(torch.empty(1, config.n_bands, 1, config.dim))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        rates = torch.linspace(0, config.drop_path, config.depth + 1, device="cpu").tolist()
+        rates = drop_rates(config.drop_path, config.depth + 1)
         self.layers = nn.ModuleList(
             MambaBlock(config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate)
             for rate in rates[: config.depth]
@@ -208,3 +211,6 @@ class MobileAuM(AudioModel):
             columns = None if columns is None else -(-columns // layer.stride)
         bands = x.permute(0, 3, 2, 1).unflatten(2, (self.config.n_bands, -1)).flatten(3)
         return self.merge(bands.transpose(1, 2)) + self.pos_embed, columns
+
+
+MODELS = {"mobile_aum_small": MobileAuMConfig()}

@@ -19,16 +19,12 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import (
-    FeatureMap,
-    FrameSteps,
-    HierarchicalModel,
-    VisionConfig,
-    new_head,
-)
+from audiomamba.models.base import FrameSteps, new_head
 from audiomamba.models.layers.downsample import new_patch_embed
 from audiomamba.models.layers.padding import as_map, masked_mean
+from audiomamba.models.layers.ss2d import SS2DConfig
 from audiomamba.models.layers.stages import Stage, StagesConfig, run_stages
+from audiomamba.models.layers.vision import FeatureMap, HierarchicalModel, VisionConfig
 
 __all__ = [
     "VMamba",
@@ -68,6 +64,11 @@ class VMambaConfig(StagesConfig, VisionConfig):
         """Rows and columns of input that are sure to leave something in the last stage."""
         side = 2 ** (len(self.depths) - 1) if self.downsample in ("merge-crop", "conv2") else 1
         return side * self.patch
+
+    @property
+    def weights_from(self) -> str:
+        """Whose released weights fit: DASS's for sound, VMamba's for images."""
+        return "DASS" if self.reads_sound else "VMamba"
 
     def build(self) -> "VMamba":
         """Make the model, with fresh weights."""
@@ -189,3 +190,24 @@ class VMamba(HierarchicalModel):
         """The last map behind the norm, and each clip's columns."""
         maps, columns = self._maps(features, lengths)
         return self.norm(maps[-1]), columns
+
+
+# Without gate and with one state, as VMamba's later versions are.
+S2L5 = VMambaConfig(
+    patch_embed="convs",
+    depths=(2, 2, 5, 2),
+    downsample="conv3",
+    ss2d=SS2DConfig(d_state=1, gate=False, conv_bias=False),
+    drop_path=0.2,
+)
+S1L8 = S2L5.changed(
+    depths=(2, 2, 8, 2), ss2d=SS2DConfig(d_state=1, ratio=1.0, gate=False, conv_bias=False)
+)
+DASS_SMALL = S1L8.changed(n_channels=1, n_mels=128, n_frames=1024, n_classes=527)
+MODELS = {
+    "dass_medium": DASS_SMALL.changed(depths=(2, 2, 20, 2), drop_path=0.3),
+    "dass_small": DASS_SMALL,
+    "vmamba_tiny_s1l8": S1L8,
+    "vmamba_tiny_s2l5": S2L5,
+    "vmamba_tiny_v0": VMambaConfig(downsample="merge", mlp=None, drop_path=0.2),
+}

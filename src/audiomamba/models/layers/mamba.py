@@ -1,11 +1,4 @@
-"""The Mamba block that AuM, Vision Mamba and ConvAuM are stacks of.
-
-A block is a norm and a mixer; the mixer is a gated selective scan over the token sequence, in one
-of three forms:
-
-    fo-fo   forward only
-    fo-bi   one forward convolution, then the scan in both directions, the outputs added
-    bi-bi   a second branch for the reverse direction with its own convolution, projections and scan
+"""The Mamba block that AuM, Vision Mamba and ConvAuM are stacks of: a norm and a mixer.
 
 Letters in the parameters as in the Mamba paper: A decay, D skip, dt step size, `_b` the reverse
 direction.
@@ -20,28 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.config import check
+from audiomamba.models.layers.drop_path import drop_path
+from audiomamba.models.layers.ssm_init import draw_step_sizes, log_of_states
 from audiomamba.ops import Linear, add_rms_norm
 from audiomamba.ops.mamba import DirectionWeights, MixerWeights, Normed, mix
 
-__all__ = [
-    "Direction",
-    "MambaBlock",
-    "MambaMixer",
-    "Norm",
-    "SSMConfig",
-    "add_and_norm",
-    "draw_step_sizes",
-    "log_of_states",
-    "new_norm",
-]
+__all__ = ["UNDECAYED", "Direction", "MambaBlock", "Norm", "SSMConfig", "add_and_norm", "new_norm"]
 
 Direction = Literal["fo-fo", "fo-bi", "bi-bi"]
 Norm = Literal["rms", "layer"]
 
-DELTA_MIN = 0.001
-DELTA_MAX = 0.1
-DELTA_FLOOR = 1e-4
 NORM_EPS = 1e-5
+UNDECAYED = frozenset({"A_log", "A_b_log", "D", "D_b"})  # weights that weight decay would harm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +61,9 @@ class MambaMixer(nn.Module):
         y = selective_scan(u, delta=softplus(dt_proj(dt)), A=-exp(A_log), B, C, D)
         out = out_proj(y * silu(z))
 
-    In fo-bi y is the sum of two scans, the second in reverse with A_b_log. In bi-bi all but in_proj
-    and out_proj exists once more for the reverse direction, and y is the sum or the mean of both.
+    This is the form fo-fo, forward only. In fo-bi y is the sum of two scans, the second in reverse
+    with A_b_log. In bi-bi all but in_proj and out_proj exists once more for the reverse direction,
+    and y is the sum or the mean of both.
 
     Args:
         dim: channels of the model.
@@ -100,7 +84,7 @@ class MambaMixer(nn.Module):
         self.d_inner = ssm.expand * dim
         self.dt_rank = ssm.dt_rank or math.ceil(dim / 16)
         n_projected = self.dt_rank + 2 * ssm.d_state
-        self.A_log = nn.Parameter(self._initial_a_log())
+        self.A_log = self._new_decay()
         self.D = nn.Parameter(torch.ones(self.d_inner))
         self.in_proj = Linear(dim, 2 * self.d_inner, bias=False)
         self.conv1d = self._new_conv()
@@ -108,22 +92,21 @@ class MambaMixer(nn.Module):
         self.dt_proj = self._new_dt_proj()
         self.out_proj = Linear(self.d_inner, dim, bias=False)
         if direction != "fo-fo":
-            self.A_b_log = nn.Parameter(self._initial_a_log())
+            self.A_b_log = self._new_decay()
         if direction == "bi-bi":
             self.D_b = nn.Parameter(torch.ones(self.d_inner))
             self.conv1d_b = self._new_conv()
             self.x_proj_b = Linear(self.d_inner, n_projected, bias=False)
             self.dt_proj_b = self._new_dt_proj()
 
-    def _initial_a_log(self) -> Tensor:
-        return log_of_states(torch.empty(self.d_inner, self.ssm.d_state))
+    def _new_decay(self) -> nn.Parameter:
+        return nn.Parameter(log_of_states(torch.empty(self.d_inner, self.ssm.d_state)))
 
     def _new_conv(self) -> nn.Conv1d:
         """The weights of the causal convolution; the op itself is ops.causal_conv1d."""
         return nn.Conv1d(self.d_inner, self.d_inner, self.ssm.d_conv, groups=self.d_inner)
 
     def _new_dt_proj(self) -> nn.Linear:
-        """A projection whose bias makes step sizes log-uniform from DELTA_MIN to DELTA_MAX."""
         dt_proj = Linear(self.dt_rank, self.d_inner)
         nn.init.uniform_(dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
         draw_step_sizes(dt_proj.bias)
@@ -132,15 +115,12 @@ class MambaMixer(nn.Module):
     def forward(
         self, hidden: Tensor, lengths: Tensor | None = None, *, normed: Normed | None = None
     ) -> Tensor:
-        """Mix the tokens.
+        """Mix the tokens; (batch, tokens, dim) in and out, 0 after a clip's own tokens.
 
         Args:
-            hidden: (batch, tokens, dim).
+            hidden: the tokens.
             lengths: (batch,) tokens of each clip, its own ones first; None for all.
             normed: what hidden is the norm of; then it may be computed again, and is not kept.
-
-        Returns:
-            (batch, tokens, dim), 0 after a clip's own tokens.
         """
         return mix(hidden, self._weights(), lengths=lengths, normed=normed)
 
@@ -153,39 +133,10 @@ class MambaMixer(nn.Module):
         if self.direction == "fo-bi":
             directions.append(first._replace(A_log=self.A_b_log, reverse=True))
         elif self.direction == "bi-bi":
-            directions.append(
-                DirectionWeights(
-                    self.conv1d_b,
-                    self.x_proj_b,
-                    self.dt_proj_b,
-                    self.A_b_log,
-                    self.D_b,
-                    reverse_conv=True,
-                    reverse=True,
-                )
-            )
+            layers = (self.conv1d_b, self.x_proj_b, self.dt_proj_b)
+            directions.append(DirectionWeights(*layers, self.A_b_log, self.D_b, True, True))
         halve_sum = self.direction == "bi-bi" and self.ssm.halve_sum
         return MixerWeights(self.in_proj, self.out_proj, tuple(directions), halve_sum)
-
-
-# Both compute on the CPU whatever the device, as on the meta device, where models are made to be
-# loaded, PyTorch would import its compiler for it, which takes a second.
-
-
-def log_of_states(A_log: Tensor) -> Tensor:
-    """Fill (..., states) with the logarithms of 1 to the number of states, the initial decays."""
-    states = torch.arange(1, A_log.shape[-1] + 1, dtype=torch.float32, device="cpu")
-    with torch.no_grad():
-        return A_log.copy_(states.log())
-
-
-def draw_step_sizes(bias: Tensor) -> None:
-    """Draw biases, of any shape, whose softplus is log-uniform from DELTA_MIN to DELTA_MAX."""
-    log_delta = torch.empty(bias.shape, device="cpu")
-    log_delta.uniform_(math.log(DELTA_MIN), math.log(DELTA_MAX))
-    delta = log_delta.exp().clamp_min(DELTA_FLOOR)
-    with torch.no_grad():
-        bias.copy_(delta + torch.log(-torch.expm1(-delta)))
 
 
 class MambaBlock(nn.Module):
@@ -222,20 +173,18 @@ class MambaBlock(nn.Module):
     def forward(
         self, hidden: Tensor, residual: Tensor | None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Add the branch so far to the residual, norm it and mix it.
+        """Add the branch so far to the residual, norm the sum and mix it.
 
         Args:
             hidden: (batch, tokens, dim), the last block's output.
-            residual: (batch, tokens, dim), float32; None before the first block.
+            residual: the same, float32; None before the first block.
             lengths: (batch,) tokens of each clip, its own ones first; None for all.
 
         Returns:
-            The mixer's output and the new residual, both (batch, tokens, dim).
+            The mixer's output and the new residual.
         """
-        normed, residual = add_and_norm(
-            hidden, residual, self.norm, self.drop_path if self.training else 0.0
-        )
-        norm = self.norm
+        norm, drop_rate = self.norm, self.drop_path if self.training else 0.0
+        normed, residual = add_and_norm(hidden, residual, norm, drop_rate)
         of = Normed(residual, norm.weight, NORM_EPS) if isinstance(norm, nn.RMSNorm) else None
         return self.mixer(normed, lengths, normed=of), residual
 
@@ -246,27 +195,23 @@ def new_norm(kind: Norm, dim: int) -> nn.RMSNorm | nn.LayerNorm:
 
 
 def add_and_norm(
-    hidden: Tensor, residual: Tensor | None, norm: nn.RMSNorm | nn.LayerNorm, drop_path: float
+    hidden: Tensor, residual: Tensor | None, norm: nn.RMSNorm | nn.LayerNorm, drop_rate: float
 ) -> tuple[Tensor, Tensor]:
-    """Drop whole samples of a branch, add it to the residual, and norm the sum.
+    """Add a branch (batch, tokens, dim) to the residual, and norm the sum.
 
     Args:
-        hidden: (batch, tokens, dim), the branch.
-        residual: (batch, tokens, dim), float32; None for zeros.
+        hidden: the branch.
+        residual: float32; None for zeros.
         norm: the norm.
-        drop_path: probability of dropping the branch of a sample; 0 outside training.
+        drop_rate: probability of dropping the branch of a sample; 0 outside training.
 
     Returns:
         The normed sum in hidden's dtype, and the sum in float32.
     """
-    if drop_path > 0:
-        keep = torch.rand(hidden.shape[0], 1, 1, device=hidden.device) >= drop_path
-        hidden = hidden * (keep / (1 - drop_path)).to(hidden.dtype)
+    hidden = drop_path(hidden, drop_rate)
     if isinstance(norm, nn.RMSNorm):
         return add_rms_norm(hidden, residual, norm.weight, eps=NORM_EPS)
     wide = torch.promote_types(hidden.dtype, torch.float32)
     residual = hidden.to(wide) if residual is None else residual + hidden
-    normed = F.layer_norm(
-        residual, norm.normalized_shape, norm.weight.to(wide), norm.bias.to(wide), norm.eps
-    )
-    return normed.to(hidden.dtype), residual
+    weight, bias = norm.weight.to(wide), norm.bias.to(wide)
+    return F.layer_norm(residual, weight.shape, weight, bias, norm.eps).to(hidden.dtype), residual

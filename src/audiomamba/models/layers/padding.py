@@ -56,17 +56,8 @@ def as_map(
 ) -> tuple[Tensor, Tensor | None]:
     """Lay out a model's input as a map, frequency along rows and time along columns.
 
-    Args:
-        features: (batch, frames, mels), or images (batch, 3, height, width) if the config says so.
-        lengths: as for fit_features; images have none.
-        config: of the model.
-        shortest: as for fit_features.
-
-    Returns:
-        (batch, channels, mels or height, frames or width), and the lengths as of fit_features.
-
-    Raises:
-        ConfigError: the input has another shape, or the lengths do not fit.
+    As fit_features, but images (batch, 3, height, width) stay as they are if the config says that
+    the model reads those. The map is (batch, channels, mels or height, frames or width).
     """
     if config.reads_sound:
         features, lengths = fit_features(features, lengths, config.n_mels, shortest=shortest)
@@ -86,16 +77,7 @@ def valid_mask(n: int, lengths: Tensor) -> Tensor:
 
 
 def mask_padding(x: Tensor, lengths: Tensor | None, *, dim: int) -> Tensor:
-    """Set to 0 what is after each clip's end.
-
-    Args:
-        x: (batch, ...).
-        lengths: (batch,) each clip's length along the axis; None to leave x as it is.
-        dim: the axis, at least 1.
-
-    Returns:
-        The same shape.
-    """
+    """Set x (batch, ...) to 0 after each clip's end, which lengths (batch,) give along an axis."""
     if lengths is None:
         return x
     padding = ~valid_mask(x.shape[dim], lengths)

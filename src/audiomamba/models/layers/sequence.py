@@ -1,8 +1,8 @@
-"""The order in which patches and class tokens stand in the sequence that the blocks read.
+"""The sequence that the blocks read: where patches and class tokens stand in it.
 
 Where clips have lengths, each clip's tokens stand as they do alone: its rows of patches follow one
-another without a gap, its class tokens have the place that they have in its own sequence, and what
-fills the batch up comes last.
+another without a gap, its class tokens have the index that they have in its own sequence, and the
+padding comes last.
 """
 
 from collections.abc import Callable
@@ -15,19 +15,32 @@ from torch.nn import functional as F
 
 from audiomamba.models.layers.padding import masked_mean, valid_mask
 
-__all__ = [
-    "ClassToken",
-    "Layout",
-    "TokenOrder",
-    "class_token_index",
-    "insert_class_tokens",
-    "read_class_tokens",
-]
+__all__ = ["N_CLASS_TOKENS", "ClassToken", "Layout", "TokenOrder", "class_token_indices"]
 
 ClassToken = Literal["head", "middle", "end", "double", "none"]
 TokenOrder = Literal["frequency", "time"]
 
 N_CLASS_TOKENS: dict[ClassToken, int] = {"head": 1, "middle": 1, "end": 1, "double": 2, "none": 0}
+
+
+def class_token_indices(class_token: ClassToken, n_patches: Tensor) -> Tensor:
+    """The indices (batch, class tokens) of class tokens among so many patches (batch,).
+
+    Example:
+        >>> class_token_indices("middle", torch.tensor([35, 36])).tolist()
+        [[17], [18]]
+        >>> class_token_indices("double", torch.tensor([35])).tolist()
+        [[0, 36]]
+    """
+    start = torch.zeros_like(n_patches)
+    indices = {
+        "head": [start],
+        "middle": [n_patches // 2],
+        "end": [n_patches],
+        "double": [start, n_patches + 1],
+    }
+    none = n_patches.new_empty(*n_patches.shape, 0)
+    return none if class_token == "none" else torch.stack(indices[class_token], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Layout:
         grid: rows (of frequency) and columns (of time) of the longest clip's patches.
         order: "frequency" reads row of patches after row, along time; "time" reads column after
             column.
-        class_token: its place.
+        class_token: where it stands among the patches.
         columns: (batch,) columns of each clip; None if all have all of them.
     """
 
@@ -55,13 +68,10 @@ class Layout:
         return self.grid[0] * self.columns + N_CLASS_TOKENS[self.class_token]
 
     def table(self, fill: Callable[[tuple[int, int]], Tensor]) -> Tensor:
-        """Make what depends on the size of a clip's grid, once for each size.
+        """Make what depends on the size of a clip's grid, (batch or 1, ...), once for each size.
 
-        Args:
-            fill: from (rows, columns) to (1, ...), the last axis longer the more columns.
-
-        Returns:
-            (1, ...), or (batch, ...) where clips have lengths, padded with 0 at the end.
+        `fill` takes (rows, columns) to (1, ...), the last axis longer the more columns; shorter
+        ones are padded with 0.
         """
         if self.columns is None:
             return fill(self.grid)
@@ -70,145 +80,85 @@ class Layout:
         longest = tables[-1].shape[-1]
         return torch.cat([F.pad(one, (0, longest - one.shape[-1])) for one in tables])[which]
 
-    def join(self, patches: Tensor, class_tokens: Tensor | None) -> Tensor:
-        """Put patches and class tokens into their places.
+    def join(self, patches: Tensor, class_tokens: Tensor | None = None) -> Tensor:
+        """Make one sequence of patches and class tokens.
 
         Args:
             patches: (batch, rows, columns, dim).
             class_tokens: (batch, class tokens, dim); None if there are none.
 
         Returns:
-            (batch, tokens, dim), 0 behind a clip's own tokens.
+            (batch, tokens, dim), 0 after a clip's own tokens.
         """
-        if self.columns is None:
-            by_order = patches if self.order == "frequency" else patches.transpose(1, 2)
-            in_order = by_order.flatten(1, 2)
-            if class_tokens is None:
-                return in_order
-            return insert_class_tokens(class_tokens, in_order, self.class_token)
-        places = self._patch_places(self.columns).flatten(1)
-        parts = patches.flatten(1, 2)
+        if self.class_token == "none" and self.columns is None:
+            return (patches if self.order == "frequency" else patches.transpose(1, 2)).flatten(1, 2)
+        tokens = patches.flatten(1, 2)
         if class_tokens is not None:
-            places = torch.cat([places, self._class_places(self.columns)], dim=1)
-            parts = torch.cat([parts, class_tokens], dim=1)
-        n_tokens = parts.shape[1]  # and one more place, for patches that no clip has
-        empty = parts.new_zeros(parts.shape[0], n_tokens + 1, parts.shape[2])
-        return empty.scatter(1, places[..., None].expand_as(parts), parts)[:, :n_tokens]
+            tokens = torch.cat([tokens, class_tokens], dim=1)
+        batch, n_tokens, dim = tokens.shape
+        joined = tokens.new_zeros(batch, n_tokens + 1, dim)  # one more for patches that no clip has
+        indices = self._indices(tokens.device)[..., None].expand(batch, -1, dim)
+        return joined.scatter(1, indices, tokens)[:, :n_tokens]
 
     def split(self, tokens: Tensor) -> Tensor:
-        """Put the patches back into their map, without the class tokens.
+        """Put the patches of (batch, tokens, dim) back into their map (batch, rows, columns, dim).
 
-        Args:
-            tokens: (batch, tokens, dim).
-
-        Returns:
-            (batch, rows, columns, dim); behind a clip's own columns any of its tokens.
+        After a clip's own columns there are any of its tokens.
         """
         rows, columns = self.grid
-        if self.columns is not None:
-            places = self._patch_places(self.columns).clamp(max=tokens.shape[1] - 1)
-            found = tokens.gather(1, places.flatten(1)[..., None].expand(-1, -1, tokens.shape[2]))
-            return found.view(len(tokens), rows, columns, -1)
-        patches = _without_class_tokens(tokens, self.class_token)
-        by_row = self.order == "frequency"
-        image: Tensor = patches.unflatten(1, (rows, columns) if by_row else (columns, rows))
-        return image if by_row else image.transpose(1, 2)
+        if self.class_token == "none" and self.columns is None:
+            by_row = self.order == "frequency"
+            image: Tensor = tokens.unflatten(1, (rows, columns) if by_row else (columns, rows))
+            return image if by_row else image.transpose(1, 2)
+        indices = self._indices(tokens.device)[:, : rows * columns]
+        patches = _take(tokens, indices.clamp(max=tokens.shape[1] - 1))
+        return patches.view(len(tokens), rows, columns, -1)
+
+    def class_tokens(self, tokens: Tensor) -> Tensor:
+        """Take the class tokens (batch, class tokens, dim) of (batch, tokens, dim)."""
+        rows, columns = self.grid
+        return _take(tokens, self._indices(tokens.device)[:, rows * columns :])
 
     def pool(self, tokens: Tensor, pool: str) -> Tensor:
-        """Take one vector per clip: its class token, the mean of two, or its pooled tokens.
+        """Take one vector (batch, dim) of each clip's tokens (batch, tokens, dim).
 
-        Args:
-            tokens: (batch, tokens, dim).
-            pool: without a class token "last" for the last token, else the mean of the tokens.
-
-        Returns:
-            (batch, dim).
+        It is the class token, or the mean of two; without one the last token if pool is "last",
+        else the mean of the tokens.
         """
-        if self.columns is None:
-            if self.class_token != "none":
-                return read_class_tokens(tokens, self.class_token)
-            return tokens[:, -1] if pool == "last" else tokens.mean(dim=1)
-        lengths = self.grid[0] * self.columns
         if self.class_token != "none":
-            places = self._class_places(self.columns)
-        elif pool == "last":
-            places = lengths[:, None] - 1
-        else:
-            return masked_mean(tokens, lengths)
-        found = tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[2]))
-        return found.mean(dim=1)
+            return self.class_tokens(tokens).mean(dim=1)
+        if pool != "last":
+            return masked_mean(tokens, self.lengths)
+        if self.lengths is None:
+            return tokens[:, -1]
+        return _take(tokens, self.lengths[:, None] - 1).squeeze(1)
 
     def largest(self, per_token: Tensor) -> Tensor:
-        """Take each channel's largest value over a clip's tokens.
-
-        Args:
-            per_token: (batch, tokens, channels).
-
-        Returns:
-            (batch, channels).
-        """
+        """Each channel's largest value over a clip's tokens, (batch, tokens, channels) given."""
         if self.lengths is not None:
             padding = ~valid_mask(per_token.shape[1], self.lengths)
             per_token = per_token.masked_fill(padding[..., None], -torch.inf)
         return per_token.amax(dim=1)
 
-    def _patch_places(self, own: Tensor) -> Tensor:
-        """Each patch's place in its clip's sequence, (batch, rows, columns); the last for none."""
+    def _indices(self, device: torch.device) -> Tensor:
+        """The index of each patch, row by row, then of each class token: (batch or 1, tokens).
+
+        Patches that a clip does not have get the index after the last.
+        """
         rows, columns = self.grid
-        row = torch.arange(rows, device=own.device)[:, None]
-        column = torch.arange(columns, device=own.device)
-        own = own[:, None, None]
-        rank = row * own + column if self.order == "frequency" else column * rows + row
-        rank = rank.expand(len(own), -1, -1)
-        if self.class_token == "middle":
-            rank = rank + (rank >= rows * own // 2)
-        elif self.class_token in ("head", "double"):
-            rank = rank + 1
+        all_columns = torch.full((1,), columns, device=device)
+        own = (all_columns if self.columns is None else self.columns)[:, None, None]
+        row = torch.arange(rows, device=device)[:, None]
+        column = torch.arange(columns, device=device)
+        index = row * own + column if self.order == "frequency" else column * rows + row
+        class_tokens = class_token_indices(self.class_token, rows * own[:, 0, 0])
+        for first in class_tokens.unbind(dim=1)[:1]:
+            index = index + (index >= first[:, None, None])
         n_tokens = rows * columns + N_CLASS_TOKENS[self.class_token]
-        return torch.where(column < own, rank, n_tokens)
-
-    def _class_places(self, own: Tensor) -> Tensor:
-        """The class tokens' places in each clip's sequence, (batch, class tokens)."""
-        n_patches = self.grid[0] * own
-        first = {"middle": n_patches // 2, "end": n_patches}.get(self.class_token, 0 * own)
-        places = [first, n_patches + 1] if self.class_token == "double" else [first]
-        return torch.stack(places, dim=1)
+        index = torch.where(column < own, index, n_tokens)
+        return torch.cat([index.flatten(1), class_tokens], dim=1)
 
 
-def class_token_index(place: ClassToken, n_patches: int) -> int:
-    """Where the single class token stands in a sequence of so many patches."""
-    return {"head": 0, "middle": n_patches // 2, "end": n_patches}[place]
-
-
-def insert_class_tokens(class_tokens: Tensor, patches: Tensor, place: ClassToken) -> Tensor:
-    """Put class tokens into a sequence of patches.
-
-    Args:
-        class_tokens: (batch, 1, dim), or (batch, 2, dim) for the place "double".
-        patches: (batch, patches, dim).
-        place: where to.
-
-    Returns:
-        (batch, tokens, dim).
-    """
-    if place == "double":
-        return torch.cat([class_tokens[:, :1], patches, class_tokens[:, 1:]], dim=1)
-    index = class_token_index(place, patches.shape[1])
-    return torch.cat([patches[:, :index], class_tokens, patches[:, index:]], dim=1)
-
-
-def read_class_tokens(tokens: Tensor, place: ClassToken) -> Tensor:
-    """Take the class token, or the mean of two, out of (batch, tokens, dim): (batch, dim)."""
-    if place == "double":
-        return (tokens[:, 0] + tokens[:, -1]) / 2
-    return tokens[:, class_token_index(place, tokens.shape[1] - 1)]
-
-
-def _without_class_tokens(tokens: Tensor, place: ClassToken) -> Tensor:
-    """The patches alone, in their order."""
-    if place == "none":
-        return tokens
-    if place == "double":
-        return tokens[:, 1:-1]
-    index = class_token_index(place, tokens.shape[1] - 1)
-    return torch.cat([tokens[:, :index], tokens[:, index + 1 :]], dim=1)
+def _take(tokens: Tensor, indices: Tensor) -> Tensor:
+    """The tokens with these indices (batch or 1, n): (batch, tokens, dim) to (batch, n, dim)."""
+    return tokens.gather(1, indices[..., None].expand(len(tokens), -1, tokens.shape[2]))

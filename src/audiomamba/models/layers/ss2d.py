@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from audiomamba.config import check
 from audiomamba.errors import ConfigError
-from audiomamba.models.layers.mamba import draw_step_sizes, log_of_states
 from audiomamba.models.layers.padding import mask_padding
+from audiomamba.models.layers.ssm_init import draw_step_sizes, log_of_states
 from audiomamba.ops import Linear, cross_selective_scan, linear
 from audiomamba.ops.cross_scan import N_DIRECTIONS
 
@@ -92,7 +92,6 @@ class SS2D(nn.Module):
         self._initialize()
 
     def _initialize(self) -> None:
-        """Make step sizes log-uniform from DELTA_MIN to DELTA_MAX, and decays 1 to d_state."""
         nn.init.uniform_(self.x_proj_weight, -(self.d_inner**-0.5), self.d_inner**-0.5)
         nn.init.uniform_(self.dt_projs_weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
         draw_step_sizes(self.dt_projs_bias)

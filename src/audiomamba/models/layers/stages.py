@@ -6,13 +6,13 @@ Source: Liu et al., "VMamba: Visual State Space Model" (2024), section 4.1.
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from audiomamba.config import check
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import ModelConfig, drop_path
+from audiomamba.models.base import ModelConfig
 from audiomamba.models.layers.downsample import new_downsample
+from audiomamba.models.layers.drop_path import drop_path, drop_rates
 from audiomamba.models.layers.ss2d import SS2D, Activation, SS2DConfig, activate, new_linear
 
 __all__ = [
@@ -87,10 +87,7 @@ class StagesConfig(ModelConfig):
     def drop_rates(self, stage: int) -> list[float]:
         """The probabilities of dropping a branch, for each block of a stage."""
         before = sum(self.depths[:stage])
-        rates: list[float] = torch.linspace(
-            0, self.drop_path, sum(self.depths), device="cpu"
-        ).tolist()
-        return rates[before : before + self.depths[stage]]
+        return drop_rates(self.drop_path, sum(self.depths))[before : before + self.depths[stage]]
 
 
 class MLP(nn.Module):

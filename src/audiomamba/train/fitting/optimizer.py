@@ -5,24 +5,10 @@ from typing import Any
 from torch import nn
 from torch.optim import Adam, AdamW, Optimizer
 
+from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe
 
 __all__ = ["new_optimizer", "weight_groups"]
-
-# Last parts of the names of weights that no weight decay is put on, whatever their shape.
-UNDECAYED = frozenset(
-    {
-        "A_log",
-        "A_b_log",
-        "D",
-        "D_b",
-        "pos_embed",
-        "cls_token",
-        "cls_token_head",
-        "cls_token_tail",
-        "relative_position_bias_table",
-    }
-)
 
 
 def new_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
@@ -48,15 +34,17 @@ def weight_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]
 
     Args:
         model: the model.
-        weight_decay: for matrices and kernels; not for vectors, positions, tokens, A and D.
+        weight_decay: for matrices and kernels; not for vectors, nor for what the model
+            names as undecayed, such as positions and tokens.
 
     Returns:
         Two groups for an optimizer.
     """
     decayed: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
+    undecayed = model.undecayed if isinstance(model, AudioModel) else frozenset()
     for name, weight in model.named_parameters():
-        free = weight.ndim < 2 or name.rpartition(".")[2] in UNDECAYED
+        free = weight.ndim < 2 or name.rpartition(".")[2] in undecayed
         (rest if free else decayed).append(weight)
     return [
         {"params": decayed, "weight_decay": weight_decay},
