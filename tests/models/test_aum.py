@@ -69,7 +69,7 @@ def test_the_order_of_tokens():
     x[0, 8:16, 16:24] = 1.0  # time column 1, frequency row 2
     silent = model.patch_embed.proj.bias
     for order, place in (("frequency", 2 * 8 + 1), ("time", 1 * 4 + 2)):
-        object.__setattr__(model.config, "token_order", order)
+        model.token_order = order
         model(x)
         marked = (calls[-1][0] - silent).abs().sum(-1).nonzero().flatten().tolist()
         assert marked == [place]
