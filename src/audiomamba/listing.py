@@ -7,7 +7,7 @@ from audiomamba import checkpoints, counting, models, recipes
 from audiomamba.checkpoints import released
 from audiomamba.errors import UnknownNameError
 from audiomamba.recipes import ablations
-from audiomamba.terminal import columns
+from audiomamba.terminal import format_table
 
 __all__ = ["describe_model", "list_models", "list_recipes"]
 
@@ -20,16 +20,16 @@ def list_models() -> str:
     """
     parts = (
         "Shipped with weights: audiomamba tag --model NAME",
-        _indented(columns(_shipped(), "<>>><")),
+        _indented(format_table(_shipped(), "<>>><")),
         "Released by the authors of AuM: get the file, then audiomamba convert FILE OUT",
         *sorted({f"  from {it.address}, code under {it.license}" for it in released.RELEASED_AUM}),
-        _indented(columns(_released_aum(), "<<<<>")),
+        _indented(format_table(_released_aum(), "<<<<>")),
         "Released by the authors of EfficientAT, for AudioSet: the same",
         f"  from {released.EFFICIENTAT_RELEASE}/FILE,",
         f"  under {released.EFFICIENTAT_LICENSE}; figures as reported by them",
-        _indented(columns(_released_efficientat(), "<<<>")),
+        _indented(format_table(_released_efficientat(), "<<<>")),
         "All models; MACs for 10 s of sound or one image: audiomamba models NAME",
-        _indented(columns(_all(), "<>>><")),
+        _indented(format_table(_all(), "<>>><")),
     )
     return "\n".join(parts)
 
@@ -52,9 +52,9 @@ def list_recipes() -> str:
     ]
     parts = (
         "Recipes: audiomamba train NAME --data DIR --out DIR",
-        _indented(columns(rows, "<<<>>")),
+        _indented(format_table(rows, "<<<>>")),
         "Tables of papers: audiomamba train [RECIPE] --ablation NAME --data DIR --out DIR",
-        _indented(columns(tables, "<><<")),
+        _indented(format_table(tables, "<><<")),
     )
     return "\n".join(parts)
 
@@ -86,9 +86,9 @@ def describe_model(name_or_folder: str) -> str:
         "license": found.license,
         "labels": ", ".join(found.labels),
     }
-    parts = [columns(_texts(facts | dict(found.notes)), "<<"), "model", *_settings(config)]
+    parts = [format_table(_texts(facts | dict(found.notes)), "<<"), "model", *_settings(config)]
     if found.front_end:
-        parts += ["front end", _indented(columns(_texts(asdict(found.front_end)), "<<"))]
+        parts += ["front end", _indented(format_table(_texts(asdict(found.front_end)), "<<"))]
     return "\n".join([*parts, *_layers(config)])
 
 
@@ -153,7 +153,7 @@ def _find(name_or_folder: str) -> Path:
 
 
 def _settings(config: models.ModelConfig) -> list[str]:
-    return [_indented(columns(_texts(asdict(config)), "<<"))]
+    return [_indented(format_table(_texts(asdict(config)), "<<"))]
 
 
 def _layers(config: models.ModelConfig) -> list[str]:
@@ -179,9 +179,9 @@ def _layers(config: models.ModelConfig) -> list[str]:
     ]
     return [
         f"layers, for one input of {size}",
-        _indented(columns(rows, "<<>>")),
+        _indented(format_table(rows, "<<>>")),
         "sequence of each stage" if len(lengths) > 2 else "sequence",
-        _indented(columns(lengths, ">><")),
+        _indented(format_table(lengths, ">><")),
     ]
 
 

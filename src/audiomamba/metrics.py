@@ -52,12 +52,12 @@ class ClassMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """Where a figure would lie if other clips of the same kinds had been drawn.
+    """Where a metric would lie if other clips of the same kinds had been drawn.
 
     Args:
         low: lower end.
         high: upper end.
-        confidence: share of the resamples whose figure lies within.
+        confidence: share of the resamples whose metric lies within.
     """
 
     low: float
@@ -135,12 +135,12 @@ def compute(
     classes = tuple(
         _one_class(
             label,
-            scores[:, place],
-            present[:, place],
-            given[:, place],
-            None if limits is None else float(limits[place]),
+            scores[:, index],
+            present[:, index],
+            given[:, index],
+            None if limits is None else float(limits[index]),
         )
-        for place, label in enumerate(labels)
+        for index, label in enumerate(labels)
     )
     mean_auc = _mean([one.auc for one in classes])
     return Metrics(
@@ -174,7 +174,7 @@ def best_thresholds(scores: np.ndarray, targets: np.ndarray) -> tuple[float, ...
     """
     present = _checked(scores, targets, scores.shape[1])
     return tuple(
-        _best_threshold(scores[:, place], present[:, place]) for place in range(scores.shape[1])
+        _best_threshold(scores[:, index], present[:, index]) for index in range(scores.shape[1])
     )
 
 
@@ -310,8 +310,8 @@ def _best_threshold(scores: np.ndarray, present: np.ndarray) -> float:
 def _resampled_precision(scores: np.ndarray, present: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Mean average precision (resamples,) where clips come counts (resamples, clips) times."""
     found = [
-        _weighted_precision(scores[:, place], present[:, place], counts)
-        for place in np.flatnonzero(present.any(axis=0))
+        _weighted_precision(scores[:, index], present[:, index], counts)
+        for index in np.flatnonzero(present.any(axis=0))
     ]
     if not found:
         return np.full(len(counts), math.nan)
@@ -334,9 +334,9 @@ def _weighted_precision(scores: np.ndarray, present: np.ndarray, counts: np.ndar
     return np.where(n_hits > 0, total / np.maximum(n_hits, 1), math.nan)
 
 
-def _interval(figures: np.ndarray, confidence: float) -> Interval:
-    """The middle share of resampled figures."""
-    known = figures[~np.isnan(figures)]
+def _interval(values: np.ndarray, confidence: float) -> Interval:
+    """The middle share of resampled metrics."""
+    known = values[~np.isnan(values)]
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     low, high = np.quantile(known, tails) if len(known) else (math.nan, math.nan)
     return Interval(low=float(low), high=float(high), confidence=confidence)

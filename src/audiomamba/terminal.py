@@ -1,4 +1,4 @@
-"""How the command line prints: columns, numbers, complaints, progress."""
+"""How the command line prints: tables, numbers, errors, progress."""
 
 import signal
 import sys
@@ -11,12 +11,20 @@ import typer
 
 from audiomamba.errors import AudioMambaError, ConfigError
 
-__all__ = ["Interruptible", "columns", "complain", "counter", "number", "output", "progress_bar"]
+__all__ = [
+    "Interruptible",
+    "counter",
+    "format_number",
+    "format_table",
+    "output",
+    "print_error",
+    "progress_bar",
+]
 
 Item = TypeVar("Item")
 
 
-def complain(error: AudioMambaError) -> None:
+def print_error(error: AudioMambaError) -> None:
     """Print an error as one line on stderr.
 
     Args:
@@ -157,7 +165,7 @@ class Interruptible(Iterator[Item]):
             raise KeyboardInterrupt
 
 
-def columns(rows: Iterable[Sequence[str]], align: str) -> str:
+def format_table(rows: Iterable[Sequence[str]], align: str) -> str:
     """Align the columns of a table.
 
     Args:
@@ -178,11 +186,11 @@ def columns(rows: Iterable[Sequence[str]], align: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def number(value: float | None) -> str:
-    """Write a figure.
+def format_number(value: float | None) -> str:
+    """Write a number.
 
     Args:
-        value: the figure.
+        value: the number; None where there is none.
 
     Returns:
         Whole numbers whole, others with three decimals or, if small, three digits; "-" for None.

@@ -31,7 +31,7 @@ def test_a_whole_corpus_is_done(tmp_path: Path) -> None:
     assert result.stderr == ""
     assert result.stdout == (
         f"{tmp_path}/out/manifest.jsonl: 140 of 140 clips, 0.01 hours, 35 classes\n"
-        "parts: test 35, train 70, valid 35\n"
+        "splits: test 35, train 70, valid 35\n"
     )
 
 

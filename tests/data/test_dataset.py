@@ -11,8 +11,8 @@ from audiomamba.data import (
     Clip,
     ClipCache,
     EpochSampler,
-    EvaluationSet,
-    TrainingSet,
+    EvaluationDataset,
+    TrainingDataset,
     clip_features,
     collate,
     measure,
@@ -41,9 +41,9 @@ def clips(write_wav) -> list[Clip]:
     ]
 
 
-def training_set(clips, augment=EVERYTHING, seed=0) -> TrainingSet:
+def training_set(clips, augment=EVERYTHING, seed=0) -> TrainingDataset:
     targets = np.eye(2, dtype=np.float32)[[i % 2 for i in range(len(clips))]]
-    return TrainingSet(ClipCache(clips, 16_000), targets, FRONT_END, augment, seed)
+    return TrainingDataset(ClipCache(clips, 16_000), targets, FRONT_END, augment, seed)
 
 
 def same(first, second) -> bool:
@@ -153,7 +153,7 @@ def test_a_piece_outside_the_file_is_refused(clips):
 def test_evaluation_features_are_the_taggers(clips):
     targets = np.zeros((8, 2), np.float32)
     for budget in (0, 1 << 20):
-        clips_of_set = EvaluationSet(clips, targets, FRONT_END, budget)
+        clips_of_set = EvaluationDataset(clips, targets, FRONT_END, budget)
         for _ in range(2):
             features, _target = clips_of_set[5]
             waveform = audio.load(clips[5].path, sample_rate=16_000)

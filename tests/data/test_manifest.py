@@ -80,7 +80,7 @@ def test_folds_are_sorted_by_value_and_disjoint(write_wav):
 
 def test_an_unknown_part_is_refused_with_the_known_ones(write_wav):
     manifest = Manifest(labels=("a", "b"), clips=clips_of(write_wav, 2, split="train"))
-    with pytest.raises(DataError, match=r"no part 'test'; its parts: train"):
+    with pytest.raises(DataError, match=r"no split 'test'; its splits: train"):
         manifest.select("test")
 
 
@@ -129,7 +129,7 @@ def in_parts(write_wav, groups: str) -> Manifest:
 
 def test_a_group_in_two_parts_is_named(write_wav):
     in_parts(write_wav, "xyxy").check()
-    with pytest.raises(DataError, match=r"1 groups are in more than one part: x \(test, train\)"):
+    with pytest.raises(DataError, match=r"1 groups are in more than one split: x \(test, train\)"):
         in_parts(write_wav, "xyxx").check()
 
 
@@ -137,9 +137,9 @@ def test_published_corpora_stay_as_they_were_published(write_wav):
     clips = in_parts(write_wav, "xx").clips
     manifest = Manifest(labels=("a", "b"), clips=clips, corpus="vggsound")
     manifest.check()
-    empty, shared = manifest.remarks()
+    empty, shared = manifest.warnings()
     assert empty.startswith("no clip is labeled b;")
-    assert shared.startswith("1 groups are in more than one part: x (test, train)")
+    assert shared.startswith("1 groups are in more than one split: x (test, train)")
 
 
 @pytest.mark.parametrize("kind", ["no bytes", "no samples", "measured", "piece"])

@@ -18,7 +18,7 @@ from audiomamba.data import (
     EpochBatches,
     EpochSampler,
     Manifest,
-    TrainingSet,
+    TrainingDataset,
     collate,
     open_manifest,
     prepare,
@@ -161,7 +161,7 @@ def test_numbers_out_of_range_are_refused(files, tmp_path):
 
 def batches(manifest: Manifest, n_workers: int, start: int = 0) -> list:
     clips = manifest.select("train")
-    examples = TrainingSet(
+    examples = TrainingDataset(
         ClipCache(clips, 16_000, budget_bytes=0),
         manifest.label_vectors(clips),
         FRONT_END,

@@ -4,7 +4,7 @@ import torch
 
 from audiomamba import audio
 from audiomamba.audio import FrontEnd
-from audiomamba.data import Augment, Clip, ClipCache, TrainingSet, collate
+from audiomamba.data import Augment, Clip, ClipCache, TrainingDataset, collate
 
 FRONT_END = FrontEnd(n_frames=32, n_mels=16)
 
@@ -18,9 +18,9 @@ def clips(write_wav) -> list[Clip]:
     ]
 
 
-def training_set(clips, **augment) -> TrainingSet:
+def training_set(clips, **augment) -> TrainingDataset:
     cache = ClipCache(clips, 16_000)
-    return TrainingSet(cache, np.eye(2, dtype=np.float32), FRONT_END, Augment(**augment), 0)
+    return TrainingDataset(cache, np.eye(2, dtype=np.float32), FRONT_END, Augment(**augment), 0)
 
 
 def test_a_short_clip_is_padded_and_says_how_long_it_is(clips):

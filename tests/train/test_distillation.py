@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from audiomamba import checkpoints, train
-from audiomamba.data import ClipCache, Example, TrainingSet, collate, open_manifest
+from audiomamba.data import ClipCache, Example, TrainingDataset, collate, open_manifest
 from audiomamba.data.clip_reader import load_clip
 from audiomamba.errors import ConfigError, TrainingError, UnknownNameError
 from audiomamba.recipes import Recipe, override
@@ -49,7 +49,7 @@ def example_of(
     assert distillation is not None
     targets = distillation.label_vectors(manifest.label_vectors(parts.training))
     cache = ClipCache(parts.training, recipe.front_end.sample_rate)
-    clips = TrainingSet(cache, targets, recipe.front_end, recipe.augment, recipe.seed)
+    clips = TrainingDataset(cache, targets, recipe.front_end, recipe.augment, recipe.seed)
     batch = collate([clips[epoch, place] for place in range(len(clips))])
     return distillation, batch, parts, manifest.labels
 
@@ -111,7 +111,7 @@ def test_what_is_kept_is_mixed_as_labels_are(taught, corpus, change):
     distillation = DistillationTargets(recipe, 3, (), answers)
     cache = ClipCache(clips, 16_000)
     vectors = distillation.label_vectors(labels)
-    examples = TrainingSet(cache, vectors, recipe.front_end, recipe.augment, 0)
+    examples = TrainingDataset(cache, vectors, recipe.front_end, recipe.augment, 0)
     batch = collate([examples[0, place] for place in range(len(clips))])
     example, found = distillation.for_batch(batch)
     assert (example.target.amax(dim=1) < 0.9).any()

@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from audiomamba import checkpoints, infer, recipes, train
-from audiomamba.data import EvaluationSet, open_manifest, write_manifest
+from audiomamba.data import EvaluationDataset, open_manifest, write_manifest
 from audiomamba.errors import AudioError, ConfigError, DataError, TrainingError
 from audiomamba.recipes import override
 from audiomamba.train.run import Run
@@ -165,7 +165,7 @@ from pathlib import Path
 from audiomamba import recipes, train
 from audiomamba.data import dataset
 calls = 0
-get = dataset.TrainingSet.__getitem__
+get = dataset.TrainingDataset.__getitem__
 def slow(self, key):
     global calls
     calls += 1
@@ -173,7 +173,7 @@ def slow(self, key):
         print("now", flush=True)
         sys.stdin.read()
     return get(self, key)
-dataset.TrainingSet.__getitem__ = slow
+dataset.TrainingDataset.__getitem__ = slow
 recipe = recipes.from_dict(json.loads(sys.argv[1]))
 train.fit(
     recipe,
@@ -312,7 +312,7 @@ def test_what_may_be_wrong_with_a_corpus_is_said_before_training(corpus, recipe,
         train.fit(wild, path, tmp_path / "run", fold=1, progress=False)
     assert caplog.text.count("no clip is labeled nothing; expected at least one per class") == 1
     caplog.clear()
-    with pytest.raises(DataError, match="has no part '7'"):
+    with pytest.raises(DataError, match="has no split '7'"):
         train.evaluate("starter", path, split="7")
     assert "no clip is labeled nothing" in caplog.text
 
@@ -322,7 +322,7 @@ def test_headers_are_looked_at_where_nothing_else_reads_the_clips(
     corpus, recipe, tmp_path, monkeypatch, name
 ):
     """A held-out clip beyond those kept in memory, and a training clip that is not measured."""
-    monkeypatch.setattr("audiomamba.train.fitting.task.EvaluationSet", WithoutMemory)
+    monkeypatch.setattr("audiomamba.train.fitting.task.EvaluationDataset", WithoutMemory)
     shutil.copytree(corpus, tmp_path / "data")
     (tmp_path / "data" / "audio" / name).write_bytes(b"this is no sound")
     given = override(recipe, ["measure_statistics=false", "epochs=1"])
@@ -331,7 +331,7 @@ def test_headers_are_looked_at_where_nothing_else_reads_the_clips(
     assert not (tmp_path / "run").exists()
 
 
-class WithoutMemory(EvaluationSet):
+class WithoutMemory(EvaluationDataset):
     """Held-out clips of which none is kept in memory; none may be decoded before the training."""
 
     def __init__(self, clips, targets, front_end, *, pad) -> None:

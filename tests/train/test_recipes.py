@@ -11,7 +11,14 @@ from synthetic import CORPORA, lay_out
 
 from audiomamba import checkpoints, models, recipes, train
 from audiomamba.checkpoints import Checkpoint, start_from
-from audiomamba.data import ClipCache, EpochSampler, Manifest, TrainingSet, collate, open_manifest
+from audiomamba.data import (
+    ClipCache,
+    EpochSampler,
+    Manifest,
+    TrainingDataset,
+    collate,
+    open_manifest,
+)
 from audiomamba.data.sampler import draw_for
 from audiomamba.models import MODELS, AudioModel
 from audiomamba.recipes import STARTS, Recipe, ablations
@@ -101,7 +108,7 @@ def step(recipe: Recipe, manifest: Manifest, folder: Path) -> tuple[AudioModel, 
         assert start_from(model, source_of(recipe, folder)).taken
     cache = ClipCache(parts.training, recipe.front_end.sample_rate)
     targets = manifest.label_vectors(parts.training)
-    clips = TrainingSet(cache, targets, recipe.front_end, recipe.augment, recipe.seed)
+    clips = TrainingDataset(cache, targets, recipe.front_end, recipe.augment, recipe.seed)
     sampler = EpochSampler(len(clips), recipe.seed, draw_for(recipe.sampling, targets))
     batch = collate([clips[key] for key in list(sampler)[:2]])
     module = TrainingModule(model, recipe, recipe.front_end, 1, list(parts.training.names))

@@ -8,7 +8,7 @@ import torch
 from audiomamba import models, train
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import Checkpoint
-from audiomamba.data import Clip, Clips, EvaluationSet
+from audiomamba.data import Clip, Clips, EvaluationDataset
 from audiomamba.infer import Tagger
 from audiomamba.train.evaluation import score_clips
 from audiomamba.train.fitting.scoring import predict
@@ -42,7 +42,7 @@ def test_a_run_scores_short_clips_as_tagging_does(clips, name):
     targets = np.zeros((len(clips), 3), np.float32)
 
     def logits(*, pad: bool) -> torch.Tensor:
-        return predict(model, EvaluationSet(clips, targets, FRONT_END, pad=pad), 4)
+        return predict(model, EvaluationDataset(clips, targets, FRONT_END, pad=pad), 4)
 
     model.head.weight.data /= logits(pad=True).std()  # so that clips get scores of their own
     labels = ("a", "b", "c")

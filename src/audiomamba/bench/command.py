@@ -11,7 +11,7 @@ from audiomamba.bench.cases import Case, select
 from audiomamba.bench.gpu_cases import groups_of
 from audiomamba.errors import BackendError, ConfigError
 from audiomamba.ops import native
-from audiomamba.terminal import columns
+from audiomamba.terminal import format_table
 
 __all__ = ["compare", "listed", "measure"]
 
@@ -37,7 +37,7 @@ def listed(groups: list[str], *, quick: bool, device: str) -> str:
         (case.group, record.case_text(case.settings()), " | ".join(case.sides))
         for case in select(groups, quick=quick, among=groups_of(device))
     ]
-    return columns([("group", "case", "sides, the base first"), *rows], "<<<")
+    return format_table([("group", "case", "sides, the base first"), *rows], "<<<")
 
 
 def measure(
@@ -87,7 +87,7 @@ def measure(
     for case in cases:
         results = [one.changed(machine=described) for one in runner.run(case, settings)]
         echo(f"\n{case.group}: {record.case_text(case.settings())}\n")
-        echo(columns(record.table(results), TABLE_ALIGN))
+        echo(format_table(record.table(results), TABLE_ALIGN))
         if lines is not None:
             lines.writelines(record.to_json(one) for one in results)
             lines.flush()
@@ -117,7 +117,7 @@ def compare(files: list[Path], folder: Path) -> str:
     rows = plots.compare(runs)
     numbered = "".join(f"{place}: {file}\n" for place, file in enumerate(files, start=1))
     drawn = "".join(f"{picture}\n" for picture in pictures)
-    return f"{numbered}\n{columns(rows, '<<<' + '>' * (len(rows[0]) - 3))}\n{drawn}"
+    return f"{numbered}\n{format_table(rows, '<<<' + '>' * (len(rows[0]) - 3))}\n{drawn}"
 
 
 def _heading(described: dict[str, object]) -> str:

@@ -27,7 +27,7 @@ from audiomamba.cli import (
     train,
 )
 from audiomamba.errors import AudioMambaError, BackendError, ConfigError, MissingDependencyError
-from audiomamba.terminal import complain
+from audiomamba.terminal import print_error
 
 __all__ = ["app", "main"]
 
@@ -40,7 +40,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except AudioMambaError as error:
-            complain(error)
+            print_error(error)
             raise typer.Exit(_exit_code(error)) from None
 
 

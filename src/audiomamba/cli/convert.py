@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from audiomamba.errors import DataError
-from audiomamba.terminal import columns
+from audiomamba.terminal import format_table
 
 __all__ = ["EXAMPLES", "convert"]
 
@@ -49,7 +49,7 @@ def convert(
         f"{report.n_tensors} tensors, {len(report.unused)} of them of no use here"
     )
     settings = [(name, str(value)) for name, value in asdict(report.config).items()]
-    typer.echo(columns(settings, "<<"), nl=False)
+    typer.echo(format_table(settings, "<<"), nl=False)
     for key in report.unused:
         typer.echo(f"left out: {key}")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audiomamba.errors import AudioMambaError, ConfigError, DataError
-from audiomamba.terminal import columns, complain, counter
+from audiomamba.terminal import counter, format_table, print_error
 
 if TYPE_CHECKING:
     from audiomamba.data import Collection, Prepared
@@ -52,7 +52,7 @@ def corpora() -> None:
             n_classes = str(len(labels.names)) if labels else "-"
             size = f"{corpus.download.size / 1e9:.1f} GB" if corpus.download else "-"
             rows.append((name, n_classes, corpus.metric, corpus.license, size))
-    typer.echo(columns(rows, "<><<>"), nl=False)
+    typer.echo(format_table(rows, "<><<>"), nl=False)
 
 
 @app.command(epilog=DOWNLOAD_EXAMPLES)
@@ -142,7 +142,7 @@ def prepare(
     typer.echo(_summary(found), nl=False)
     if found.problems:
         n_broken = len(found.problems) - found.n_missing
-        complain(
+        print_error(
             DataError(
                 f"{found.n_missing} clips are missing, {n_broken} cannot be used: "
                 f"{found.problems_path} names them"
@@ -162,7 +162,7 @@ def _prepare_collection(
         )
     typer.echo(_collection_summary(found), nl=False)
     if found.counts["broken"]:
-        complain(
+        print_error(
             DataError(f"{found.counts['broken']} cannot be read: {found.problems_path} names them")
         )
         raise typer.Exit(1)
@@ -209,7 +209,7 @@ def shard(
         )
     typer.echo(f"{found.path}: {found.n_clips} clips in {found.n_shards} tar files")
     for reason in found.failed:
-        complain(AudioMambaError(f"left out: {reason}"))
+        print_error(AudioMambaError(f"left out: {reason}"))
     if found.failed:
         raise typer.Exit(1)
 
@@ -222,8 +222,8 @@ def _summary(found: "Prepared") -> str:
     size = f"{len(clips)} of {found.n_listed} clips, {found.hours:.2f} hours"
     lines = [f"{found.path}: {size}, {len(manifest.labels)} classes"]
     if counts:
-        lines.append(f"parts: {', '.join(counts)}")
-    lines.extend(f"note: {remark}" for remark in manifest.remarks())
+        lines.append(f"splits: {', '.join(counts)}")
+    lines.extend(f"note: {warning}" for warning in manifest.warnings())
     return "".join(f"{line}\n" for line in lines)
 
 

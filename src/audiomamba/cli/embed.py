@@ -7,7 +7,7 @@ import typer
 
 from audiomamba.cli.options import Device, Model, Threads, load_tagger
 from audiomamba.cli.recordings import Recordings, find_files
-from audiomamba.terminal import complain, progress_bar
+from audiomamba.terminal import print_error, progress_bar
 
 __all__ = ["EXAMPLES", "embed"]
 
@@ -60,7 +60,7 @@ def embed(
     with progress_bar("embedding", len(files)) as advance:
         for result in results:
             if isinstance(result, infer.Failed):
-                complain(result.error)
+                print_error(result.error)
                 n_failed += 1
             advance()
     if n_failed:

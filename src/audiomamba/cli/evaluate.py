@@ -8,7 +8,7 @@ import typer
 
 from audiomamba.cli.options import Data, Device, Threads
 from audiomamba.errors import AudioError
-from audiomamba.terminal import columns, complain, number
+from audiomamba.terminal import format_number, format_table, print_error
 
 if TYPE_CHECKING:
     from audiomamba.metrics import Interval, Metrics
@@ -87,7 +87,7 @@ def evaluate(
         typer.echo(figures(found.metrics, found.intervals))
         typer.echo(classes(found.metrics), nl=False)
     for reason in found.failed:
-        complain(AudioError(reason))
+        print_error(AudioError(reason))
     if found.failed:
         raise typer.Exit(1)
 
@@ -105,11 +105,13 @@ def figures(found: "Metrics", intervals: Mapping[str, "Interval"]) -> str:
     rows = []
     for name in FIGURES:
         known = intervals.get(name)
-        between = "" if known is None else f"{number(known.low)} to {number(known.high)}"
-        rows.append((name.replace("_", " "), number(getattr(found, name)), between))
+        between = (
+            "" if known is None else f"{format_number(known.low)} to {format_number(known.high)}"
+        )
+        rows.append((name.replace("_", " "), format_number(getattr(found, name)), between))
     left_out = ", ".join(found.left_out)
     note = f"No clips, so in no mean: {left_out}\n" if left_out else ""
-    return columns(rows, "<><") + note
+    return format_table(rows, "<><") + note
 
 
 def classes(found: "Metrics") -> str:
@@ -123,6 +125,6 @@ def classes(found: "Metrics") -> str:
     """
     rows: list[tuple[str, ...]] = [("class", "clips", *(head for head, _ in OF_A_CLASS))]
     for one in found.classes:
-        cells = (number(getattr(one, name)) for _, name in OF_A_CLASS)
-        rows.append((one.label, number(one.n_clips), *cells))
-    return columns(rows, "<>" + ">" * len(OF_A_CLASS))
+        cells = (format_number(getattr(one, name)) for _, name in OF_A_CLASS)
+        rows.append((one.label, format_number(one.n_clips), *cells))
+    return format_table(rows, "<>" + ">" * len(OF_A_CLASS))

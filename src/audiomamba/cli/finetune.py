@@ -17,7 +17,7 @@ from audiomamba.cli.options import (
     with_teachers,
 )
 from audiomamba.errors import DataError
-from audiomamba.terminal import columns, complain, counter, number
+from audiomamba.terminal import counter, format_number, format_table, print_error
 
 if TYPE_CHECKING:
     from audiomamba.train import FinetuneResult
@@ -101,7 +101,7 @@ def finetune(
         )
     typer.echo(_summary(found), nl=False)
     for reason in found.skipped:
-        complain(DataError(reason))
+        print_error(DataError(reason))
     if found.skipped:
         raise typer.Exit(1)
 
@@ -122,12 +122,12 @@ def _summary(found: "FinetuneResult") -> str:
             (
                 ", ".join(one.labels) or "(none)",
                 ", ".join(one.given) or "(none)",
-                number(one.error),
+                format_number(one.error),
                 one.path + one.piece,
             )
             for one in held_out.most_wrong[:N_SHOWN]
         ]
         lines.append(f"Most wrong, of those in {found.folder / 'confusions.csv'}:\n")
-        lines.append(columns(rows, "<<><"))
+        lines.append(format_table(rows, "<<><"))
     lines.append(f"The model is ready: audiomamba tag RECORDING --model {found.folder}")
     return "\n".join(lines) + "\n"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from audiomamba.errors import AudioError
-from audiomamba.terminal import complain
+from audiomamba.terminal import print_error
 
 __all__ = ["Recordings", "find_files"]
 
@@ -42,6 +42,6 @@ def find_files(recordings: Iterable[Path], *, keep_missing: bool = False) -> tup
         try:
             files += audio.find([path])
         except AudioError as error:
-            complain(error)
+            print_error(error)
             n_failed += 1
     return files, n_failed

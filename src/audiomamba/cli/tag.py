@@ -23,7 +23,7 @@ from audiomamba.cli.options import (
 from audiomamba.cli.recordings import find_files
 from audiomamba.cli.tag_live import Events, Raw, tag_standard_input
 from audiomamba.errors import ConfigError
-from audiomamba.terminal import complain, progress_bar
+from audiomamba.terminal import print_error, progress_bar
 
 if TYPE_CHECKING:
     from audiomamba.infer import Failed, Tagged, Tagger
@@ -262,7 +262,7 @@ class Count:
 
         self.n_files += 1
         if isinstance(result, Failed):
-            complain(result.error)
+            print_error(result.error)
             self.n_failed += 1
         else:
             self._sound_s += result.seconds

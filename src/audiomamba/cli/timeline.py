@@ -17,7 +17,7 @@ from audiomamba.cli.options import (
 )
 from audiomamba.cli.recordings import Recordings, find_files
 from audiomamba.errors import ConfigError
-from audiomamba.terminal import complain, output, progress_bar
+from audiomamba.terminal import output, print_error, progress_bar
 
 if TYPE_CHECKING:
     from audiomamba.infer.events import PerClass
@@ -158,7 +158,7 @@ def timeline(
         stream.write(writer.header())
         for result in results:
             if isinstance(result, infer.Failed):
-                complain(result.error)
+                print_error(result.error)
                 n_failed += 1
             else:
                 stream.write(writer.write(result))

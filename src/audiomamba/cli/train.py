@@ -17,7 +17,7 @@ from audiomamba.cli.options import (
     with_teachers,
 )
 from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
-from audiomamba.terminal import columns, complain, number
+from audiomamba.terminal import format_number, format_table, print_error
 
 __all__ = ["EXAMPLES", "train"]
 
@@ -252,8 +252,10 @@ def _train_one(what: _What, options: _OfOneRun, *, fold: int | None, common: _Co
     )
     if rank() > 0:  # of the processes that trained together, one says how it went
         return
-    rows = [(name.replace("_", " "), number(value)) for name, value in result.metrics.items()]
-    typer.echo(columns(rows, "<>"), nl=False)
+    rows = [
+        (name.replace("_", " "), format_number(value)) for name, value in result.metrics.items()
+    ]
+    typer.echo(format_table(rows, "<>"), nl=False)
     typer.echo(f"The model is in {result.folder / 'last'}: {result.seconds:.0f} s of training.")
 
 
@@ -287,7 +289,7 @@ def _ablate(
     )
     typer.echo(found.to_markdown(), nl=False)
     for problem in found.problems:
-        complain(TrainingError(problem))
+        print_error(TrainingError(problem))
     if found.problems:
         raise typer.Exit(1)
 

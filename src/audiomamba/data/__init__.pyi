@@ -11,10 +11,10 @@ from .corpora import (
 from .corpus import Corpus as Corpus
 from .dataset import (
     ClipCache as ClipCache,
-    EvaluationSet as EvaluationSet,
+    EvaluationDataset as EvaluationDataset,
     Example as Example,
     Statistics as Statistics,
-    TrainingSet as TrainingSet,
+    TrainingDataset as TrainingDataset,
     clip_features as clip_features,
     collate as collate,
     measure as measure,

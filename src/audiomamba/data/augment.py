@@ -321,8 +321,8 @@ def draw_warp(augment: Augment, n_frames: int, rng: np.random.Generator) -> np.n
     widest = augment.time_warp_frames
     if n_frames <= 2 * widest:
         return np.zeros(2, dtype=np.int64)
-    place = rng.integers(widest, n_frames - widest)
-    return np.array([place, place + rng.integers(-widest + 1, widest)], dtype=np.int64)
+    frame = rng.integers(widest, n_frames - widest)
+    return np.array([frame, frame + rng.integers(-widest + 1, widest)], dtype=np.int64)
 
 
 def _ranges(n_masks: int, widest: int, length: int, rng: np.random.Generator) -> np.ndarray:

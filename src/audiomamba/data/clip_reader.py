@@ -2,8 +2,8 @@
 
 Every clip says by itself where its samples are (Clip.path, Clip.key, Clip.start_s, Clip.end_s), so
 that clips can be read in any order by any process. All else follows from this random access: an
-epoch is a permutation of places, ranks and workers share it out by stride, and a run goes on in the
-middle of an epoch by skipping the places that were seen.
+epoch is a permutation of indices, ranks and workers share it out by stride, and a run goes on in
+the middle of an epoch by skipping the indices that were seen.
 """
 
 import hashlib

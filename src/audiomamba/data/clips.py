@@ -28,13 +28,13 @@ class Clip:
     Args:
         path: the audio file, or the file that holds many recordings.
         labels: names of what is in it; none for a clip that holds none of the classes.
-        split: the part of the data set it belongs to: a fold's number as text, or a name such as
+        split: which split of the data set it is in: a fold's number as text, or a name such as
             "train"; None where the data set is not divided.
         start_s: where the piece begins.
         end_s: where it ends; None for the end of the recording.
         key: which recording in the file: "OFFSET+SIZE" in bytes for a tar file, "DATASET" or
             "DATASET/ROW" for an HDF5 file; empty for an audio file.
-        group: what must not be in two parts at once: a speaker, a source recording; None if
+        group: what must not be in two splits at once: a speaker, a source recording; None if
             nothing is known.
         seconds: how long the piece is; None if nobody has measured it.
         sample_rate: the recording's rate in Hz; None if nobody has looked.
@@ -76,13 +76,13 @@ class _Texts(Sequence[str]):
         return len(self._ends) - 1
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, place: slice) -> Sequence[str]: ...
-    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
-        piece = self._bytes[self._ends[place] : self._ends[place + 1]]
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        piece = self._bytes[self._ends[index] : self._ends[index + 1]]
         return piece.decode("utf-8", "surrogateescape")
 
 
@@ -172,17 +172,17 @@ class Clips(Sequence[Clip]):
         return len(self._rows)
 
     @overload
-    def __getitem__(self, place: int) -> Clip: ...
+    def __getitem__(self, index: int) -> Clip: ...
     @overload
-    def __getitem__(self, place: slice) -> "Clips": ...
-    def __getitem__(self, place: int | slice) -> "Clip | Clips":
+    def __getitem__(self, index: slice) -> "Clips": ...
+    def __getitem__(self, index: int | slice) -> "Clip | Clips":
         """Return one clip, or with a slice some of them."""
-        if isinstance(place, slice):
-            return self.take(np.arange(len(self))[place])
-        return self._columns.clip(int(self._rows[place]), int(self._split[place]))
+        if isinstance(index, slice):
+            return self.take(np.arange(len(self))[index])
+        return self._columns.clip(int(self._rows[index]), int(self._split[index]))
 
     def __iter__(self) -> Iterator[Clip]:
-        return (self[place] for place in range(len(self)))
+        return (self[index] for index in range(len(self)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Clips):
@@ -194,28 +194,28 @@ class Clips(Sequence[Clip]):
     def __repr__(self) -> str:
         return f"<{len(self)} clips>"
 
-    def take(self, places: np.ndarray) -> "Clips":
+    def take(self, indices: np.ndarray) -> "Clips":
         """Select clips.
 
         Args:
-            places: (n,) integers, places in this list.
+            indices: (n,) integers, indices in this list.
 
         Returns:
             Those clips in that order.
         """
         taken = object.__new__(Clips)
         taken._columns = self._columns
-        taken._rows, taken._split = self._rows[places], self._split[places]
+        taken._rows, taken._split = self._rows[indices], self._split[indices]
         return taken
 
     def with_splits(self, splits: Sequence[str]) -> "Clips":
-        """Put the clips into other parts.
+        """Put the clips into other splits.
 
         Args:
-            splits: (clips,) names of the parts.
+            splits: (clips,) names of the splits.
 
         Returns:
-            The same clips with their new parts.
+            The same clips with their new splits.
         """
         changed = self.take(np.arange(len(self)))
         numbers = [self._columns.split_names.number(name) for name in splits]
@@ -229,15 +229,15 @@ class Clips(Sequence[Clip]):
 
     @property
     def splits(self) -> frozenset[str]:
-        """Names of the parts that occur."""
+        """Names of the splits that occur."""
         known = self._columns.split_names.names
         return frozenset(known[number] for number in np.unique(self._split) if number != UNKNOWN)
 
     def in_splits(self, names: Iterable[str]) -> np.ndarray:
-        """Tell which clips are in one of some parts.
+        """Tell which clips are in one of some splits.
 
         Args:
-            names: names of the parts.
+            names: names of the splits.
 
         Returns:
             (clips,) of booleans.
@@ -261,8 +261,8 @@ class Clips(Sequence[Clip]):
         ends = self._columns.label_end
         first, n_labels = ends[self._rows], ends[self._rows + 1] - ends[self._rows]
         begins = np.concatenate(([0], np.cumsum(n_labels)))
-        places = np.arange(begins[-1]) + np.repeat(first - begins[:-1], n_labels)
-        return self._columns.label[places], begins
+        indices = np.arange(begins[-1]) + np.repeat(first - begins[:-1], n_labels)
+        return self._columns.label[indices], begins
 
     def label_vectors(self, labels: Sequence[str]) -> "LabelVectors":
         """Return the clips' label vectors, sparse.
@@ -274,12 +274,12 @@ class Clips(Sequence[Clip]):
         Returns:
             One vector per clip.
         """
-        index = {label: place for place, label in enumerate(labels)}
+        class_of = {label: index for index, label in enumerate(labels)}
         numbers, begins = self.label_numbers()
         known = self._columns.label_names.names
         table = np.zeros(len(known), dtype=np.int32)
         for number in np.unique(numbers):
-            table[number] = index[known[number]]
+            table[number] = class_of[known[number]]
         return LabelVectors(table[numbers], begins, len(labels))
 
     @property
@@ -318,13 +318,13 @@ class _ClipNames(Sequence[str]):
         return len(self._clips)
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, place: slice) -> Sequence[str]: ...
-    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
-        if isinstance(place, slice):
-            return _ClipNames(self._clips[place])
-        return self._clips[place].name
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return _ClipNames(self._clips[index])
+        return self._clips[index].name
 
 
 class LabelVectors(Sequence[np.ndarray]):
@@ -345,16 +345,16 @@ class LabelVectors(Sequence[np.ndarray]):
         return len(self.begins) - 1
 
     @overload
-    def __getitem__(self, place: int) -> np.ndarray: ...
+    def __getitem__(self, index: int) -> np.ndarray: ...
     @overload
-    def __getitem__(self, place: slice) -> Sequence[np.ndarray]: ...
-    def __getitem__(self, place: int | slice) -> np.ndarray | Sequence[np.ndarray]:
+    def __getitem__(self, index: slice) -> Sequence[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | Sequence[np.ndarray]:
         """Return one clip's vector, (classes,) float32."""
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
-        place = range(len(self))[place]
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
         vector = np.zeros(self.n_classes, dtype=np.float32)
-        vector[self.classes[self.begins[place] : self.begins[place + 1]]] = 1.0
+        vector[self.classes[self.begins[index] : self.begins[index + 1]]] = 1.0
         return vector
 
     @property

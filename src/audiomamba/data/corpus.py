@@ -42,7 +42,7 @@ class Corpus:
         front_end: how published models read it: the mean and deviation of its log-mel values, and
             the length of the input.
         scores: how the logits of published models become scores.
-        metric: the figure that papers report on it.
+        metric: what papers report on it.
         download: where it may be fetched; None where that takes more than one archive.
         license: under which terms it may be used, where these are known.
         also: other spellings of its name.

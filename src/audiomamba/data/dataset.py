@@ -22,10 +22,10 @@ from audiomamba.errors import DataError
 
 __all__ = [
     "ClipCache",
-    "EvaluationSet",
+    "EvaluationDataset",
     "Example",
     "Statistics",
-    "TrainingSet",
+    "TrainingDataset",
     "clip_features",
     "collate",
     "measure",
@@ -58,11 +58,11 @@ class ClipCache:
     def __len__(self) -> int:
         return len(self.clips)
 
-    def waveform(self, place: int) -> np.ndarray:
+    def waveform(self, index: int) -> np.ndarray:
         """Return one clip's samples.
 
         Args:
-            place: the clip's place in the list.
+            index: of the clip in the list.
 
         Returns:
             (samples,) float32.
@@ -71,15 +71,15 @@ class ClipCache:
             AudioError: the file cannot be read.
             DataError: the piece lies outside the file.
         """
-        if place not in self._kept:
-            waveform = load_clip(self.clips[place], self.sample_rate).numpy()
+        if index not in self._kept:
+            waveform = load_clip(self.clips[index], self.sample_rate).numpy()
             step = np.float32(max(float(np.abs(waveform).max()), 1e-9) / LARGEST_INT16)
             samples = np.rint(waveform / step).astype(np.int16)
             if self.used_bytes + samples.nbytes > self.budget_bytes:
                 return samples * step
             self.used_bytes += samples.nbytes
-            self._kept[place] = samples, step
-        samples, step = self._kept[place]
+            self._kept[index] = samples, step
+        samples, step = self._kept[index]
         return samples * step
 
 
@@ -92,7 +92,7 @@ class Example(NamedTuple):
         target: (classes,) float32, shares of the labels.
         changes: what is done to its features.
         second: the clip whose features are mixed in.
-        clip: place of the clip in the data set, int64.
+        clip: index of the clip in the data set, int64.
     """
 
     waveform: Tensor
@@ -103,7 +103,7 @@ class Example(NamedTuple):
     clip: Tensor
 
 
-class TrainingSet(Dataset[Example]):
+class TrainingDataset(Dataset[Example]):
     """Augmented examples by key, the same ones whenever and wherever they are asked for.
 
     A key is (epoch, clip) or, where clips come more than once in an epoch, (epoch, clip, take).
@@ -210,7 +210,7 @@ def collate(examples: Sequence[Example]) -> Example:
     """Stack examples into a batch.
 
     Args:
-        examples: what a TrainingSet gave.
+        examples: what a TrainingDataset gave.
 
     Returns:
         The same fields with a leading batch dimension.
@@ -242,7 +242,7 @@ def clip_features(clip: Clip, front_end: FrontEnd, *, pad: bool = True) -> Tenso
     return audio.features(samples, front_end)
 
 
-class EvaluationSet(Dataset[tuple[Tensor, Tensor]]):
+class EvaluationDataset(Dataset[tuple[Tensor, Tensor]]):
     """Clips as a model's input, without augmentation, and their label vectors.
 
     Features are kept in memory up to a budget, and computed each time beyond it.
@@ -274,13 +274,13 @@ class EvaluationSet(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
-        features = self._kept.get(place)
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        features = self._kept.get(index)
         if features is None:
-            features = clip_features(self.clips[place], self.front_end, pad=self.pad)
+            features = clip_features(self.clips[index], self.front_end, pad=self.pad)
             if len(self._kept) < self.n_kept:
-                self._kept[place] = features
-        return features, torch.from_numpy(self.targets[place])
+                self._kept[index] = features
+        return features, torch.from_numpy(self.targets[index])
 
 
 @dataclass(frozen=True)
@@ -306,8 +306,8 @@ def measure(cache: ClipCache, front_end: FrontEnd) -> Statistics:
         DataError: all values are the same, so that there is nothing to learn from.
     """
     count, total, squares = 0, 0.0, 0.0
-    for place in range(len(cache)):
-        waveform = torch.from_numpy(cache.waveform(place))
+    for index in range(len(cache)):
+        waveform = torch.from_numpy(cache.waveform(index))
         log_mel = audio.log_mel_spectrogram(waveform, front_end).double()
         count += log_mel.numel()
         total += float(log_mel.sum())

@@ -159,7 +159,7 @@ def hide(
 
 
 def warp_time(features: Tensor, warp: Tensor) -> Tensor:
-    """Move a frame, and stretch what is before and squeeze what is behind it, or the reverse.
+    """Move a frame, and stretch what is before and squeeze what is after it, or the reverse.
 
     Args:
         features: (batch, frames, mels).
@@ -171,11 +171,11 @@ def warp_time(features: Tensor, warp: Tensor) -> Tensor:
     Source: SpecAugment (Park et al. 2019), section 2.
     """
     last = features.shape[1] - 1
-    place, goal = warp[:, :1], warp[:, 1:]
+    start, goal = warp[:, :1], warp[:, 1:]
     time = torch.arange(last + 1, device=features.device)[None]
-    before = time * place / goal.clamp(min=1)
-    behind = place + (time - goal) * (last - place) / (last - goal).clamp(min=1)
-    source = torch.where(time < goal, before, behind)
+    before = time * start / goal.clamp(min=1)
+    after = start + (time - goal) * (last - start) / (last - goal).clamp(min=1)
+    source = torch.where(time < goal, before, after)
     left = source.floor().clamp(0, max(last - 1, 0)).long()
     weight = (source - left)[:, :, None].to(features.dtype)
     return torch.lerp(_frames_at(features, left), _frames_at(features, left + 1), weight)
@@ -196,14 +196,14 @@ def roll_time(features: Tensor, roll: Tensor) -> Tensor:
     return _frames_at(features, (time - roll[:, None]) % frames)
 
 
-def _frames_at(features: Tensor, places: Tensor) -> Tensor:
-    """The frames at places (batch, frames), the last one for places behind it."""
-    places = places.clamp(max=features.shape[1] - 1)
-    return features.gather(1, places[:, :, None].expand(-1, -1, features.shape[2]))
+def _frames_at(features: Tensor, indices: Tensor) -> Tensor:
+    """The frames at indices (batch, frames), the last one for indices after it."""
+    indices = indices.clamp(max=features.shape[1] - 1)
+    return features.gather(1, indices[:, :, None].expand(-1, -1, features.shape[2]))
 
 
 def _within(ranges: Tensor, length: int) -> Tensor:
-    """(batch, length) of whether a place is in any of the ranges (batch, masks, 2)."""
-    place = torch.arange(length, device=ranges.device)
-    inside = (place >= ranges[..., :1]) & (place < ranges[..., 1:])
+    """(batch, length) of whether an index is in any of the ranges (batch, masks, 2)."""
+    index = torch.arange(length, device=ranges.device)
+    inside = (index >= ranges[..., :1]) & (index < ranges[..., 1:])
     return inside.any(dim=1)

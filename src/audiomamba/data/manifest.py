@@ -1,4 +1,4 @@
-"""A data set as a list of clips: where each one is, what is in it, which part it belongs to."""
+"""A data set as a list of clips: where each one is, what is in it, which split it belongs to."""
 
 import hashlib
 import os
@@ -26,7 +26,7 @@ class Manifest:
     Args:
         labels: names of the classes.
         clips: the clips.
-        corpus: the published corpus that this is, whose label list and parts stay as they were
+        corpus: the published corpus that this is, whose label list and splits stay as they were
             published; None for a data set of one's own.
     """
 
@@ -43,19 +43,19 @@ class Manifest:
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """The place of each label in a model's output."""
-        return {label: place for place, label in enumerate(self.labels)}
+        """The index of each label in a model's output."""
+        return {label: index for index, label in enumerate(self.labels)}
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the parts, sorted, numbers by their value."""
+        """Names of the splits, sorted, numbers by their value."""
         return tuple(
             sorted(self.clips.splits, key=lambda name: (not name.isdigit(), name.zfill(9)))
         )
 
     @property
     def folds(self) -> tuple[str, ...]:
-        """Names of the parts that are numbers: the folds of a cross-validation."""
+        """Names of the splits that are numbers: the folds of a cross-validation."""
         return tuple(name for name in self.splits if name.isdigit())
 
     @property
@@ -64,28 +64,28 @@ class Manifest:
         return bool((np.diff(self.clips.label_numbers()[1]) == 1).all())
 
     def select(self, split: str) -> Clips:
-        """Return the clips of one part.
+        """Return the clips of one split.
 
         Args:
-            split: name of the part.
+            split: name of the split.
 
         Returns:
             Its clips, in order.
 
         Raises:
-            DataError: the data set has no such part.
+            DataError: the data set has no such split.
         """
         clips = self.clips.take(np.flatnonzero(self.clips.in_splits([split])))
         if not clips:
             known = ", ".join(self.splits) or "none"
-            raise DataError(f"the data set has no part {split!r}; its parts: {known}")
+            raise DataError(f"the data set has no split {split!r}; its splits: {known}")
         return clips
 
     def leave_out(self, splits: Iterable[str]) -> Clips:
-        """Return the clips of all other parts, those that are in no part included.
+        """Return the clips of all other splits, those that are in no split included.
 
         Args:
-            splits: names of the parts to leave out; there need not be such parts.
+            splits: names of the splits to leave out; there need not be such splits.
 
         Returns:
             The other clips, in order.
@@ -121,7 +121,7 @@ class Manifest:
         Raises:
             DataError: there are no clips; a file is missing; a clip has no length or is listed
                 twice; a label is not in the list. In a data set of one's own also: a class has no
-                clips, or two parts share a group.
+                clips, or two splits share a group.
         """
         if not self.clips:
             raise DataError("the data set has no clips")
@@ -132,14 +132,14 @@ class Manifest:
         self._check_files()
         self._check_doubles()
         if self.corpus is None:
-            for remark in self.remarks():
-                raise DataError(remark)
+            for warning in self.warnings():
+                raise DataError(warning)
 
-    def remarks(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
         """Say what may be wrong, but is so in some corpora as they were published.
 
         Yields:
-            One line for classes without clips, one for groups that are in several parts.
+            One line for classes without clips, one for groups that are in several splits.
         """
         used = set(self.clips.label_names)
         empty = [label for label in self.labels if label not in used]
@@ -148,19 +148,19 @@ class Manifest:
         shared = self._shared_groups()
         if shared:
             yield (
-                f"{len(shared)} groups are in more than one part: {some(shared)}; expected each "
-                "speaker, source or whatever the column group names in one part only"
+                f"{len(shared)} groups are in more than one split: {some(shared)}; expected each "
+                "speaker, source or whatever the column group names in one split only"
             )
 
     def _shared_groups(self) -> list[str]:
-        """Groups with clips in more than one part, each with the names of two."""
+        """Groups with clips in more than one split, each with the names of two."""
         part_of: dict[str, str] = {}
         shared: dict[str, str] = {}
-        parts = {name: self.clips.in_splits([name]) for name in self.splits}
+        splits = {name: self.clips.in_splits([name]) for name in self.splits}
         groups = list(self.clips.groups())
-        for name, inside in parts.items():
-            for place in np.flatnonzero(inside).tolist():
-                group = groups[place]
+        for name, inside in splits.items():
+            for index in np.flatnonzero(inside).tolist():
+                group = groups[index]
                 if group and part_of.setdefault(group, name) != name:
                     shared.setdefault(group, f"{group} ({part_of[group]}, {name})")
         return sorted(shared.values())
@@ -183,18 +183,18 @@ class Manifest:
         silent: list[str] = []
         unmeasured = np.isnan(self.clips.seconds).tolist()
         previous = ""
-        for place, path in enumerate(self.clips.files()):
+        for index, path in enumerate(self.clips.files()):
             if path == previous:  # many clips of one file stand side by side
                 continue
             previous = path
             if not os.path.isfile(path):  # noqa: PTH113 (millions of them)
                 missing.append(path)
-            elif unmeasured[place] and _holds_nothing(path):
+            elif unmeasured[index] and _holds_nothing(path):
                 silent.append(path)
         _refuse(missing, "in the list but not on disk")
         start_s, end_s = self.clips.pieces_s.T
         nothing = (self.clips.seconds <= 0) | (end_s <= start_s)
-        silent += [self.clips[place].name for place in np.flatnonzero(nothing).tolist()]
+        silent += [self.clips[index].name for index in np.flatnonzero(nothing).tolist()]
         _refuse(silent, "of zero length")
 
     def _check_doubles(self) -> None:
@@ -212,7 +212,7 @@ class Manifest:
         seen = np.fromiter(marks(), dtype=np.int64, count=len(self.clips))
         _, first, counts = np.unique(seen, return_index=True, return_counts=True)
         twice = np.sort(first[counts > 1]).tolist()
-        _refuse((str(self.clips[place].path) for place in twice), "listed more than once")
+        _refuse((str(self.clips[index].path) for index in twice), "listed more than once")
 
     def with_held_out(self, fraction: float, seed: int) -> "Manifest":
         """Divide an undivided data set into "train" and "valid", class by class.
@@ -224,7 +224,7 @@ class Manifest:
             seed: decides which clips.
 
         Returns:
-            The same clips with their parts set.
+            The same clips with their splits set.
 
         Raises:
             DataError: a class has a single clip or a single group, so nothing can be held out.
@@ -233,7 +233,7 @@ class Manifest:
         held: set[int] = set()
         kinds, groups = [self._kind(clip) for clip in self.clips], list(self.clips.groups())
         for kind in sorted(set(kinds)):
-            members = [place for place, other in enumerate(kinds) if other == kind]
+            members = [index for index, other in enumerate(kinds) if other == kind]
             units = _units(members, groups)
             if len(units) < 2:
                 what = "clip" if len(members) < 2 else "group"
@@ -246,10 +246,10 @@ class Manifest:
                     break
                 held.update(units[unit])
                 n_held -= len(units[unit])
-        held_groups = {groups[place] for place in held} - {""}
+        held_groups = {groups[index] for index in held} - {""}
         splits = [
-            "valid" if place in held or group in held_groups else "train"
-            for place, group in enumerate(groups)
+            "valid" if index in held or group in held_groups else "train"
+            for index, group in enumerate(groups)
         ]
         return replace(self, clips=self.clips.with_splits(splits))
 
@@ -263,7 +263,7 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the labels and of every clip's name, labels and part."""
+        """A hash of the labels and of every clip's name, labels and split."""
         digest = hashlib.sha256(repr(self.labels).encode())
         for clip in self.clips:
             digest.update(repr((clip.name, clip.labels, clip.split)).encode())
@@ -304,6 +304,6 @@ def _holds_nothing(path: str) -> bool:
 def _units(members: list[int], groups: Sequence[str]) -> list[list[int]]:
     """Clips that are held out together: those of one group, or each by itself."""
     units: dict[str | int, list[int]] = {}
-    for place in members:
-        units.setdefault(groups[place] or place, []).append(place)
+    for index in members:
+        units.setdefault(groups[index] or index, []).append(index)
     return list(units.values())

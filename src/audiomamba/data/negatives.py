@@ -96,8 +96,8 @@ def chirps(n_samples: int, sample_rate: int, rng: np.random.Generator) -> np.nda
     """
     first_hz, last_hz = _frequencies(2, sample_rate, rng)
     n_glides = rng.uniform(1, 20)
-    place = (np.arange(n_samples, dtype=np.float64) / n_samples * n_glides) % 1
-    hz = first_hz * (last_hz / first_hz) ** place
+    phase = (np.arange(n_samples, dtype=np.float64) / n_samples * n_glides) % 1
+    hz = first_hz * (last_hz / first_hz) ** phase
     return np.sin(2 * np.pi * np.cumsum(hz) / sample_rate).astype(np.float32)
 
 
@@ -242,18 +242,18 @@ def _stretches(
     """Starts and lengths of sounds that follow one another, with pauses of the same order."""
     shortest, longest = np.log(lengths_s)
     typical, pause = rng.uniform(shortest, longest), rng.uniform(0, 1.5)
-    place = int(rng.integers(n_samples // 2 + 1))
-    while place < n_samples:
+    start = int(rng.integers(n_samples // 2 + 1))
+    while start < n_samples:
         seconds = np.exp(np.clip(rng.normal(typical, 0.4), shortest, longest))
         length = max(16, int(seconds * sample_rate))
-        yield place, min(length, n_samples - place)
-        place += length + int(rng.exponential(pause) * length)
+        yield start, min(length, n_samples - start)
+        start += length + int(rng.exponential(pause) * length)
 
 
 def _swell(length: int, struck: bool) -> np.ndarray:
     """How loudness goes over a sound: it falls from the first moment, or rises and falls evenly."""
-    place = np.linspace(0, 1, length, dtype=np.float32)
-    return np.exp(-5 * place) if struck else np.sqrt(np.sin(np.float32(np.pi) * place).clip(0))
+    time = np.linspace(0, 1, length, dtype=np.float32)
+    return np.exp(-5 * time) if struck else np.sqrt(np.sin(np.float32(np.pi) * time).clip(0))
 
 
 def _frequencies(n_tones: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:

@@ -32,7 +32,7 @@ def clip_rng(seed: int, epoch: int, clip: int, take: int = 0) -> np.random.Gener
     Args:
         seed: seed of the run.
         epoch: number of the epoch, from 0.
-        clip: place of the clip in the data set.
+        clip: index of the clip in the data set.
         take: how often the clip came before in this epoch.
 
     Returns:
@@ -49,7 +49,7 @@ def shuffled(n_clips: int) -> Draw:
         n_clips: number of clips.
 
     Returns:
-        A function from random numbers to (n_clips,) int64, places of clips.
+        A function from random numbers to (n_clips,) int64, indices of clips.
     """
     return lambda rng: rng.permutation(n_clips)
 
@@ -61,7 +61,7 @@ def weighted(weights: np.ndarray) -> Draw:
         weights: (clips,), not negative, not all 0.
 
     Returns:
-        A function from random numbers to (clips,) int64, places drawn with replacement.
+        A function from random numbers to (clips,) int64, indices drawn with replacement.
     """
     upper = np.cumsum(weights, dtype=np.float64)
     n_clips = len(upper)
@@ -172,7 +172,7 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
         """Return the whole epoch.
 
         Returns:
-            (n_clips, 2) int64: a clip's place in the data set, and how often it came before.
+            (n_clips, 2) int64: a clip's index in the data set, and how often it came before.
         """
         clips = self.draw(np.random.default_rng([ORDER, self.seed, self.epoch]))
         return np.stack([clips, _takes(clips)], axis=1)

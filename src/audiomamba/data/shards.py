@@ -1,9 +1,9 @@
 """Tar files of many clips in WebDataset's layout, and a manifest that finds each clip in them.
 
-A clip is two members, NUMBER.flac and NUMBER.json, side by side; numbers are places in the manifest
-that was packed. Readers of WebDataset stream such files as they are. This package needs no order
-and no buffer: the manifest beside the shards says at which byte each recording begins, so that
-shards are read clip by clip in any order, like files (see data.clip_reader).
+A clip is two members, NUMBER.flac and NUMBER.json, side by side; numbers are indices in the
+manifest that was packed. Readers of WebDataset stream such files as they are. This package needs no
+order and no buffer: the manifest beside the shards says at which byte each recording begins, so
+that shards are read clip by clip in any order, like files (see data.clip_reader).
 
 Shards follow from the manifest alone: the same call makes the same bytes, and one that was
 interrupted goes on with the shards that are not there.
@@ -70,8 +70,8 @@ def shard(
 ) -> Sharded:
     """Pack clips into tar files, mono, 16-bit FLAC.
 
-    The clips of a part are shuffled once, so that each shard holds a bit of everything, and a shard
-    holds clips of one part only.
+    The clips of a split are shuffled once, so that each shard holds a bit of everything, and a
+    shard holds clips of one split only.
 
     Args:
         manifest: the clips, measured (data.prepare does that).
@@ -105,7 +105,7 @@ def shard(
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}") from error
     lost = np.setdiff1d(np.arange(len(manifest.clips)), numbers).tolist()
-    reasons = tuple(failed.get(place) or _unread(manifest.clips[place]) for place in lost)
+    reasons = tuple(failed.get(index) or _unread(manifest.clips[index]) for index in lost)
     if not packed:
         raise DataError(f"none of {len(manifest.clips)} clips could be read: {reasons[0]}")
     clips = packed.take(np.argsort(numbers))  # an index means the same clip as before
@@ -126,17 +126,17 @@ def _write_missing(
     """Write the shards that are not there; tell what could not be read."""
     failed: dict[int, str] = {}
     n_done, n_clips = 0, sum(map(len, plan.values()))
-    for name, places in plan.items():
+    for name, indices in plan.items():
         if not (out / name).exists():
-            failed |= _write_shard(out / name, encode(places))
-        n_done += len(places)
+            failed |= _write_shard(out / name, encode(indices))
+        n_done += len(indices)
         if progress is not None:
             progress(n_done, n_clips)
     return failed
 
 
 def _plan(manifest: Manifest, shard_seconds: float) -> dict[str, list[int]]:
-    """The shards' names, and the places of the clips in each."""
+    """The shards' names, and the indices of the clips in each."""
     seconds = manifest.clips.seconds
     if np.isnan(seconds).any():
         name = manifest.clips[int(np.isnan(seconds).argmax())].name
@@ -147,13 +147,13 @@ def _plan(manifest: Manifest, shard_seconds: float) -> dict[str, list[int]]:
     plan: dict[str, list[int]] = {}
     rng = np.random.default_rng(0)
     undivided = ~manifest.clips.in_splits(manifest.splits)
-    parts = {name: manifest.clips.in_splits([name]) for name in manifest.splits} | {"": undivided}
-    for name, inside in parts.items():
-        places = rng.permutation(np.flatnonzero(inside))
+    splits = {name: manifest.clips.in_splits([name]) for name in manifest.splits} | {"": undivided}
+    for name, inside in splits.items():
+        indices = rng.permutation(np.flatnonzero(inside))
         title = re.sub(r"[^A-Za-z0-9_]", "_", name) or "clips"
-        shards = np.floor(np.cumsum(seconds[places]) / shard_seconds).astype(int)
+        shards = np.floor(np.cumsum(seconds[indices]) / shard_seconds).astype(int)
         for number, same in enumerate(np.unique(shards)):
-            plan[f"{title}-{number:06d}.tar"] = places[shards == same].tolist()
+            plan[f"{title}-{number:06d}.tar"] = indices[shards == same].tolist()
     return plan
 
 
@@ -177,19 +177,19 @@ def _check_settings(
 class _Encoded(NamedTuple):
     """A clip that is ready to be packed; without sound, what is wrong with it."""
 
-    place: int
+    clip_index: int
     clip: Clip
     rate_hz: int
     sound: bytes | str
 
 
 def _encoded(
-    pool: ThreadPoolExecutor, clips: Clips, sample_rate: int | None, places: list[int]
+    pool: ThreadPoolExecutor, clips: Clips, sample_rate: int | None, indices: list[int]
 ) -> Iterator[_Encoded]:
     """The clips of a shard, some of them ahead of time."""
 
-    def encode(place: int) -> _Encoded:
-        clip = clips[place]
+    def encode(index: int) -> _Encoded:
+        clip = clips[index]
         rate_hz = sample_rate or clip.sample_rate or 0
         try:
             if not rate_hz:
@@ -197,10 +197,10 @@ def _encoded(
             sound: bytes | str = _flac(load_clip(clip, rate_hz), rate_hz)
         except (AudioError, DataError) as error:
             sound = str(error)
-        return _Encoded(place, clip, rate_hz, sound)
+        return _Encoded(index, clip, rate_hz, sound)
 
-    for start in range(0, len(places), CHUNK):
-        yield from pool.map(encode, places[start : start + CHUNK])
+    for start in range(0, len(indices), CHUNK):
+        yield from pool.map(encode, indices[start : start + CHUNK])
 
 
 def _flac(waveform: Tensor, rate_hz: int) -> bytes:
@@ -219,9 +219,9 @@ def _write_shard(path: Path, clips: Iterator[_Encoded]) -> dict[int, str]:
         replacing(path) as part,
         tarfile.open(part, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        for place, clip, rate_hz, sound in clips:
+        for index, clip, rate_hz, sound in clips:
             if isinstance(sound, str):
-                failed[place] = sound
+                failed[index] = sound
                 continue
             about = {
                 "name": clip.name,
@@ -232,8 +232,8 @@ def _write_shard(path: Path, clips: Iterator[_Encoded]) -> dict[int, str]:
                 "sample_rate": rate_hz,
                 "digest": hashlib.blake2b(sound, digest_size=16).hexdigest(),
             }
-            _add(tar, f"{place:09d}.flac", sound)
-            _add(tar, f"{place:09d}.json", json.dumps(about, ensure_ascii=False).encode())
+            _add(tar, f"{index:09d}.flac", sound)
+            _add(tar, f"{index:09d}.json", json.dumps(about, ensure_ascii=False).encode())
     return failed
 
 
@@ -245,20 +245,20 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def _index_all(paths: list[Path]) -> tuple[Clips, np.ndarray]:
-    """The clips of all shards, and their places in the manifest that was packed."""
-    places = array("q")
+    """The clips of all shards, and their indices in the manifest that was packed."""
+    indices = array("q")
 
     def clips() -> Iterator[Clip]:
         for path in paths:
-            for place, clip in _index(path):
-                places.append(place)
+            for index, clip in _index(path):
+                indices.append(index)
                 yield clip
 
-    return Clips(clips()), np.asarray(places)
+    return Clips(clips()), np.asarray(indices)
 
 
 def _index(path: Path) -> Iterator[tuple[int, Clip]]:
-    """The clips of a shard and their places in the manifest that was packed."""
+    """The clips of a shard and their indices in the manifest that was packed."""
     try:
         with tarfile.open(path, "r:") as tar:
             members = iter(tar)

@@ -164,7 +164,7 @@ def evaluate(
     if corpus is None and record is not None and record["recipe"]["corpus"] != "own":
         corpus = record["recipe"]["corpus"]
     manifest = open_manifest(data, corpus)
-    warn(manifest.remarks())
+    warn(manifest.warnings())
     chosen, clips = _choose(manifest, split, folder, record)
     unknown = [label for label in clips.label_names if label not in checkpoint.labels]
     if unknown:

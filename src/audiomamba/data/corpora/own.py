@@ -33,7 +33,7 @@ def read_csv(path: Path) -> Manifest:
     """List the clips of a CSV table.
 
     Columns: filename (relative to the table's folder); label, or labels with ";" between them;
-    optional are split or fold, group (a speaker, a source: what must not be in two parts), start_s
+    optional are split or fold, group (a speaker, a source: what must not be in two splits), start_s
     and end_s.
 
     Args:
@@ -84,13 +84,13 @@ def read_folders(folder: Path) -> Manifest:
     names = [child.name for child in _folders(folder)]
     if not names:
         raise DataError(f"{folder}: no folders in it; expected one per class, or a CSV file")
-    parts: list[tuple[str | None, Path]] = [(None, folder)]
+    splits: list[tuple[str | None, Path]] = [(None, folder)]
     if set(names) <= set(SPLITS):
-        parts = [(name, folder / name) for name in names]
+        splits = [(name, folder / name) for name in names]
     clips = tuple(
         Clip(path=path, labels=(child.name,), split=split)
-        for split, part in parts
-        for child in _folders(part)
+        for split, home in splits
+        for child in _folders(home)
         for path in audio.find([child])
     )
     return Manifest(labels=tuple(sorted({clip.labels[0] for clip in clips})), clips=clips)

@@ -83,7 +83,7 @@ def _rows(path: Path, split: str, names: tuple[str, ...]) -> Iterator[Clip]:
         targets = file["target"][start : start + BLOCK]
         for row, target in enumerate(targets, start):
             title = bytes(titles[row]).decode("utf-8", "replace").strip("\0 ")
-            labels = tuple([names[place] for place in np.flatnonzero(target)])
+            labels = tuple([names[index] for index in np.flatnonzero(target)])
             if not title:
                 yield Clip(
                     path=path.with_name(f"{path.name}-row-{row}"), labels=labels, split=split

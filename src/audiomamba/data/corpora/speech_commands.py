@@ -60,7 +60,7 @@ def read(folder: Path) -> Manifest:
 
 
 def _splits(home: Path, words: tuple[str, ...]) -> dict[str, str]:
-    """The part of every clip that a list names."""
+    """The split of every clip that a list names."""
     splits: dict[str, str] = {}
     for name, split in LISTS.items():
         if not (home / name).is_file():

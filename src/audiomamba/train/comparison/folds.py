@@ -142,7 +142,7 @@ def cross_validate(
         raise TrainingError(f"{data} has {len(folds)} folds; expected at least 2")
     splits = [split_clips(manifest, str(fold), recipe.seed) for fold in folds]
     of_teachers = (line for split in splits for line in leak_warnings(recipe, manifest, split))
-    warn([*manifest.remarks(), *of_teachers])
+    warn([*manifest.warnings(), *of_teachers])
     n_jobs = min(jobs or n_cores(), len(folds))
     n_threads = n_threads or max(1, n_cores() // n_jobs)
     started = time.perf_counter()

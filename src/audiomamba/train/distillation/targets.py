@@ -93,7 +93,7 @@ class DistillationTargets:
             labels: those of the training clips.
 
         Returns:
-            The same for a TrainingSet.
+            The same for a TrainingDataset.
         """
         return TaughtVectors(labels, self.recipe, self.answers)
 

@@ -19,11 +19,11 @@ from audiomamba import models, recipes
 from audiomamba.audio import FrontEnd
 from audiomamba.data import (
     ClipCache,
-    EvaluationSet,
+    EvaluationDataset,
     Example,
     LabelVectors,
     Manifest,
-    TrainingSet,
+    TrainingDataset,
     collate,
 )
 from audiomamba.models import AudioModel
@@ -146,7 +146,7 @@ def _measure(recipe: Recipe, manifest: Manifest, split: Split, precision: Precis
         cache.waveform(index)
     read_s = (time.perf_counter() - began) / len(clips)
     pad = not model.config.any_length
-    looked_at = EvaluationSet(clips, manifest.targets(clips), front_end, pad=pad)
+    looked_at = EvaluationDataset(clips, manifest.targets(clips), front_end, pad=pad)
     predict(model, looked_at, recipe.batch_size)  # which keeps what is read
     began = time.perf_counter()
     predict(model, looked_at, recipe.batch_size)
@@ -171,7 +171,7 @@ def _step_seconds(
     from audiomamba.train.fitting.module import TrainingModule
 
     targets = targets if distillation is None else distillation.label_vectors(targets)
-    training = TrainingSet(
+    training = TrainingDataset(
         cache, targets, recipe.training_front_end(front_end), recipe.augment, recipe.seed
     )
     device = next(model.parameters()).device

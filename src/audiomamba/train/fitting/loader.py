@@ -10,7 +10,7 @@ from audiomamba.data import (
     EpochSampler,
     Example,
     LabelVectors,
-    TrainingSet,
+    TrainingDataset,
     collate,
 )
 from audiomamba.data.sampler import draw_for
@@ -55,7 +55,7 @@ def new_loader(
     Raises:
         ConfigError: there are fewer clips than processes.
     """
-    clips = TrainingSet(
+    clips = TrainingDataset(
         cache, targets, recipe.training_front_end(front_end), recipe.augment, recipe.seed
     )
     sampler = EpochSampler(len(clips), recipe.seed, draw_for(recipe.sampling, targets))

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from audiomamba import metrics
-from audiomamba.data import EvaluationSet
+from audiomamba.data import EvaluationDataset
 from audiomamba.models import AudioModel
 
 __all__ = ["predict", "score"]
@@ -19,7 +19,7 @@ __all__ = ["predict", "score"]
 
 def predict(
     model: AudioModel,
-    clips: EvaluationSet,
+    clips: EvaluationDataset,
     batch_size: int,
     call: Callable[[Tensor, Tensor | None], Tensor] | None = None,
 ) -> Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 from audiomamba import models
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import Checkpoint
-from audiomamba.data import ClipCache, Clips, EvaluationSet, Manifest, measure, open_manifest
+from audiomamba.data import ClipCache, Clips, EvaluationDataset, Manifest, measure, open_manifest
 from audiomamba.data.clip_reader import check_header
 from audiomamba.errors import ConfigError
 from audiomamba.models import AudioModel
@@ -95,7 +95,7 @@ class Task:
             check_enough_clips(len(self.split.training), model.head.in_features)
         return model
 
-    def evaluation_set(self, clips: Clips, front_end: FrontEnd) -> EvaluationSet:
+    def evaluation_set(self, clips: Clips, front_end: FrontEnd) -> EvaluationDataset:
         """Return clips as the model reads them when it is evaluated.
 
         Args:
@@ -103,9 +103,9 @@ class Task:
             front_end: how the model's input is made.
         """
         pad = not models.MODELS[self.recipe.model].any_length
-        return EvaluationSet(clips, self.manifest.targets(clips), front_end, pad=pad)
+        return EvaluationDataset(clips, self.manifest.targets(clips), front_end, pad=pad)
 
-    def own_held_out(self, front_end: FrontEnd) -> EvaluationSet:
+    def own_held_out(self, front_end: FrontEnd) -> EvaluationDataset:
         """Return this process's share of the held-out clips, of n processes each n-th one.
 
         Args:
@@ -177,7 +177,7 @@ def open_task(
         manifest.check()
     else:
         manifest = open_manifest(data, recipe.corpus)
-    processes.warn(manifest.remarks())
+    processes.warn(manifest.warnings())
     if recipe.loss == "ce" and not manifest.single_label:
         raise ConfigError("the loss is 'ce' but some clips have several labels or none; use 'bce'")
     held_out = NOTHING if train_on_all else None if fold is None else str(fold)
