@@ -83,8 +83,8 @@ def test_a_bad_recording_is_named_and_the_others_are_done(rooster: Path, tmp_pat
         (["--mode", "magic"], "unknown mode 'magic'"),
         (["--window", "60"], "a window of 60.0 s was asked for"),
         (["--format", "xml"], "format 'xml' is not known"),
-        (["--out", "events.xml"], "events.xml: its name does not say"),
-        (["--picture", "events.bmp"], "events.bmp is no picture"),
+        (["--out", "events.xml"], "events.xml: no format for events has this suffix"),
+        (["--picture", "events.bmp"], "events.bmp: no format for a picture has this suffix"),
     ],
 )
 def test_wrong_calls_end_with_2_and_one_line(

@@ -148,7 +148,11 @@ def test_a_call_that_is_broken_off_leaves_the_old_file(
 @pytest.mark.parametrize(
     ("name", "dtype", "message"),
     [
-        ("e.csv", "float32", r"e\.csv: expected a name that ends in \.parquet or \.npy"),
+        (
+            "e.csv",
+            "float32",
+            r"e\.csv: no format .* a name that ends in \.parquet or \.npy",
+        ),
         ("e.npy", "float64", "embeddings as 'float64'; expected float32 or float16"),
         ("nowhere/e.npy", "float32", "there is no folder"),
     ],

@@ -133,13 +133,13 @@ def test_lines_come_while_the_sound_goes_on_and_it_ends_with_the_sound(model_fol
         time.sleep(0.05)
         if n_ms >= 250 and n_ms % 100 == 50:
             row = read_row(process)
-            assert row["end"] == (n_ms + 50) / 1000
+            assert row["end_s"] == (n_ms + 50) / 1000
     output, error = process.communicate()
 
     assert process.returncode == 0
     assert error == b""
     (last,) = output.splitlines()
-    assert (json.loads(last)["start"], json.loads(last)["end"]) == (0.5, 0.75)
+    assert (json.loads(last)["start_s"], json.loads(last)["end_s"]) == (0.5, 0.75)
 
 
 @pytest.mark.usefixtures("interruptible")
@@ -148,7 +148,7 @@ def test_ctrl_c_ends_it_with_what_was_heard(model_folder: Path) -> None:
         assert process.stdin is not None
         process.stdin.write(as_raw(noise(0.5)))
         process.stdin.flush()
-        assert read_row(process)["end"] == 0.3
+        assert read_row(process)["end_s"] == 0.3
 
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
@@ -158,7 +158,7 @@ def test_ctrl_c_ends_it_with_what_was_heard(model_folder: Path) -> None:
 
     assert process.returncode == 130
     assert error == b""
-    assert json.loads(rest)["end"] == 0.5
+    assert json.loads(rest)["end_s"] == 0.5
 
 
 def test_wav_without_a_length_is_read(model_folder: Path) -> None:
@@ -166,7 +166,7 @@ def test_wav_without_a_length_is_read(model_folder: Path) -> None:
     process = start(model_folder)
     output, error = process.communicate(header + b"data\xff\xff\xff\xff" + as_raw(noise(1.0)))
     assert process.returncode == 0, error
-    assert [json.loads(line)["end"] for line in output.splitlines()] == [0.335, 0.67, 1.0]
+    assert [json.loads(line)["end_s"] for line in output.splitlines()] == [0.335, 0.67, 1.0]
 
 
 def test_what_is_no_wav_gets_one_line(model_folder: Path) -> None:

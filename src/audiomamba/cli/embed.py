@@ -7,6 +7,8 @@ import typer
 
 from audiomamba.cli.options import Device, Model, Threads, load_tagger
 from audiomamba.cli.recordings import Recordings, find_files
+from audiomamba.infer.formats.embeddings import EMBEDDING_FORMATS
+from audiomamba.infer.formats.format import suffixes_of
 from audiomamba.terminal import print_error, progress_bar
 
 __all__ = ["EXAMPLES", "embed"]
@@ -26,7 +28,8 @@ def embed(
             "-o",
             metavar="FILE",
             show_default=False,
-            help="Where the embeddings go: .parquet, or .npy with a .json beside it.",
+            help=f"Where the embeddings go: {suffixes_of(EMBEDDING_FORMATS)} (with a .json beside "
+            "it).",
         ),
     ],
     model: Model = "starter",
@@ -48,9 +51,9 @@ def embed(
     named on stderr and has no rows; the others are done.
     """
     from audiomamba import checkpoints, infer
-    from audiomamba.infer.embedding import check
+    from audiomamba.infer.embedding import check_output
 
-    check(out, dtype)
+    check_output(out, dtype)
     folder = checkpoints.find(model)
     tagger = load_tagger(folder, device, threads)
     framing = infer.Framing(step_s=step) if frames else None

@@ -2,9 +2,9 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,13 +23,17 @@ from audiomamba.cli.options import (
 from audiomamba.cli.recordings import find_files
 from audiomamba.cli.tag_live import Events, Raw, tag_standard_input
 from audiomamba.errors import ConfigError
+from audiomamba.infer.formats.format import choose_by_name, suffixes_of
+from audiomamba.infer.formats.pictures import PICTURE_FORMATS
+from audiomamba.infer.formats.tags import TAG_TABLES, TAG_TEXTS, TagLayout
+from audiomamba.infer.formats.text import length_text
 from audiomamba.terminal import print_error, progress_bar
 
 if TYPE_CHECKING:
     from audiomamba.infer import Failed, Tagged, Tagger
+    from audiomamba.infer.formats.tags import TagText
     from audiomamba.infer.reading import TagOptions
-    from audiomamba.infer.table import TaggedTable
-    from audiomamba.infer.write import Writer
+    from audiomamba.infer.tag_table import TaggedTable
 
 __all__ = ["EXAMPLES", "tag"]
 
@@ -63,19 +67,25 @@ Top = Annotated[
 Threshold = Annotated[
     float, typer.Option(min=0, max=1, metavar="SCORE", help="Show tags that score at least this.")
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="JSON lines: an object per recording: file, seconds, tags.")
+PrintedAs = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="|".join(one.name for one in TAG_TEXTS),
+        show_default="table",
+        help="How tags are printed: for reading; as JSON lines, an object per recording; as CSV "
+        "with a row per tag.",
+    ),
 ]
-Csv = Annotated[
-    bool, typer.Option("--csv", help="CSV: a row per tag: file, seconds, label, score.")
-]
+Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+Csv = Annotated[bool, typer.Option("--csv", help="The same as --format csv-rows.")]
 Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
         "-o",
         metavar="FILE",
-        help="Write a table with a row per recording, .csv, .jsonl or .parquet, also for those "
+        help=f"Write a table with a row per recording, {suffixes_of(TAG_TABLES)}, also for those "
         "that fail. A call that was cut off, even killed, goes on when it is made again.",
     ),
 ]
@@ -90,7 +100,8 @@ ReadAs = Annotated[
 Picture = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Also draw spectrograms with their tags: .png, .svg or .pdf."
+        metavar="FILE",
+        help=f"Also draw spectrograms with their tags: {suffixes_of(PICTURE_FORMATS)}.",
     ),
 ]
 
@@ -103,6 +114,7 @@ def tag(
     window: Window = None,
     hop: Hop = None,
     mode: ReadAs = "windows",
+    printed_as: PrintedAs = None,
     as_json: Json = False,
     as_csv: Csv = False,
     out: Out = None,
@@ -127,13 +139,16 @@ def tag(
     end and its tags. Windows begin every second: after the first, a sound is told of within one.
     """
     live = STDIN in recordings
+    asked = {"--format": printed_as, "--json": as_json and "json", "--csv": as_csv and "csv-rows"}
+    text_format = _only_one(asked)
     if live:
-        _check_live(recordings, raw, others=[out, picture, as_csv, mode != "windows"])
+        _check_live(recordings, raw, others=[out, picture, mode != "windows"], text=text_format)
     else:
-        _check_output(out, overwrite, texts=[as_json, as_csv, picture], lives=[raw, events])
+        _check_output(out, overwrite, texts=[text_format, picture], lives=[raw, events])
+    chosen = choose_by_name(TAG_TEXTS, text_format or "table")
     from audiomamba import checkpoints
     from audiomamba.infer.reading import TagOptions, as_mode
-    from audiomamba.infer.table import TaggedTable
+    from audiomamba.infer.tag_table import TaggedTable
 
     folder = checkpoints.find(model)
     tagger = load_tagger(
@@ -146,12 +161,17 @@ def tag(
     )
     tagger.check(options)
     if live:
-        tag_standard_input(tagger, options, raw, events=events, as_json=as_json)
+        tag_standard_input(tagger, options, raw, events=events, as_json=text_format == "json")
         return
     files, n_failed = find_files(recordings, keep_missing=out is not None)
     if out is None:
-        writer = _writer(files, tagger, as_json=as_json, as_csv=as_csv)
-        n_failed += _print(tagger, files, options, writer, picture)
+        layout = TagLayout(
+            files=list(map(str, files)),
+            labels=tagger.labels,
+            n_tags=min(top or len(tagger.labels), len(tagger.labels)),
+            heard=bool(tagger.thresholds),
+        )
+        n_failed += _print(tagger, files, options, chosen(layout), picture)
     else:
         about = {"audiomamba": __version__, "model_sha256": checkpoints.fingerprint(folder)}
         table = TaggedTable(tagger, files, out, options, about=about, overwrite=overwrite)
@@ -160,12 +180,25 @@ def tag(
         raise typer.Exit(1)
 
 
-def _check_live(recordings: Sequence[Path], raw: str | None, others: Sequence[object]) -> None:
+def _only_one(asked: Mapping[str, str | Literal[False] | None]) -> str | None:
+    """The format that was asked for by one of these options; None if by none."""
+    given = {option: name for option, name in asked.items() if name}
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} were both given; expected one of them")
+    return next(iter(given.values()), None)
+
+
+def _check_live(
+    recordings: Sequence[Path], raw: str | None, others: Sequence[object], text: str | None
+) -> None:
     """Refuse what does not go with standard input."""
     from audiomamba.audio.pipe import RawSound
 
-    if len(recordings) > 1 or any(others):
-        raise ConfigError("- stands alone, with no recordings, --out, --csv, --picture or --mode")
+    if len(recordings) > 1 or any(others) or text not in (None, "table", "json"):
+        raise ConfigError(
+            "- stands alone, with no recordings, --out, --picture or --mode, and no format but "
+            "table and json"
+        )
     if raw is not None:
         RawSound.parse(raw)
 
@@ -174,11 +207,10 @@ def _check_output(
     out: Path | None, overwrite: bool, *, texts: Sequence[object], lives: Sequence[object]
 ) -> None:
     """Refuse options that exclude each other."""
-    if all(texts[:2]):
-        raise ConfigError("--json and --csv were both given; expected one of them")
     if out is not None and any(texts):
         raise ConfigError(
-            "--out takes its format from the name; expected it without --json, --csv and --picture"
+            "--out takes its format from the name; expected it without --format, --json, --csv and "
+            "--picture"
         )
     if overwrite and out is None:
         raise ConfigError("--overwrite was given without --out; expected both")
@@ -190,30 +222,32 @@ def _print(
     tagger: "Tagger",
     files: list[Path],
     options: "TagOptions",
-    writer: "Writer",
+    writer: "TagText",
     picture: Path | None,
 ) -> int:
     """Write the tags to stdout, and draw them if asked for; returns how many files failed."""
     from audiomamba.infer import Tagged
     from audiomamba.infer.batch import tag_in_order
-    from audiomamba.infer.picture import check, draw
+    from audiomamba.infer.tag_picture import check_tag_picture, draw_tags
 
     if picture is not None:
-        check(picture, len(files))
+        check_tag_picture(picture, len(files))
     count = Count()
-    tagged: list[Tagged] = []
+    drawn: list[Tagged] = []
+    is_first = True
     with progress_bar("tagging", len(files), count.speed) as advance:
         for result in tag_in_order(tagger, files, options):
             if isinstance(result, Tagged):
-                sys.stdout.write("" if tagged else writer.header())
-                sys.stdout.write(writer.write(result))
+                sys.stdout.write(writer.header() if is_first else "")
+                sys.stdout.write(writer.lines(result.to_dict()))
                 sys.stdout.flush()
-                tagged.append(result)
+                is_first = False
+                drawn += [result] if picture is not None else []
             count.take(result)
             advance()
     count.tell_notes()
-    if picture is not None and tagged:
-        draw(tagged, tagger, picture)
+    if picture is not None and drawn:
+        draw_tags(drawn, tagger, picture)
     return count.n_failed
 
 
@@ -235,17 +269,6 @@ def _write_table(table: "TaggedTable", out: Path) -> int:
     count.tell_notes()
     typer.echo(f"audiomamba: {count.summary()}", err=True)
     return table.n_failed or 0
-
-
-def _writer(files: list[Path], tagger: "Tagger", *, as_json: bool, as_csv: bool) -> "Writer":
-    """What turns tags into text."""
-    from audiomamba.infer import write
-
-    if as_json:
-        return write.JsonWriter(tagger.thresholds)
-    if as_csv:
-        return write.CsvWriter()
-    return write.TableWriter([str(file) for file in files], tagger.labels, tagger.thresholds)
 
 
 class Count:
@@ -276,8 +299,6 @@ class Count:
 
     def summary(self) -> str:
         """Say in a line what was done."""
-        from audiomamba.infer.write import length_text
-
         took_s = time.perf_counter() - self._began_s
         failed = f", {self.n_failed} failed" if self.n_failed else ""
         return (

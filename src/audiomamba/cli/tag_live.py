@@ -1,17 +1,17 @@
 """`audiomamba tag -`: sound from standard input."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from audiomamba.infer.formats.text import json_line
 from audiomamba.terminal import Interruptible
 
 if TYPE_CHECKING:
-    from audiomamba.infer import Event, SoundModel, Tag
-    from audiomamba.infer.live import TaggedWindow
+    from audiomamba.infer import Event, SoundModel
     from audiomamba.infer.reading import TagOptions
+    from audiomamba.infer.results import TaggedWindow
 
 __all__ = ["Events", "Raw", "tag_standard_input"]
 
@@ -55,7 +55,7 @@ def tag_standard_input(
         as_json: whether to write JSON lines.
     """
     from audiomamba.audio.pipe import RawSound, read_pipe
-    from audiomamba.infer import Event, EventRule
+    from audiomamba.infer import EventRule
     from audiomamba.infer.live import find_events_live, tag_live
 
     sound = None if raw is None else RawSound.parse(raw)
@@ -68,20 +68,14 @@ def tag_standard_input(
         else:
             found = tag_live(sound_model, blocks, options)
         for one in found:
-            tags = [one] if isinstance(one, Event) else one.tags
-            typer.echo(_json(one, tags) if as_json else _table(one, tags), nl=False)
+            typer.echo(json_line(one.to_dict()) if as_json else _table_lines(one), nl=False)
     if blocks.interrupted:
         raise typer.Exit(INTERRUPTED)
 
 
-def _table(found: "Event | TaggedWindow", tags: Sequence["Event | Tag"]) -> str:
+def _table_lines(found: "Event | TaggedWindow") -> str:
     """A line per tag: start and end in seconds, the score, the label."""
-    times = f"{found.start_s:10.2f} {found.end_s:10.2f}"
-    return "".join(f"{times}  {tag.score:.2f}  {tag.label}\n" for tag in tags)
-
-
-def _json(found: "Event | TaggedWindow", tags: Sequence["Event | Tag"]) -> str:
-    """A line per window or event."""
-    scores = [{"label": tag.label, "score": round(tag.score, 4)} for tag in tags]
-    row = {"start": round(found.start_s, 3), "end": round(found.end_s, 3), "tags": scores}
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    row = found.to_dict()
+    times = f"{row['start_s']:10.2f} {row['end_s']:10.2f}"
+    tags = row.get("tags", [row])  # an event has its own label and score
+    return "".join(f"{times}  {tag['score']:.2f}  {tag['label']}\n" for tag in tags)

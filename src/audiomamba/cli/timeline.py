@@ -17,6 +17,9 @@ from audiomamba.cli.options import (
 )
 from audiomamba.cli.recordings import Recordings, find_files
 from audiomamba.errors import ConfigError
+from audiomamba.infer.formats.events import EVENT_FORMATS, choose_event_format
+from audiomamba.infer.formats.format import suffixes_of
+from audiomamba.infer.formats.pictures import PICTURE_FORMATS
 from audiomamba.terminal import output, print_error, progress_bar
 
 if TYPE_CHECKING:
@@ -79,15 +82,15 @@ Out = Annotated[
         "--out",
         "-o",
         metavar="FILE",
-        help="Write the events there: .csv, .json or .jsonl (a line with an object per "
-        "recording), .txt (labels for Audacity) or .rttm.",
+        help="Write the events there; the suffix says how: "
+        f"{suffixes_of(EVENT_FORMATS)} (.txt for Audacity).",
     ),
 ]
 WrittenAs = Annotated[
     str | None,
     typer.Option(
         "--format",
-        metavar="table|csv|json|audacity|rttm",
+        metavar="|".join(one.name for one in EVENT_FORMATS),
         show_default="by the suffix of --out, else table",
         help="How events are written.",
     ),
@@ -97,7 +100,7 @@ Picture = Annotated[
     typer.Option(
         metavar="FILE",
         help="Also draw the spectrogram of one recording, with a lane of events for each "
-        "class: .png, .svg or .pdf.",
+        f"class: {suffixes_of(PICTURE_FORMATS)}.",
     ),
 ]
 
@@ -129,11 +132,10 @@ def timeline(
     reaches in it. A recording that cannot be read is named on stderr; the others are done.
     """
     from audiomamba import checkpoints, infer
-    from audiomamba.infer.event_text import EventWriter, format_of
+    from audiomamba.infer.event_picture import Pictured
     from audiomamba.infer.reading import as_mode
-    from audiomamba.infer.timeline_picture import Pictured
 
-    kind = format_of(out, written_as)
+    chosen = choose_event_format(out, written_as)
     tagger = load_tagger(
         checkpoints.find(model),
         device,
@@ -152,7 +154,7 @@ def timeline(
     framing = infer.Framing(step_s=step, mode=as_mode(mode), window_s=window, hop_s=hop)
     files, n_failed = find_files(recordings)
     pictured = Pictured(picture, len(files), tagger.front_end)
-    writer = EventWriter(kind, files, tagger.labels)
+    writer = chosen(list(map(str, files)), tagger.labels)
     results = infer.find_events_in_files(tagger, files, framing, rule, listener=pictured.listen)
     with output(out) as stream, progress_bar("listening", len(files)) as advance:
         stream.write(writer.header())
@@ -161,7 +163,7 @@ def timeline(
                 print_error(result.error)
                 n_failed += 1
             else:
-                stream.write(writer.write(result))
+                stream.write(writer.lines(result.to_dict()))
                 stream.flush()
                 pictured.draw(result)
             advance()

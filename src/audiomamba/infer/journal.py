@@ -13,11 +13,9 @@ from typing import Any
 
 from audiomamba.atomic import replacing, write_json
 from audiomamba.errors import ConfigError, DataError
+from audiomamba.infer.results import Row, Rows
 
-__all__ = ["Journal", "Row", "Rows"]
-
-Row = dict[str, Any]
-Rows = Callable[[], Iterator[Row]]
+__all__ = ["Journal"]
 
 
 class Journal:
@@ -43,7 +41,7 @@ class Journal:
         self._journal = table.with_name(f"{table.name}.journal")
         self._run = table.with_name(f"{table.name}.run.json")
         self._call = json.loads(json.dumps(call))
-        self._places: dict[str, int] = {}  # where the row of a recording begins in the journal
+        self._offsets: dict[str, int] = {}  # where the row of a recording begins in the journal
         self.n_failed: int | None = None  # known when the table is finished
         try:
             self._begin(overwrite)
@@ -56,7 +54,7 @@ class Journal:
         """The recordings without a row, each once; none when the table is finished."""
         if self.n_failed is not None:
             return []
-        return list(dict.fromkeys(file for file in self._files if str(file) not in self._places))
+        return list(dict.fromkeys(file for file in self._files if str(file) not in self._offsets))
 
     def _begin(self, overwrite: bool) -> None:
         """Find out what is there, and make room for what is to come."""
@@ -110,7 +108,7 @@ class Journal:
 
     def _recover(self) -> None:
         """Find the rows that are there; what a killed process left of a line is cut off."""
-        place = 0
+        offset = 0
         with self._journal.open("ab+") as file:
             file.seek(0)
             for line in file:
@@ -121,14 +119,14 @@ class Journal:
                     name, stamp = row["file"], row["stamp"]
                 except (ValueError, LookupError, TypeError) as error:
                     raise DataError(
-                        f"{self._journal} is damaged at byte {place}; remove it to begin anew"
+                        f"{self._journal} is damaged at byte {offset}; remove it to begin anew"
                     ) from error
                 if stamp == _stamp(Path(name)):
-                    self._places[name] = place
-                place += len(line)
-            file.truncate(place)
+                    self._offsets[name] = offset
+                offset += len(line)
+            file.truncate(offset)
         self._out = self._journal.open("ab", buffering=0)
-        self._out.seek(place)
+        self._out.seek(offset)
 
     def add(self, file: Path, row: Row) -> None:
         """Keep a row; when this returns, killing the process does not lose it.
@@ -138,7 +136,7 @@ class Journal:
             row: what is said of it, ready for JSON.
         """
         line = json.dumps({"file": str(file), "stamp": _stamp(file), **row})
-        self._places[str(file)] = self._out.tell()
+        self._offsets[str(file)] = self._out.tell()
         self._out.write(line.encode() + b"\n")
 
     def rows(self) -> Iterator[Row]:
@@ -149,7 +147,7 @@ class Journal:
         """
         with self._journal.open("rb") as file:
             for name in map(str, self._files):
-                file.seek(self._places[name])
+                file.seek(self._offsets[name])
                 row: Row = json.loads(file.readline())
                 del row["stamp"]
                 yield row

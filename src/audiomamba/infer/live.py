@@ -1,7 +1,6 @@
 """Sound that is still coming: what is heard, in windows or as events, as soon as it can be."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -10,28 +9,13 @@ from audiomamba.infer.events import EventFinder, EventRule
 from audiomamba.infer.frame_scores import score_frames_live
 from audiomamba.infer.framing import Framing
 from audiomamba.infer.reading import Reading, TagOptions
-from audiomamba.infer.results import Event, Tag
+from audiomamba.infer.results import Event, TaggedWindow
 from audiomamba.infer.sound_model import SoundModel
 from audiomamba.infer.windows import cut
 
-__all__ = ["HOP_S", "TaggedWindow", "find_events_live", "tag_live"]
+__all__ = ["HOP_S", "find_events_live", "tag_live"]
 
 HOP_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class TaggedWindow:
-    """The tags of one window of sound that is still coming.
-
-    Args:
-        start_s: where it begins, in seconds from the beginning of the sound.
-        end_s: where it ends.
-        tags: the highest score first; may be empty.
-    """
-
-    start_s: float
-    end_s: float
-    tags: list[Tag]
 
 
 def tag_live(

@@ -1,24 +1,63 @@
-"""What is said of recordings: plain records, each with the one form that it has in every file."""
+"""What is said of recordings: plain records, each with one form for JSON and for tables.
 
-from collections.abc import Sequence
+The method to_dict gives that form. Every file and every output has it from there, so that a score
+has the same digits and the same neighbors wherever it is written.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from audiomamba.errors import AudioMambaError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Embedded", "Event", "Failed", "RecordingEvents", "Scored", "Tag", "Tagged"]
+__all__ = [
+    "DIGITS",
+    "Embedded",
+    "Event",
+    "Failed",
+    "RecordingEvents",
+    "Row",
+    "Rows",
+    "Scored",
+    "Tag",
+    "Tagged",
+    "TaggedWindow",
+]
+
+Row = dict[str, Any]
+Rows = Callable[[], Iterator[Row]]  # gives all rows, from the first on, at each call
+
+DIGITS = 6  # after the point, of scores and of seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One thing that may be heard, with the model's score for it, from 0 to 1."""
+    """One thing that may be heard.
+
+    Args:
+        label: its name.
+        score: the model's score for it, from 0 to 1.
+        heard: whether the score reaches the label's own threshold; None where a model has none.
+
+    Example:
+        >>> Tag("dog", 0.87654321).to_dict()
+        {'label': 'dog', 'score': 0.876543}
+        >>> Tag("dog", 0.25, heard=False).to_dict()
+        {'label': 'dog', 'score': 0.25, 'heard': False}
+    """
 
     label: str
     score: float
+    heard: bool | None = None
+
+    def to_dict(self) -> Row:
+        """Return label, score and, where it is known, heard."""
+        row: Row = {"label": self.label, "score": round(self.score, DIGITS)}
+        return row if self.heard is None else {**row, "heard": self.heard}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +91,21 @@ class Tagged:
         seconds: its length.
         tags: the highest score first; may be empty.
         note: what users should know about the scores, as Scored.note.
+
+    Example:
+        >>> Tagged(Path("dog.ogg"), 1.5, [Tag("dog", 0.75)]).to_dict()
+        {'file': 'dog.ogg', 'seconds': 1.5, 'tags': [{'label': 'dog', 'score': 0.75}],
+         'note': '', 'error': ''}
     """
 
     file: Path
     seconds: float
     tags: Sequence[Tag]
     note: str = ""
+
+    def to_dict(self) -> Row:
+        """Return file, seconds, tags, note and error, which is empty."""
+        return _tag_row(self.file, round(self.seconds, DIGITS), self.tags, note=self.note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +120,63 @@ class Failed:
     file: Path
     error: AudioMambaError
 
+    def to_dict(self) -> Row:
+        """Return what Tagged.to_dict returns: no seconds, no tags, and the error as one line."""
+        return _tag_row(self.file, None, (), error=" ".join(str(self.error).split()))
+
+
+def _tag_row(
+    file: Path, seconds: float | None, tags: Sequence[Tag], *, note: str = "", error: str = ""
+) -> Row:
+    listed = [tag.to_dict() for tag in tags]
+    return {"file": str(file), "seconds": seconds, "tags": listed, "note": note, "error": error}
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedWindow:
+    """The tags of one window of sound that is still coming.
+
+    Args:
+        start_s: where it begins, in seconds from the beginning of the sound.
+        end_s: where it ends.
+        tags: the highest score first; may be empty.
+    """
+
+    start_s: float
+    end_s: float
+    tags: Sequence[Tag]
+
+    def to_dict(self) -> Row:
+        """Return start_s, end_s and tags."""
+        return {
+            "start_s": round(self.start_s, DIGITS),
+            "end_s": round(self.end_s, DIGITS),
+            "tags": [tag.to_dict() for tag in self.tags],
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A sound from when to when, with its highest smoothed score, from 0 to 1."""
+    """A sound from when to when, with its highest smoothed score, from 0 to 1.
+
+    Example:
+        >>> Event("dog", 0.5, 2.0, 0.9).to_dict()
+        {'label': 'dog', 'start_s': 0.5, 'end_s': 2.0, 'score': 0.9}
+    """
 
     label: str
     start_s: float
     end_s: float
     score: float
+
+    def to_dict(self) -> Row:
+        """Return label, start_s, end_s and score."""
+        return {
+            "label": self.label,
+            "start_s": round(self.start_s, DIGITS),
+            "end_s": round(self.end_s, DIGITS),
+            "score": round(self.score, DIGITS),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +195,15 @@ class RecordingEvents:
     step_s: float
     events: Sequence[Event]
 
+    def to_dict(self) -> Row:
+        """Return file, seconds, step_s and events."""
+        return {
+            "file": str(self.file),
+            "seconds": round(self.seconds, DIGITS),
+            "step_s": self.step_s,
+            "events": [event.to_dict() for event in self.events],
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
@@ -107,9 +212,20 @@ class Embedded:
     Args:
         file: the recording.
         seconds: its length.
-        n_rows: rows of the file that belong to it.
+        first_row: the index of its first row in the file.
+        n_rows: how many rows are its.
     """
 
     file: Path
     seconds: float
+    first_row: int
     n_rows: int
+
+    def to_dict(self) -> Row:
+        """Return file, seconds, first_row and n_rows."""
+        return {
+            "file": str(self.file),
+            "seconds": round(self.seconds, DIGITS),
+            "first_row": self.first_row,
+            "n_rows": self.n_rows,
+        }

@@ -271,8 +271,11 @@ class SoundModel:
         Returns:
             One Tag per label, the highest score first.
         """
-        tags = [Tag(label, it) for label, it in zip(self.labels, scores.tolist(), strict=True)]
-        return sorted(tags, key=lambda tag: -tag.score)
+        found = zip(self.labels, scores.tolist(), strict=True)
+        ranked = sorted(found, key=lambda one: -one[1])
+        if not self.thresholds:
+            return [Tag(label, score) for label, score in ranked]
+        return [Tag(label, score, score >= self.thresholds[label]) for label, score in ranked]
 
     @property
     def _any_length(self) -> bool:

@@ -16,10 +16,9 @@ import pytest
 import soundfile
 
 import audiomamba
-from audiomamba.errors import ConfigError, MissingDependencyError
 from audiomamba.infer import Failed, Tagged
 from audiomamba.infer.reading import TagOptions
-from audiomamba.infer.table import TaggedTable, check_table
+from audiomamba.infer.tag_table import TaggedTable
 
 RATE = 16_000
 
@@ -134,23 +133,6 @@ def test_a_table_goes_on_where_it_was_left(
     assert len(rest) + len(done) == len(more) == table.n_files
     assert all(isinstance(result, Tagged | Failed) for result in rest)
     assert begin(model_folder, more, out).n_failed == 1
-
-
-@pytest.mark.parametrize("name", ["tags.txt", "tags", "tags.json"])
-def test_other_formats_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ends in \.csv, \.jsonl or \.parquet"):
-        check_table(tmp_path / name)
-
-
-def test_a_missing_folder_is_refused() -> None:
-    with pytest.raises(ConfigError, match="there is no folder nowhere"):
-        check_table(Path("nowhere/tags.csv"))
-
-
-def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingDependencyError, match=r"audiomamba\[parquet\]"):
-        check_table(Path("tags.parquet"))
 
 
 # Killed at any moment

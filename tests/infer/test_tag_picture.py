@@ -10,7 +10,7 @@ from matplotlib.image import imread
 import audiomamba
 from audiomamba.errors import ConfigError, MissingDependencyError
 from audiomamba.infer import Tagged, tag_files
-from audiomamba.infer.picture import MOST_RECORDINGS, check, draw
+from audiomamba.infer.tag_picture import MOST_RECORDINGS, check_tag_picture, draw_tags
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def draw_tone(
     tagger = audiomamba.load(model_folder)
     tagger.front_end = replace(tagger.front_end, kind=kind)
     tagged = [result for result in tag_files(tagger, [tone] * n_rows) if isinstance(result, Tagged)]
-    draw(tagged, tagger, out)
+    draw_tags(tagged, tagger, out)
     return np.asarray(imread(out))
 
 
@@ -60,21 +60,21 @@ def test_a_tone_is_a_bright_line_at_its_height(
 
 def test_too_many_recordings_are_refused() -> None:
     with pytest.raises(ConfigError, match=f"expected at most {MOST_RECORDINGS}"):
-        check(Path("tags.png"), MOST_RECORDINGS + 1)
+        check_tag_picture(Path("tags.png"), MOST_RECORDINGS + 1)
 
 
 def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"tags\.txt is no picture"):
-        check(Path("tags.txt"), 1)
+    with pytest.raises(ConfigError, match=r"tags\.txt: no format for a picture has this suffix"):
+        check_tag_picture(Path("tags.txt"), 1)
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no folder"):
-        check(tmp_path / "nowhere" / "tags.png", 1)
+        check_tag_picture(tmp_path / "nowhere" / "tags.png", 1)
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
     with pytest.raises(MissingDependencyError, match=r"audiomamba\[plot\]"):
-        check(Path("tags.png"), 1)
+        check_tag_picture(Path("tags.png"), 1)

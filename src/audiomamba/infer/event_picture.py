@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from audiomamba import audio
 from audiomamba.errors import ConfigError
-from audiomamba.infer.picture import check, draw_decibels
+from audiomamba.infer.formats.pictures import check_picture
+from audiomamba.infer.formats.text import length_text
 from audiomamba.infer.results import Event, RecordingEvents
-from audiomamba.infer.write import length_text
+from audiomamba.infer.tag_picture import draw_decibels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,13 +114,13 @@ def draw_events(found: RecordingEvents, spectrogram: Spectrogram, file: Path) ->
         found: the events of a recording. The classes heard longest have lanes, MOST_LANES of them
             at most; how many others there are is noted.
         spectrogram: listened to the whole recording; it is finished here.
-        file: where the picture goes; the suffix (.png, .svg, .pdf) says the format.
+        file: where the picture goes; its suffix says the format.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
         ConfigError: the format is unknown, or the file's folder does not exist.
     """
-    check(file, 1)
+    check_picture(file)
     from matplotlib.figure import Figure
 
     unit_s, unit = next((size, name) for limit, size, name in _UNITS if found.seconds < limit)
@@ -158,7 +159,7 @@ class Pictured:
         self._file, self._spectrogram = file, Spectrogram(front_end)
         if file is None:
             return
-        check(file, n_recordings)
+        check_picture(file)
         if n_recordings > 1:
             raise ConfigError(
                 f"a picture of events shows one recording, and {n_recordings} were given; "

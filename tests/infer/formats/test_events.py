@@ -7,7 +7,8 @@ import pytest
 
 from audiomamba.errors import ConfigError
 from audiomamba.infer import Event, RecordingEvents
-from audiomamba.infer.event_text import EventWriter, Format, format_of
+from audiomamba.infer.formats.events import EVENT_FORMATS, choose_event_format
+from audiomamba.infer.formats.format import choose_by_name
 
 EVENTS = (
     Event("clock tick", 0.0, 7.84, 0.612345),
@@ -18,9 +19,9 @@ SILENT = RecordingEvents(Path("silent.flac"), 3.0, 0.1, ())
 LABELS = tuple(event.label for event in EVENTS)
 
 
-def written(kind: Format, *recordings: RecordingEvents) -> str:
-    writer = EventWriter(kind, [one.file for one in recordings], LABELS)
-    return writer.header() + "".join(map(writer.write, recordings))
+def written(name: str, *recordings: RecordingEvents) -> str:
+    writer = choose_by_name(EVENT_FORMATS, name)([str(one.file) for one in recordings], LABELS)
+    return writer.header() + "".join(writer.lines(one.to_dict()) for one in recordings)
 
 
 def test_csv_is_a_row_per_event() -> None:
@@ -28,8 +29,8 @@ def test_csv_is_a_row_per_event() -> None:
 
     assert rows == [
         ["file", "start_s", "end_s", "label", "score"],
-        ["garden walk.flac", "0.000", "7.840", "clock tick", "0.6123"],
-        ["garden walk.flac", "3661.250", "3662.000", "Male speech, man speaking", "0.5000"],
+        ["garden walk.flac", "0.0", "7.84", "clock tick", "0.612345"],
+        ["garden walk.flac", "3661.25", "3662.0", "Male speech, man speaking", "0.5"],
     ]
 
 
@@ -41,7 +42,7 @@ def test_json_is_a_line_per_recording() -> None:
         "label": "clock tick",
         "start_s": 0.0,
         "end_s": 7.84,
-        "score": 0.6123,
+        "score": 0.612345,
     }
     assert second["events"] == []
 
@@ -92,16 +93,16 @@ def test_the_table_fits_a_terminal_and_shows_silence() -> None:
 def test_the_suffix_says_the_format_unless_it_is_asked_for(
     name: str | None, asked: str | None, expected: str
 ) -> None:
-    assert format_of(name and Path(name), asked) == expected
+    assert choose_event_format(name and Path(name), asked).name == expected
 
 
 def test_unknown_formats_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"a\.xml: its name does not say how"):
-        format_of(Path("a.xml"), None)
+    with pytest.raises(ConfigError, match=r"a\.xml: no format .* in \.csv, .* or \.rttm"):
+        choose_event_format(Path("a.xml"), None)
     with pytest.raises(ConfigError, match="format 'xml' is not known; expected table, csv"):
-        format_of(None, "xml")
+        choose_event_format(None, "xml")
 
 
 def test_labels_for_audacity_are_of_one_recording() -> None:
     with pytest.raises(ConfigError, match="of one recording, and 2 were given"):
-        EventWriter("audacity", [Path("a"), Path("b")], LABELS)
+        choose_by_name(EVENT_FORMATS, "audacity")(["a", "b"], LABELS)

@@ -11,7 +11,7 @@ from audiomamba import audio
 from audiomamba.audio import FrontEnd
 from audiomamba.errors import ConfigError
 from audiomamba.infer import Event, RecordingEvents
-from audiomamba.infer.timeline_picture import (
+from audiomamba.infer.event_picture import (
     MOST_COLUMNS,
     MOST_LANES,
     Pictured,
@@ -108,5 +108,5 @@ def test_silence_and_an_hour_are_drawn(tmp_path: Path) -> None:
 def test_a_picture_of_several_recordings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="shows one recording, and 2 were given"):
         Pictured(tmp_path / "a.png", 2, FrontEnd())
-    with pytest.raises(ConfigError, match=r"a\.txt is no picture"):
+    with pytest.raises(ConfigError, match=r"a\.txt: no format for a picture has this suffix"):
         Pictured(tmp_path / "a.txt", 1, FrontEnd())

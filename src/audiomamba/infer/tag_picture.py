@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,29 +10,29 @@ from torch import Tensor
 
 from audiomamba import audio
 from audiomamba.audio.mel_scale import to_mel
-from audiomamba.errors import ConfigError, MissingDependencyError
+from audiomamba.errors import ConfigError
+from audiomamba.infer.formats.pictures import check_picture
+from audiomamba.infer.formats.text import length_text
 from audiomamba.infer.results import Tagged
 from audiomamba.infer.sound_model import SoundModel
-from audiomamba.infer.write import length_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["MOST_RECORDINGS", "check", "draw", "draw_decibels"]
+__all__ = ["MOST_RECORDINGS", "check_tag_picture", "draw_decibels", "draw_tags"]
 
 MOST_RECORDINGS = 24
 
-_FORMATS = (".png", ".svg", ".pdf")
 _MOST_BELOW, _MOST_COLUMNS, _MOST_BARS = 8, 1000, 3
 _RANGE_DB = 70.0  # what lies further below the loudest point is drawn black
 _FIRST_BAR, _OTHER_BAR, _TRACK, _INK = "#c8553d", "#8d99ae", "#edf0f4", "#22303c"
 
 
-def check(file: Path, n_recordings: int) -> None:
+def check_tag_picture(file: Path, n_recordings: int) -> None:
     """Say, before any work is done, if a picture cannot be drawn.
 
     Args:
-        file: where the picture is to go; the suffix (.png, .svg, .pdf) says the format.
+        file: where the picture is to go; its suffix says the format.
         n_recordings: how many recordings it is to show, at most MOST_RECORDINGS.
 
     Raises:
@@ -41,20 +40,15 @@ def check(file: Path, n_recordings: int) -> None:
         ConfigError: there are too many recordings, the format is unknown, or the file's folder
             does not exist.
     """
-    if find_spec("matplotlib") is None:
-        raise MissingDependencyError("matplotlib", "plot", "drawing a picture")
+    check_picture(file)
     if n_recordings > MOST_RECORDINGS:
         raise ConfigError(
             f"a picture of {n_recordings} recordings was asked for; "
             f"expected at most {MOST_RECORDINGS}"
         )
-    if file.suffix.lower() not in _FORMATS:
-        raise ConfigError(f"{file} is no picture; expected a name that ends in .png, .svg or .pdf")
-    if not file.parent.is_dir():
-        raise ConfigError(f"{file}: there is no folder {file.parent}")
 
 
-def draw(recordings: Sequence[Tagged], sound_model: SoundModel, file: Path) -> None:
+def draw_tags(recordings: Sequence[Tagged], sound_model: SoundModel, file: Path) -> None:
     """Draw for every recording its spectrogram over the seconds, and its highest tags as bars.
 
     Args:
@@ -64,10 +58,10 @@ def draw(recordings: Sequence[Tagged], sound_model: SoundModel, file: Path) -> N
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
-        ConfigError: as for check.
+        ConfigError: as for check_tag_picture.
         AudioError: a recording cannot be read any more.
     """
-    check(file, len(recordings))
+    check_tag_picture(file, len(recordings))
     from matplotlib.figure import Figure
 
     n_beside = 1 if len(recordings) <= _MOST_BELOW else 2
@@ -84,7 +78,7 @@ def draw(recordings: Sequence[Tagged], sound_model: SoundModel, file: Path) -> N
             color=_INK,
             parse_math=False,
         )
-        _draw_tags(right, tagged)
+        _draw_bars(right, tagged)
     for axes in places[len(recordings) :].flat:
         axes.set_axis_off()
     figure.savefig(file, dpi=120)
@@ -129,7 +123,7 @@ def draw_decibels(axes: "Axes", decibels: Tensor, until: float, front_end: audio
     axes.spines[:].set_visible(False)
 
 
-def _draw_tags(axes: "Axes", tagged: Tagged) -> None:
+def _draw_bars(axes: "Axes", tagged: Tagged) -> None:
     """The highest tags as bars from 0 to 1, each named above its bar."""
     axes.set_xlim(0, 1)
     axes.set_ylim(_MOST_BARS - 0.3, -0.75)
