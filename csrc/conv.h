@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kPrefetchRows = 16;  // rows lie kilobytes apart, out of reach of the hardware's prefetching
 
-// Bring the cache lines of a block's row near; `row` may lie outside the rows.
+// Prefetch the cache lines of a block's row; `row` may lie outside the rows.
 template <class Element>
 AUDIOMAMBA_INLINE void prefetch_row(Rows<Element> rows, int64_t row, int64_t n_rows, int width) {
   if (row < 0 || row >= n_rows) return;
@@ -20,7 +20,7 @@ AUDIOMAMBA_INLINE void prefetch_row(Rows<Element> rows, int64_t row, int64_t n_r
 
 constexpr int64_t kConvTokens = 64;  // rows per chunk: its scratch fits the first-level cache
 
-// The part of the work that one task does, as rows_of() wants it.
+// The work of one task, as rows_of() wants it.
 AUDIOMAMBA_INLINE Task conv_task(const AudiomambaConv& a, int64_t sample, int64_t block) {
   const int64_t left = a.channels - block * kBlock;
   Task task = {};
@@ -159,9 +159,9 @@ AUDIOMAMBA_INLINE void conv_gradient_task(const AudiomambaConvGradient& gradient
 template <class Element>
 int conv_backward(const AudiomambaConvGradient& gradient) {
   const AudiomambaConv& a = gradient.conv;
-  const int64_t blocks = (a.channels + kBlock - 1) / kBlock, part_floats = (a.width + 1) * kBlock;
-  if (!call_workspace.reserve(a.batch * blocks * part_floats)) return kOutOfMemory;
-  float* parts = call_workspace.take(a.batch * blocks * part_floats);  // [sample][block][tap and bias][kBlock]
+  const int64_t blocks = (a.channels + kBlock - 1) / kBlock, partial_floats = (a.width + 1) * kBlock;
+  if (!call_workspace.reserve(a.batch * blocks * partial_floats)) return kOutOfMemory;
+  float* partials = call_workspace.take(a.batch * blocks * partial_floats);  // [sample][block][tap and bias][kBlock]
   int status = kDone;
 #pragma omp parallel num_threads(audiomamba_threads()) reduction(max : status)
   {
@@ -175,16 +175,16 @@ int conv_backward(const AudiomambaConvGradient& gradient) {
       if (!ready) continue;
       const Task task = conv_task(a, index / blocks, index % blocks);
       gather_taps(a, task, taps);
-      conv_gradient_task<Element>(gradient, task, taps, g, parts + index * part_floats);
+      conv_gradient_task<Element>(gradient, task, taps, g, partials + index * partial_floats);
       clear_padding<Element>(gradient.grad_x, task, a.tokens);
     }
 #pragma omp for schedule(static)
     for (int64_t channel = 0; channel < a.channels; channel++) {
-      const float* part = parts + channel / kBlock * part_floats + channel % kBlock;
+      const float* partial = partials + channel / kBlock * partial_floats + channel % kBlock;
       for (int64_t k = 0; k <= a.width; k++) {
         float sum = 0;
         for (int64_t sample = 0; sample < a.batch; sample++)
-          sum += part[sample * blocks * part_floats + k * kBlock];
+          sum += partial[sample * blocks * partial_floats + k * kBlock];
         if (k < a.width)
           gradient.grad_weight[channel * a.width + k] = sum;
         else if (a.bias)

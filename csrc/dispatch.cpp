@@ -8,6 +8,7 @@
 #endif
 
 #include "interface.h"
+#include "layout.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -76,7 +77,10 @@ int audiomamba_threads() {
 #endif
 }
 
-EXPORT int audiomamba_interface_version() { return 4; }
+EXPORT const char* audiomamba_layout() {
+  static const std::string text = interface_layout();
+  return text.c_str();
+}
 EXPORT int audiomamba_n_instruction_sets() { return kSetCount; }
 EXPORT const char* audiomamba_instruction_set_name(int index) { return kSets[index].name; }
 EXPORT int audiomamba_instruction_set_runs(int index) { return kSets[index].runs() ? 1 : 0; }

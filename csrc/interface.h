@@ -1,6 +1,6 @@
 // The C interface between the Python package and the kernels: plain structs of sizes, pointers and strides.
-// src/audiomamba/ops/native.py and the cpu.py files beside each op mirror these structs field by field; a change here
-// needs a new audiomamba_interface_version() in dispatch.cpp.
+// src/audiomamba/ops/interface.py mirrors these structs field by field; layout.h tells it their layout, and a library of
+// another layout is refused. Whoever changes what a field means renames the field.
 //
 // Strides count elements, not bytes. The last axis of every array is contiguous. A pointer may be null where the
 // comment says "or null". State and weight arrays are float32 and contiguous; u, delta, z, B, C, x, out and their

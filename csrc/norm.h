@@ -72,24 +72,24 @@ AUDIOMAMBA_INLINE void norm_gradient_row(const AudiomambaNormGradient& a, int64_
 
 template <class Element>
 int norm_backward(const AudiomambaNormGradient& a) {
-  constexpr int64_t kRows = 64;  // whose parts of grad_weight are added by one thread
+  constexpr int64_t kRows = 64;  // whose shares of grad_weight are added by one thread
   const int64_t pieces = (a.rows + kRows - 1) / kRows;
   if (!call_workspace.reserve(pieces * a.channels)) return kOutOfMemory;
-  float* parts = call_workspace.take(pieces * a.channels);
+  float* partials = call_workspace.take(pieces * a.channels);
 #pragma omp parallel num_threads(audiomamba_threads())
   {
     FlushDenormals flush;
 #pragma omp for schedule(static)
     for (int64_t piece = 0; piece < pieces; piece++) {
-      float* part = parts + piece * a.channels;
-      memset(part, 0, a.channels * sizeof(float));
+      float* partial = partials + piece * a.channels;
+      memset(partial, 0, a.channels * sizeof(float));
       const int64_t last = (piece + 1) * kRows < a.rows ? (piece + 1) * kRows : a.rows;
-      for (int64_t row = piece * kRows; row < last; row++) norm_gradient_row<Element>(a, row, part);
+      for (int64_t row = piece * kRows; row < last; row++) norm_gradient_row<Element>(a, row, partial);
     }
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < a.channels; i++) {
       float sum = 0;
-      for (int64_t piece = 0; piece < pieces; piece++) sum += parts[piece * a.channels + i];
+      for (int64_t piece = 0; piece < pieces; piece++) sum += partials[piece * a.channels + i];
       a.grad_weight[i] = sum;
     }
   }

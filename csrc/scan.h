@@ -1,4 +1,4 @@
-// What the forward and the backward scan share: how the work is cut up and laid out.
+// What the forward and the backward scan share: how the work is divided and laid out.
 //
 // A task is one sample and one block of up to kBlock channels that share B and C; tasks are independent and OpenMP
 // hands them out. Within a task the channels lie across the lanes of kBlockVectors vectors. Time runs in chunks of
@@ -7,7 +7,8 @@
 // same code. The second scan of a bidirectional call walks the same rows backward over what the first left in the
 // working memory.
 //
-// The states of a block are [state][kBlock]; the loop over time keeps a group of states in registers.
+// The states of a block are [state][kBlock]; the loop over time keeps a group of states in registers. B and C together
+// are called the maps.
 #pragma once
 #include <type_traits>
 
@@ -36,7 +37,7 @@ struct Rows {
   explicit operator bool() const { return first != nullptr; }
 };
 
-// The part of the work that one task does.
+// The work of one task.
 struct Task {
   int64_t sample, group, block;
   int64_t channel;  // the first
@@ -49,7 +50,7 @@ struct Task {
   int lanes(int vector) const { return width - vector * kLanes; }  // may exceed kLanes
 };
 
-// Rows of a block to bring near while others are worked on, one for each step of a loop over time. The default is none.
+// Rows of a block to prefetch while others are worked on, one for each step of a loop over time. The default is none.
 struct Stream {
   const char* row = nullptr;
   int64_t stride = 0;
@@ -161,7 +162,7 @@ AUDIOMAMBA_INLINE void from_lanes(const float* lanes, const Task& task, int64_t 
     for (int64_t n = 0; n < states; n++) rows[i * states + n] = lanes[n * kBlock + i];
 }
 
-// The magnitude of delta per channel up to which exp2_products needs no care.
+// The magnitude of delta per channel up to which the products are within the range of exp2_products.
 AUDIOMAMBA_INLINE void delta_limits(const float* decay, const Task& task, int64_t states, Vec* limits) {
   for (int v = 0; v < task.vectors; v++)
     for (int64_t n = 0; n < states; n++) {
@@ -171,8 +172,8 @@ AUDIOMAMBA_INLINE void delta_limits(const float* decay, const Task& task, int64_
 }
 
 // Where the saved states of one scan, sample, task and chunk begin: rows of the task's width, one per state.
-AUDIOMAMBA_INLINE float* saved_states(const AudiomambaScan& a, const Task& task, int path, int64_t chunk) {
-  const int64_t channel = (path * a.batch + task.sample) * a.channels + task.channel;
+AUDIOMAMBA_INLINE float* saved_states(const AudiomambaScan& a, const Task& task, int direction, int64_t chunk) {
+  const int64_t channel = (direction * a.batch + task.sample) * a.channels + task.channel;
   return a.saved + (channel * chunks(a) + chunk * task.width) * a.states;
 }
 

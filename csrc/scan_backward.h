@@ -7,8 +7,8 @@
 //     grad_x += g * B                       carry  = g * a,   a = exp(delta * A)
 //     w      = carry * previous state       grad_delta += w * A,  grad_A += w * delta
 //
-// grad_B and grad_C are sums over channels, the gradients of the weights sums over the batch: each task writes its part,
-// and the parts are added in a fixed order, so that results do not depend on the number of threads.
+// grad_B and grad_C are sums over channels, the gradients of the weights sums over the batch: each task writes its partial
+// sums, and they are added in a fixed order, so that results do not depend on the number of threads.
 #pragma once
 #include "scan_forward.h"
 
@@ -21,7 +21,7 @@ constexpr int kBackwardStates = 8;
 constexpr int kBackwardStates = 4;
 #endif
 
-// Tasks whose parts of grad_B and grad_C are held before they are added up: bounds that memory to a few samples.
+// Tasks whose partial sums of grad_B and grad_C are held before they are added up: bounds that memory to a few samples.
 constexpr int64_t kTasksPerSlice = 128;
 
 struct BackwardMemory {
@@ -53,8 +53,8 @@ struct BackwardMemory {
   }
 };
 
-// The parts of the gradients that tasks of one call write, before they are added.
-struct Parts {
+// The partial sums that the tasks of one call write, before they are added.
+struct PartialSums {
   float* maps;      // [task of the slice][token][group of states: grad_B | grad_C]
   float* A[2];      // [sample][channel][state]
   float* D;         // [sample][channel]
@@ -70,7 +70,7 @@ struct Parts {
            2 * a.batch * a.channels * (a.states + 1);
   }
 
-  Parts(const AudiomambaScan& a, float* memory) : maps(memory) {
+  PartialSums(const AudiomambaScan& a, float* memory) : maps(memory) {
     float* next = maps + slice_samples(a) * a.groups * blocks_per_group(a) * maps_floats(a);
     const int64_t per_channel = a.batch * a.channels;
     for (float** p : {&A[0], &A[1]}) *p = next, next += per_channel * a.states;
@@ -113,7 +113,7 @@ struct RowPointers {
         out(rows.out ? rows.out[row] : nullptr) {}
 };
 
-// What a chunk of the gradient brings near, one stream with each vector and group of states: the rows that will be read
+// What a chunk of the gradient prefetches, one stream with each vector and group of states: the rows that will be read
 // from `in` on, and those that will be written from `out` on, where that is not negative.
 struct Streams {
   Stream streams[8];
@@ -132,8 +132,8 @@ struct Streams {
 template <class Element>
 AUDIOMAMBA_INLINE void prepare_gradient(const AudiomambaScanGradient& g, const GradientRows<Element>& rows,
                                         const Task& task, int64_t first, int n, BackwardMemory& m, int64_t at,
-                                        bool* care) {
-  prepare_rows<Element>(g.scan, task, first, n, m.forward, at, care);
+                                        bool* out_of_range) {
+  prepare_rows<Element>(g.scan, task, first, n, m.forward, at, out_of_range);
   by_width(task, [&](auto whole) __attribute__((always_inline)) {
     constexpr bool kWhole = decltype(whole)::value;
     for (int i = 0; i < n; i++) {
@@ -155,7 +155,7 @@ AUDIOMAMBA_INLINE void prepare_gradient(const AudiomambaScanGradient& g, const G
 }
 
 // Run a group of states of one vector through a chunk as recur() does. Keeps, per step, a and a times the state before it;
-// adds the step's part of grad_C.
+// adds the step's share of grad_C.
 template <int Size, bool Any>
 AUDIOMAMBA_LOOP void rerun(int n, bool backward, const float* delta, const float* x, const float* s, float* y,
                            const float* maps, int64_t states, const float* decay, const float* entering, float* a_out,
@@ -228,57 +228,57 @@ AUDIOMAMBA_LOOP void adjoint(int n, bool backward, const float* delta, const flo
   }
 }
 
-// Bring near the states saved at the start of a chunk.
-AUDIOMAMBA_INLINE void prefetch_states(const AudiomambaScan& a, const Task& task, int path, int64_t chunk) {
-  const char* saved = reinterpret_cast<const char*>(saved_states(a, task, path, chunk));
+// Prefetch the states saved at the start of a chunk.
+AUDIOMAMBA_INLINE void prefetch_states(const AudiomambaScan& a, const Task& task, int direction, int64_t chunk) {
+  const char* saved = reinterpret_cast<const char*>(saved_states(a, task, direction, chunk));
   const int64_t bytes = task.width * a.states * static_cast<int64_t>(sizeof(float));
   for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(saved + byte);
 }
 
-// Sum grad_maps over its lanes and set, or add to, the task's part.
+// Sum grad_maps over its lanes and set, or add to, the task's partial sums.
 template <int Size>
-AUDIOMAMBA_INLINE void add_over_lanes(int n, bool set, const float* grad_maps, int64_t states, float* part) {
+AUDIOMAMBA_INLINE void add_over_lanes(int n, bool set, const float* grad_maps, int64_t states, float* partial) {
   constexpr int kSums = 2 * Size, kTokens = kSums < kLanes ? kLanes / kSums : 1;  // of a full vector of sums
   for (int first = 0; first < n; first += kTokens) {
     float sums[kTokens * kSums];
     sums_of_lanes<kTokens * kSums>(grad_maps + first * kSums * kLanes, sums);
     for (int i = 0; i < kTokens && first + i < n; i++) {
-      float* to = part + (first + i) * 2 * states;
+      float* to = partial + (first + i) * 2 * states;
       for (int k = 0; k < kSums; k++) to[k] = set ? sums[i * kSums + k] : to[k] + sums[i * kSums + k];
     }
   }
 }
 
-// The gradient of one scan over one chunk of n rows, at `at` in the working memory. `part` is the task's
-// [token][grad_B | grad_C] in the order of the scan. Each vector and group of states brings near one of the streams.
-AUDIOMAMBA_INLINE void gradient_chunk(const AudiomambaScan& a, const Task& task, int path, int64_t chunk, int n,
-                                      BackwardMemory& m, int64_t at, const bool* care, float* part,
+// The gradient of one scan over one chunk of n rows, at `at` in the working memory. `partial` is the task's
+// [token][grad_B | grad_C] in the order of the scan. Each vector and group of states prefetches one of the streams.
+AUDIOMAMBA_INLINE void gradient_chunk(const AudiomambaScan& a, const Task& task, int direction, int64_t chunk, int n,
+                                      BackwardMemory& m, int64_t at, const bool* out_of_range, float* partial,
                                       const Streams& ahead) {
   const int64_t first = chunk * a.chunk_tokens;
-  const bool backward = path == 1;
+  const bool backward = direction == 1;
   for_state_groups<kBackwardStates>(a.states, [&](auto group, int64_t s) __attribute__((always_inline)) {
     constexpr int kSize = decltype(group)::size;
     const float* maps = m.forward.maps + first * 2 * a.states + s;
     memset(m.grad_maps, 0, n * 2 * kSize * kLanes * sizeof(float));
     for (int v = 0; v < task.vectors; v++) {
       const int64_t k = v * m.forward.plane + at * kLanes, of_states = s * kBlock + v * kLanes;
-      const float* saved = saved_states(a, task, path, chunk) + s * task.width + v * kLanes;
+      const float* saved = saved_states(a, task, direction, chunk) + s * task.width + v * kLanes;
       for (int i = 0; i < kSize; i++)
         store(m.entering + i * kLanes, load_lanes(saved + i * task.width, task.lanes(v)));
       const float *delta = m.forward.delta + k, *x = m.forward.x + k, *from_out = m.s + k;
-      const float* decay = m.forward.decay[path] + of_states;
+      const float* decay = m.forward.decay[direction] + of_states;
       float* y = m.forward.y + k;
-      const Stream near = ahead[s / kSize * kBlockVectors + v];
-      if (kProductIsLimited && care[v])
+      const Stream stream = ahead[s / kSize * kBlockVectors + v];
+      if (kProductIsLimited && out_of_range[v])
         rerun<kSize, true>(n, backward, delta, x, from_out, y, maps, a.states, decay, m.entering, m.a, m.decayed,
-                           m.grad_maps, near);
+                           m.grad_maps, stream);
       else
         rerun<kSize, false>(n, backward, delta, x, from_out, y, maps, a.states, decay, m.entering, m.a, m.decayed,
-                            m.grad_maps, near);
+                            m.grad_maps, stream);
       adjoint<kSize>(n, backward, delta, x, from_out, m.grad_delta + k, m.grad_x + k, maps, a.states, decay, m.a,
-                     m.decayed, m.carry[path] + of_states, m.grad_A[path] + of_states, m.grad_maps);
+                     m.decayed, m.carry[direction] + of_states, m.grad_A[direction] + of_states, m.grad_maps);
     }
-    add_over_lanes<kSize>(n, path == 0, m.grad_maps, a.states, part + (first * a.states + s) * 2);
+    add_over_lanes<kSize>(n, direction == 0, m.grad_maps, a.states, partial + (first * a.states + s) * 2);
   });
 }
 
@@ -325,42 +325,43 @@ AUDIOMAMBA_INLINE void finish_gradient(const AudiomambaScanGradient& g, const Gr
 }
 
 template <class Element>
-void gradient_task(const AudiomambaScanGradient& g, const Task& task, BackwardMemory& m, const Parts& parts, float* part) {
+void gradient_task(const AudiomambaScanGradient& g, const Task& task, BackwardMemory& m, const PartialSums& partials,
+                   float* partial) {
   const AudiomambaScan& a = g.scan;
   const int64_t n_chunks = (task.length + a.chunk_tokens - 1) / a.chunk_tokens;
-  const int paths = a.A_b ? 2 : 1;
+  const int directions = a.A_b ? 2 : 1;
   const int64_t block_floats = (int64_t)kBlock * a.states;
   for (Vec& limit : m.forward.limits) limit = splat(1e30f);
-  for (int path = 0; path < paths; path++) {
-    to_lanes((path ? a.A_b : a.A) + task.channel * a.states, task, a.states, kLog2E, m.forward.decay[path]);
-    delta_limits(m.forward.decay[path], task, a.states, m.forward.limits);
-    memset(m.carry[path], 0, block_floats * sizeof(float));
-    memset(m.grad_A[path], 0, block_floats * sizeof(float));
+  for (int direction = 0; direction < directions; direction++) {
+    to_lanes((direction ? a.A_b : a.A) + task.channel * a.states, task, a.states, kLog2E, m.forward.decay[direction]);
+    delta_limits(m.forward.decay[direction], task, a.states, m.forward.limits);
+    memset(m.carry[direction], 0, block_floats * sizeof(float));
+    memset(m.grad_A[direction], 0, block_floats * sizeof(float));
   }
   const int64_t of_channel = task.sample * a.channels + task.channel;
   if (g.grad_last_state) to_lanes(g.grad_last_state + of_channel * a.states, task, a.states, 1.0f, m.carry[0]);
   for (int v = 0; v < task.vectors; v++) m.grad_D[v] = m.grad_bias[v] = Vec{};
 
   const GradientRows<Element> rows(g, task);
-  bool care[kBlockVectors] = {};  // of all rows so far
-  for (int path = 0; path < paths; path++) {
-    const bool prepares = path == 0, finishes = path == paths - 1;
+  bool out_of_range[kBlockVectors] = {};  // any row so far
+  for (int direction = 0; direction < directions; direction++) {
+    const bool prepares = direction == 0, finishes = direction == directions - 1;
     for (int64_t i = 0; i < n_chunks; i++) {
-      const int64_t chunk = path ? i : n_chunks - 1 - i, first = chunk * a.chunk_tokens, at = a.A_b ? first : 0;
+      const int64_t chunk = direction ? i : n_chunks - 1 - i, first = chunk * a.chunk_tokens, at = a.A_b ? first : 0;
       const int n = static_cast<int>(task.length - first < a.chunk_tokens ? task.length - first : a.chunk_tokens);
       const Streams ahead(rows, task, prepares ? first - a.chunk_tokens : first, finishes ? first : -1, n);
-      if (i + 1 < n_chunks) prefetch_states(a, task, path, path ? chunk + 1 : chunk - 1);
-      if (prepares) prepare_gradient<Element>(g, rows, task, first, n, m, at, care);
-      gradient_chunk(a, task, path, chunk, n, m, at, care, part, ahead);
+      if (i + 1 < n_chunks) prefetch_states(a, task, direction, direction ? chunk + 1 : chunk - 1);
+      if (prepares) prepare_gradient<Element>(g, rows, task, first, n, m, at, out_of_range);
+      gradient_chunk(a, task, direction, chunk, n, m, at, out_of_range, partial, ahead);
       if (finishes) finish_gradient<Element>(g, rows, task, first, n, m, at);
     }
   }
-  for (int path = 0; path < paths; path++)
-    from_lanes(m.grad_A[path], task, a.states, parts.A[path] + of_channel * a.states);
+  for (int direction = 0; direction < directions; direction++)
+    from_lanes(m.grad_A[direction], task, a.states, partials.A[direction] + of_channel * a.states);
   if (g.grad_initial_state) from_lanes(m.carry[0], task, a.states, g.grad_initial_state + of_channel * a.states);
   for (int v = 0; v < task.vectors; v++) {
-    store_lanes(parts.D + of_channel + v * kLanes, m.grad_D[v], task.lanes(v));
-    store_lanes(parts.bias + of_channel + v * kLanes, m.grad_bias[v], task.lanes(v));
+    store_lanes(partials.D + of_channel + v * kLanes, m.grad_D[v], task.lanes(v));
+    store_lanes(partials.bias + of_channel + v * kLanes, m.grad_bias[v], task.lanes(v));
   }
   clear_padding<Element>(g.grad_u, task, a.tokens);
   clear_padding<Element>(g.grad_delta, task, a.tokens);
@@ -368,8 +369,8 @@ void gradient_task(const AudiomambaScanGradient& g, const Task& task, BackwardMe
   clear_padding<Element>(a.out, task, a.tokens);
 }
 
-// Add the parts of grad_B and grad_C of one row, in the order of the scan, of one sample and group over its blocks.
-AUDIOMAMBA_INLINE void add_maps(const AudiomambaScanGradient& g, const float* parts, int64_t sample, int64_t group,
+// Add the partial sums of grad_B and grad_C of one row, in the order of the scan, of one sample and group over its blocks.
+AUDIOMAMBA_INLINE void add_maps(const AudiomambaScanGradient& g, const float* partials, int64_t sample, int64_t group,
                                 int64_t row) {
   const AudiomambaScan& a = g.scan;
   const int64_t length = clamped_length(a.lengths, sample, a.tokens);
@@ -380,7 +381,7 @@ AUDIOMAMBA_INLINE void add_maps(const AudiomambaScanGradient& g, const float* pa
   memset(grad_C, 0, a.states * sizeof(float));
   if (row >= length) return;
   for (int64_t block = 0; block < blocks_per_group(a); block++) {
-    const float* from = parts + block * Parts::maps_floats(a) + row * 2 * a.states;
+    const float* from = partials + block * PartialSums::maps_floats(a) + row * 2 * a.states;
     for_state_groups<kBackwardStates>(a.states, [&](auto states, int64_t s) __attribute__((always_inline)) {
       constexpr int kSize = decltype(states)::size;
       for (int i = 0; i < kSize; i++) grad_B[s + i] += from[2 * s + i];
@@ -389,20 +390,20 @@ AUDIOMAMBA_INLINE void add_maps(const AudiomambaScanGradient& g, const float* pa
   }
 }
 
-// sum = the rows of `parts` added in order, for columns [first, last).
-AUDIOMAMBA_INLINE void add_rows(const float* parts, int64_t rows, int64_t columns, int64_t first, int64_t last,
+// sum = the rows of `partials` added in order, for columns [first, last).
+AUDIOMAMBA_INLINE void add_rows(const float* partials, int64_t rows, int64_t columns, int64_t first, int64_t last,
                                 float* sum) {
   memset(sum + first, 0, (last - first) * sizeof(float));
   for (int64_t row = 0; row < rows; row++)
-    for (int64_t i = first; i < last; i++) sum[i] += parts[row * columns + i];
+    for (int64_t i = first; i < last; i++) sum[i] += partials[row * columns + i];
 }
 
 template <class Element>
 int scan_backward(const AudiomambaScanGradient& g) {
   const AudiomambaScan& a = g.scan;
-  const int64_t sample_tasks = a.groups * blocks_per_group(a), slice = Parts::slice_samples(a);
-  if (!call_workspace.reserve(Parts::floats(a))) return kOutOfMemory;
-  const Parts parts(a, call_workspace.take(Parts::floats(a)));
+  const int64_t sample_tasks = a.groups * blocks_per_group(a), slice = PartialSums::slice_samples(a);
+  if (!call_workspace.reserve(PartialSums::floats(a))) return kOutOfMemory;
+  const PartialSums partials(a, call_workspace.take(PartialSums::floats(a)));
   int status = kDone;
 #pragma omp parallel num_threads(audiomamba_threads()) reduction(max : status)
   {
@@ -420,14 +421,14 @@ int scan_backward(const AudiomambaScanGradient& g) {
         const int64_t maps = task.sample * a.groups + task.group;
         if (maps != gathered) gather_maps<Element>(a, task, memory.forward.maps);
         gathered = maps;
-        gradient_task<Element>(g, task, memory, parts, parts.maps + index * Parts::maps_floats(a));
+        gradient_task<Element>(g, task, memory, partials, partials.maps + index * PartialSums::maps_floats(a));
       }
 #pragma omp for collapse(3) schedule(static)
       for (int64_t sample = 0; sample < samples; sample++)
         for (int64_t group = 0; group < a.groups; group++)
           for (int64_t row = 0; row < a.tokens; row++) {
             const int64_t first_task = sample * sample_tasks + group * blocks_per_group(a);
-            add_maps(g, parts.maps + first_task * Parts::maps_floats(a), start + sample, group, row);
+            add_maps(g, partials.maps + first_task * PartialSums::maps_floats(a), start + sample, group, row);
           }
     }
     constexpr int64_t kChannels = 64;  // per piece of work
@@ -435,10 +436,10 @@ int scan_backward(const AudiomambaScanGradient& g) {
     for (int64_t channel = 0; channel < a.channels; channel += kChannels) {
       const int64_t last = channel + kChannels < a.channels ? channel + kChannels : a.channels;
       const int64_t n = a.channels * a.states;
-      add_rows(parts.A[0], a.batch, n, channel * a.states, last * a.states, g.grad_A);
-      if (a.A_b) add_rows(parts.A[1], a.batch, n, channel * a.states, last * a.states, g.grad_A_b);
-      if (a.D) add_rows(parts.D, a.batch, a.channels, channel, last, g.grad_D);
-      if (a.delta_bias) add_rows(parts.bias, a.batch, a.channels, channel, last, g.grad_delta_bias);
+      add_rows(partials.A[0], a.batch, n, channel * a.states, last * a.states, g.grad_A);
+      if (a.A_b) add_rows(partials.A[1], a.batch, n, channel * a.states, last * a.states, g.grad_A_b);
+      if (a.D) add_rows(partials.D, a.batch, a.channels, channel, last, g.grad_D);
+      if (a.delta_bias) add_rows(partials.bias, a.batch, a.channels, channel, last, g.grad_delta_bias);
     }
   }
   return status;

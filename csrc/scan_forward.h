@@ -61,10 +61,10 @@ AUDIOMAMBA_INLINE void by_width(const Task& task, Body&& body) {
     body(std::false_type{});
 }
 
-// Rows [first, first + n) of delta, x and y. Sets `care` where exp2_products needs care in a vector's lanes.
+// Rows [first, first + n) of delta, x and y. Sets `out_of_range` where a vector has lanes beyond delta_limits().
 template <class Element>
 AUDIOMAMBA_INLINE void prepare_rows(const AudiomambaScan& a, const Task& task, int64_t first, int n,
-                                    ForwardMemory& m, int64_t at, bool* care) {
+                                    ForwardMemory& m, int64_t at, bool* out_of_range) {
   const Rows<const Element> u = rows_of<const Element>(a.u, task, task.channel);
   const Rows<const Element> delta = rows_of<const Element>(a.delta, task, task.channel);
   const float* bias = a.delta_bias ? a.delta_bias + task.channel : nullptr;
@@ -88,7 +88,7 @@ AUDIOMAMBA_INLINE void prepare_rows(const AudiomambaScan& a, const Task& task, i
     }
   });
   if (kProductIsLimited)
-    for (int v = 0; v < task.vectors; v++) care[v] |= any(exceeds[v]);
+    for (int v = 0; v < task.vectors; v++) out_of_range[v] |= any(exceeds[v]);
 }
 
 // Run a group of states of one vector over n rows, downward where `backward`; add C * state to y.
@@ -123,32 +123,32 @@ AUDIOMAMBA_LOOP void recur(int n, bool backward, const float* delta, const float
 }
 
 // One scan over n rows from `first` on, which lie at `at` in the working memory, all vectors and states. Each vector
-// brings near one of the streams.
-AUDIOMAMBA_INLINE void scan_rows(const AudiomambaScan& a, const Task& task, int path, int64_t first, int n,
-                                 ForwardMemory& m, int64_t at, const bool* care, const Stream* ahead) {
+// prefetches one of the streams.
+AUDIOMAMBA_INLINE void scan_rows(const AudiomambaScan& a, const Task& task, int direction, int64_t first, int n,
+                                 ForwardMemory& m, int64_t at, const bool* out_of_range, const Stream* ahead) {
   for (int v = 0; v < task.vectors; v++) {
     const int64_t k = v * m.plane + at * kLanes;
     for_state_groups<kForwardStates>(a.states, [&](auto group, int64_t s) __attribute__((always_inline)) {
       constexpr int kSize = decltype(group)::size;
-      const float *maps = m.maps + first * 2 * a.states + s, *decay = m.decay[path] + s * kBlock + v * kLanes;
-      float* state = m.state[path] + s * kBlock + v * kLanes;
+      const float *maps = m.maps + first * 2 * a.states + s, *decay = m.decay[direction] + s * kBlock + v * kLanes;
+      float* state = m.state[direction] + s * kBlock + v * kLanes;
       const Stream stream = s == 0 ? ahead[v] : Stream();
-      if (kProductIsLimited && care[v])
-        recur<kSize, true>(n, path == 1, m.delta + k, m.x + k, m.y + k, maps, a.states, decay, state, stream);
+      if (kProductIsLimited && out_of_range[v])
+        recur<kSize, true>(n, direction == 1, m.delta + k, m.x + k, m.y + k, maps, a.states, decay, state, stream);
       else
-        recur<kSize, false>(n, path == 1, m.delta + k, m.x + k, m.y + k, maps, a.states, decay, state, stream);
+        recur<kSize, false>(n, direction == 1, m.delta + k, m.x + k, m.y + k, maps, a.states, decay, state, stream);
     });
   }
 }
 
 // Save the states with which a scan enters a chunk.
-AUDIOMAMBA_INLINE void save_states(const AudiomambaScan& a, const Task& task, int path, int64_t chunk,
+AUDIOMAMBA_INLINE void save_states(const AudiomambaScan& a, const Task& task, int direction, int64_t chunk,
                                    const ForwardMemory& m) {
   if (!a.saved) return;
-  float* saved = saved_states(a, task, path, chunk);
+  float* saved = saved_states(a, task, direction, chunk);
   for (int v = 0; v < task.vectors; v++)
     for (int64_t s = 0; s < a.states; s++)
-      store_lanes(saved + s * task.width + v * kLanes, load(m.state[path] + s * kBlock + v * kLanes), task.lanes(v));
+      store_lanes(saved + s * task.width + v * kLanes, load(m.state[direction] + s * kBlock + v * kLanes), task.lanes(v));
 }
 
 // Gate y and write it out.
@@ -189,13 +189,13 @@ AUDIOMAMBA_INLINE void for_tiles(int64_t begin, int64_t end, bool backward, Body
 template <class Element>
 void scan_task(const AudiomambaScan& a, const Task& task, ForwardMemory& m) {
   const int64_t n_chunks = (task.length + a.chunk_tokens - 1) / a.chunk_tokens;
-  const int paths = a.A_b ? 2 : 1;
+  const int directions = a.A_b ? 2 : 1;
   const int64_t block_floats = kBlock * a.states;
   for (Vec& limit : m.limits) limit = splat(1e30f);
-  for (int path = 0; path < paths; path++) {
-    to_lanes((path ? a.A_b : a.A) + task.channel * a.states, task, a.states, kLog2E, m.decay[path]);
-    delta_limits(m.decay[path], task, a.states, m.limits);
-    memset(m.state[path], 0, block_floats * sizeof(float));
+  for (int direction = 0; direction < directions; direction++) {
+    to_lanes((direction ? a.A_b : a.A) + task.channel * a.states, task, a.states, kLog2E, m.decay[direction]);
+    delta_limits(m.decay[direction], task, a.states, m.limits);
+    memset(m.state[direction], 0, block_floats * sizeof(float));
   }
   const int64_t states_at = (task.sample * a.channels + task.channel) * a.states;
   if (a.initial_state) to_lanes(a.initial_state + states_at, task, a.states, 1.0f, m.state[0]);
@@ -204,14 +204,14 @@ void scan_task(const AudiomambaScan& a, const Task& task, ForwardMemory& m) {
   const Rows<const Element> delta = rows_of<const Element>(a.delta, task, task.channel);
   const Rows<const Element> z = rows_of<const Element>(a.z, task, task.channel);
   const Rows<Element> out = rows_of<Element>(a.out, task, task.channel);
-  bool care[kBlockVectors] = {};  // of all rows so far
-  for (int path = 0; path < paths; path++) {
-    const bool prepares = path == 0, finishes = path == paths - 1;
+  bool out_of_range[kBlockVectors] = {};  // any row so far
+  for (int direction = 0; direction < directions; direction++) {
+    const bool prepares = direction == 0, finishes = direction == directions - 1;
     for (int64_t i = 0; i < n_chunks; i++) {
-      const int64_t chunk = path ? n_chunks - 1 - i : i, begin = chunk * a.chunk_tokens;
+      const int64_t chunk = direction ? n_chunks - 1 - i : i, begin = chunk * a.chunk_tokens;
       const int64_t end = begin + a.chunk_tokens < task.length ? begin + a.chunk_tokens : task.length;
-      save_states(a, task, path, chunk, m);
-      for_tiles(begin, end, path == 1, [&](int64_t first, int n) __attribute__((always_inline)) {
+      save_states(a, task, direction, chunk, m);
+      for_tiles(begin, end, direction == 1, [&](int64_t first, int n) __attribute__((always_inline)) {
         const int64_t at = a.A_b ? first : 0;
         Stream ahead[kBlockVectors];
         if (prepares) {
@@ -222,8 +222,8 @@ void scan_task(const AudiomambaScan& a, const Task& task, ForwardMemory& m) {
           ahead[2] = Stream(z, first, n, task);
           ahead[3] = Stream(out, first, n, task);
         }
-        if (prepares) prepare_rows<Element>(a, task, first, n, m, at, care);
-        scan_rows(a, task, path, first, n, m, at, care, ahead);
+        if (prepares) prepare_rows<Element>(a, task, first, n, m, at, out_of_range);
+        scan_rows(a, task, direction, first, n, m, at, out_of_range, ahead);
         if (finishes) finish_rows<Element>(a, task, first, n, m, at);
       });
     }
@@ -231,10 +231,10 @@ void scan_task(const AudiomambaScan& a, const Task& task, ForwardMemory& m) {
   if (a.last_state) from_lanes(m.state[0], task, a.states, a.last_state + states_at);
   clear_padding<Element>(a.out, task, a.tokens);
   if (a.saved)
-    for (int path = 0; path < paths; path++)
+    for (int direction = 0; direction < directions; direction++)
       for (int64_t chunk = n_chunks; chunk < chunks(a); chunk++)
         for (int64_t s = 0; s < a.states; s++)
-          memset(saved_states(a, task, path, chunk) + s * task.width, 0, task.width * sizeof(float));
+          memset(saved_states(a, task, direction, chunk) + s * task.width, 0, task.width * sizeof(float));
 }
 
 // Channels of a task: half as many where all threads are then done sooner. Saved states lie by whole blocks.

@@ -1,3 +1,4 @@
+import ctypes
 import multiprocessing
 import statistics
 import time
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from audiomamba.errors import UnknownNameError
-from audiomamba.ops import bidirectional_selective_scan, causal_conv1d, native
+from audiomamba.ops import bidirectional_selective_scan, causal_conv1d, interface, native
 
 
 def scan_once(tokens: int = 64, channels: int = 64, silent: bool = False) -> Callable[[], Tensor]:
@@ -82,3 +83,23 @@ def test_silence_costs_no_more_than_noise() -> None:
             call()
             times.append(time.process_time() - start)
     assert statistics.median(seconds[1]) <= 1.2 * statistics.median(seconds[0])
+
+
+def test_a_library_of_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Norm(ctypes.Structure):
+        """With two fields of one type changed over, which nothing else would notice."""
+
+        _fields_ = tuple(
+            ({"x": "residual", "residual": "x"}.get(name, name), kind)
+            for name, kind in interface.Norm._fields_
+        )
+
+    changed = tuple(Norm if struct is interface.Norm else struct for struct in interface.STRUCTS)
+    monkeypatch.setattr(interface, "STRUCTS", changed)
+    native._load.cache_clear()
+    try:
+        assert "another version" in str(native.problem())
+    finally:
+        monkeypatch.undo()
+        native._load.cache_clear()
+    assert native.problem() is None

@@ -114,14 +114,15 @@ BACKENDS: Mapping[str, Backend] = {
     )
 }
 
-# The module of each op and backend, in this package. Those of one op have the same functions.
+# The module of each op and backend, in this package, in the order of BACKENDS. Those of one op have
+# the same functions.
 _SCANS = {
     "reference": "selective_scan.reference",
     "torch": "selective_scan.torch_chunked",
     "cpu": "selective_scan.cpu",
     "triton": "selective_scan.triton",
 }
-MODULES: Mapping[str, Mapping[str, str]] = {
+MODULES: dict[str, dict[str, str]] = {
     "selective_scan": _SCANS,
     "bidirectional_selective_scan": _SCANS,
     "cross_selective_scan": {
@@ -265,12 +266,15 @@ def _choose(
     op: str, requested: str | None, device: str, dtype: torch.dtype, compiling: bool
 ) -> str:
     wanted = _forced.get() if requested is None else requested
-    chosen = _fastest(op, device, dtype) if wanted is None else _named(wanted)
-    problem = chosen.problem_with(device, dtype)
-    if chosen.name not in MODULES[op]:
-        problem = f"it has no such op; use one of {', '.join(MODULES[op])}"
-    if problem is not None:
-        raise BackendError(f"{op}: backend {chosen.name!r} cannot run this call: {problem}")
+    if wanted is None:
+        chosen = _fastest(op, device, dtype)
+    else:
+        chosen = _named(wanted)
+        problem = chosen.problem_with(device, dtype)
+        if chosen.name not in MODULES[op]:
+            problem = f"it has no such op; use one of {', '.join(MODULES[op])}"
+        if problem is not None:
+            raise BackendError(f"{op}: backend {chosen.name!r} cannot run this call: {problem}")
     # The compiler looks at _loaded once in a graph: what a later op may need has to be there.
     for name in available_backends() if compiling else (chosen.name,):
         if name not in _loaded[op]:
@@ -285,8 +289,9 @@ _choose._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 def _fastest(op: str, device: str, dtype: torch.dtype) -> Backend:
     """The last backend that is meant for these tensors and can run the op."""
-    for name, backend in reversed(list(BACKENDS.items())):
-        meant = name in MODULES[op] and (not backend.devices or device in backend.devices)
+    for name in reversed(MODULES[op]):  # asked at every call of an op: in as few steps as can be
+        backend = BACKENDS[name]
+        meant = not backend.devices or device in backend.devices
         if meant and backend.problem_with(device, dtype) is None:
             return backend
     return BACKENDS["reference"]

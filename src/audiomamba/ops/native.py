@@ -2,7 +2,7 @@
 
 The library speaks plain C, so one build serves every version of Python and PyTorch. It shares
 PyTorch's OpenMP threads: PyTorch is imported first, and its copy of the OpenMP runtime is then the
-only one in the process. Here are also the parts of the C interface that all ops share.
+only one in the process.
 """
 
 import ctypes
@@ -13,11 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from audiomamba.errors import BackendError, UnknownNameError
+from audiomamba.ops import interface
 
 __all__ = [
-    "ELEMENTS",
-    "Tensor3",
-    "Tensor4",
     "address",
     "call",
     "exponentials",
@@ -33,40 +31,6 @@ __all__ = [
 LIBRARY = (
     "audiomamba.ops._kernels"  # not a Python module, but found as one, editable installs included
 )
-INTERFACE_VERSION = 4
-OUT_OF_MEMORY = 1
-ELEMENTS = {torch.float32: 0, torch.bfloat16: 1}
-
-
-class Tensor3(ctypes.Structure):
-    """A (batch, tokens, columns) array; see csrc/interface.h."""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("batch_stride", ctypes.c_int64),
-        ("token_stride", ctypes.c_int64),
-    )
-
-    @classmethod
-    def of(cls, tensor: Tensor | None) -> "Tensor3":
-        """Describe a tensor whose last axis is contiguous; None gives a null pointer."""
-        return cls() if tensor is None else cls(tensor.data_ptr(), *tensor.stride()[:2])
-
-
-class Tensor4(ctypes.Structure):
-    """A (batch, tokens, groups, columns) array; see csrc/interface.h."""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("batch_stride", ctypes.c_int64),
-        ("token_stride", ctypes.c_int64),
-        ("group_stride", ctypes.c_int64),
-    )
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> "Tensor4":
-        """Describe a tensor whose last axis is contiguous."""
-        return cls(tensor.data_ptr(), *tensor.stride()[:3])
 
 
 def rows(tensor: Tensor) -> Tensor:
@@ -156,7 +120,10 @@ def call(kernel: str, arguments: ctypes.Structure) -> None:
     Raises:
         MemoryError: there was no working memory.
     """
-    if getattr(library(), f"audiomamba_{kernel}")(ctypes.byref(arguments)) == OUT_OF_MEMORY:
+    if (
+        getattr(library(), f"audiomamba_{kernel}")(ctypes.byref(arguments))
+        == interface.OUT_OF_MEMORY
+    ):
         raise MemoryError("the CPU kernels could not allocate their working memory")
 
 
@@ -185,7 +152,7 @@ def _load() -> ctypes.CDLL | str:
         lib = ctypes.CDLL(found.origin)
     except OSError as error:
         return f"the compiled library does not load ({error}); reinstall audiomamba"
-    if lib.audiomamba_interface_version() != INTERFACE_VERSION:
+    if _layout(lib) != interface.layout():
         return "the compiled library belongs to another version of audiomamba; reinstall it"
     lib.audiomamba_instruction_set_name.restype = ctypes.c_char_p
     lib.audiomamba_exponentials.restype = ctypes.c_int64
@@ -193,3 +160,12 @@ def _load() -> ctypes.CDLL | str:
     if lib.audiomamba_selected_instruction_set() < 0:
         return "this CPU lacks the instructions that the compiled library needs (SSE4.2)"
     return lib
+
+
+def _layout(lib: ctypes.CDLL) -> str | None:
+    """The layout of a library's structs; None of one that is too old to tell."""
+    if not hasattr(lib, "audiomamba_layout"):
+        return None
+    lib.audiomamba_layout.restype = ctypes.c_char_p
+    text: bytes = lib.audiomamba_layout()
+    return text.decode()

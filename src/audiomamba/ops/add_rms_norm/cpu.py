@@ -1,12 +1,11 @@
 """Residual addition and RMSNorm on the compiled library, as PyTorch operators."""
 
-import ctypes
-
 import torch
 from torch import Tensor
 
 from audiomamba.ops import native
 from audiomamba.ops.add_rms_norm.autograd import empty_gradients, empty_results, link
+from audiomamba.ops.interface import ELEMENTS, Norm, NormGradient
 
 __all__ = ["add_norm"]
 
@@ -20,52 +19,14 @@ def add_norm(
     return normed, total
 
 
-class _Norm(ctypes.Structure):
-    """AudiomambaNorm of csrc/interface.h."""
-
-    _fields_ = (
-        ("element", ctypes.c_int64),
-        ("rows", ctypes.c_int64),
-        ("channels", ctypes.c_int64),
-        ("eps", ctypes.c_float),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("x", "residual", "weight", "normed", "total", "scale")
-        ),
-    )
-
-
-class _NormGradient(ctypes.Structure):
-    """AudiomambaNormGradient of csrc/interface.h."""
-
-    _fields_ = (
-        ("element", ctypes.c_int64),
-        ("rows", ctypes.c_int64),
-        ("channels", ctypes.c_int64),
-        *(
-            (name, ctypes.c_void_p)
-            for name in (
-                "total",
-                "scale",
-                "weight",
-                "grad_normed",
-                "grad_total",
-                "grad_x",
-                "grad_residual",
-                "grad_weight",
-            )
-        ),
-    )
-
-
 def _add_and_normalize(
     x: Tensor, residual: Tensor | None, weight: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     x, weight = x.contiguous(), weight.contiguous()
     residual = None if residual is None else residual.contiguous()
     normed, total, scale = empty_results(x, residual, weight, eps)
-    arguments = _Norm(
-        element=native.ELEMENTS[x.dtype],
+    arguments = Norm(
+        element=ELEMENTS[x.dtype],
         rows=scale.numel(),
         channels=x.shape[-1],
         eps=eps,
@@ -101,8 +62,8 @@ def _add_norm_backward(
     grad_x, grad_residual, grad_weight = empty_gradients(
         grad_normed, grad_total, total, scale, weight, residual
     )
-    arguments = _NormGradient(
-        element=native.ELEMENTS[grad_normed.dtype],
+    arguments = NormGradient(
+        element=ELEMENTS[grad_normed.dtype],
         rows=scale.numel(),
         channels=total.shape[-1],
         total=native.address(total),

@@ -1,6 +1,5 @@
 """Causal depthwise convolution on the compiled library, as PyTorch operators."""
 
-import ctypes
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from audiomamba.ops import native
 from audiomamba.ops.causal_conv1d.autograd import empty_gradients, link
+from audiomamba.ops.interface import ELEMENTS, Conv, ConvGradient, Tensor3
 
 __all__ = ["conv", "conv_gradients"]
 
@@ -56,41 +56,15 @@ def conv_gradients(
     arguments, _alive = _arguments(x, weight, bias, lengths, activation, reverse)
     grad_out = native.rows(grad_out)
     _, grad_weight, grad_bias = empty_gradients(grad_out, x, weight, bias)
-    gradient = _ConvGradient(
+    gradient = ConvGradient(
         conv=arguments,
-        grad_out=native.Tensor3.of(grad_out),
-        grad_x=native.Tensor3.of(grad_x),
+        grad_out=Tensor3.of(grad_out),
+        grad_x=Tensor3.of(grad_x),
         grad_weight=native.address(grad_weight),
         grad_bias=None if bias is None else native.address(grad_bias),
     )
     native.call("conv_gradient", gradient)
     return grad_weight, grad_bias
-
-
-class _Conv(ctypes.Structure):
-    """AudiomambaConv of csrc/interface.h."""
-
-    _fields_ = (
-        *(
-            (name, ctypes.c_int64)
-            for name in ("element", "batch", "tokens", "channels", "width", "silu", "reverse")
-        ),
-        ("x", native.Tensor3),
-        *((name, ctypes.c_void_p) for name in ("weight", "bias", "lengths")),
-        ("out", native.Tensor3),
-    )
-
-
-class _ConvGradient(ctypes.Structure):
-    """AudiomambaConvGradient of csrc/interface.h."""
-
-    _fields_ = (
-        ("conv", _Conv),
-        ("grad_out", native.Tensor3),
-        ("grad_x", native.Tensor3),
-        ("grad_weight", ctypes.c_void_p),
-        ("grad_bias", ctypes.c_void_p),
-    )
 
 
 def _arguments(
@@ -100,20 +74,20 @@ def _arguments(
     lengths: Tensor | None,
     silu: bool,
     reverse: bool,
-) -> tuple[_Conv, list[Tensor | None]]:
+) -> tuple[Conv, list[Tensor | None]]:
     """Describe the inputs to the library; returns also the tensors that must outlive the call."""
     x, weight = native.rows(x), weight.contiguous()
     bias = None if bias is None else bias.contiguous()
     lengths = None if lengths is None else lengths.contiguous()
-    arguments = _Conv(
-        element=native.ELEMENTS[x.dtype],
+    arguments = Conv(
+        element=ELEMENTS[x.dtype],
         batch=x.shape[0],
         tokens=x.shape[1],
         channels=x.shape[2],
         width=weight.shape[1],
         silu=silu,
         reverse=reverse,
-        x=native.Tensor3.of(x),
+        x=Tensor3.of(x),
         weight=native.address(weight),
         bias=native.address(bias),
         lengths=native.address(lengths),
@@ -131,7 +105,7 @@ def _convolve(
 ) -> Tensor:
     arguments, _alive = _arguments(x, weight, bias, lengths, silu, reverse)
     out = x.new_empty(x.shape)
-    arguments.out = native.Tensor3.of(out)
+    arguments.out = Tensor3.of(out)
     native.call("conv", arguments)
     return out
 

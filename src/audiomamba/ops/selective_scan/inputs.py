@@ -133,7 +133,8 @@ def checked_inputs(inputs: ScanInputs) -> ScanInputs:
     B = _with_groups("B", inputs.B, u, states)
     C = _with_groups("C", inputs.C, u, states)
     groups = max(B.shape[2], C.shape[2])
-    return inputs._replace(
+    return ScanInputs(
+        u=u,
         delta=inputs.delta.to(u.dtype),
         A=A.to(wide),
         A_b=_cast(inputs.A_b, wide),
@@ -144,6 +145,8 @@ def checked_inputs(inputs: ScanInputs) -> ScanInputs:
         delta_bias=_cast(inputs.delta_bias, wide),
         initial_state=_cast(inputs.initial_state, wide),
         lengths=_cast(inputs.lengths, torch.int64),
+        softplus=inputs.softplus,
+        reverse=inputs.reverse,
     )
 
 

@@ -1,11 +1,11 @@
 """Calls of the compiled scan, forward and backward, which autograd does not see."""
 
-import ctypes
 from typing import NamedTuple
 
 from torch import Tensor
 
 from audiomamba.ops import native
+from audiomamba.ops.interface import ELEMENTS, Scan, ScanGradient, Tensor3, Tensor4
 from audiomamba.ops.selective_scan.inputs import Gradients, ScanInputs
 
 __all__ = ["CHUNK_TOKENS", "Traversal", "backward", "forward", "new_saved_states"]
@@ -60,7 +60,7 @@ def forward(
     """
     arguments, _alive = _described(inputs, traversal)
     arguments.accumulate = accumulate
-    arguments.out = native.Tensor3.of(out)
+    arguments.out = Tensor3.of(out)
     arguments.last_state = native.address(last_state)
     arguments.saved = native.address(saved)
     native.call("scan", arguments)
@@ -93,7 +93,7 @@ def backward(
     arguments, _alive = _described(inputs, traversal)
     arguments.accumulate = accumulate
     arguments.saved = native.address(saved)
-    arguments.out = native.Tensor3.of(out)
+    arguments.out = Tensor3.of(out)
     grad_out = native.rows(grad_out)
     if grad_last_state is not None:
         grad_last_state = grad_last_state.contiguous()
@@ -101,13 +101,13 @@ def backward(
     def address(gradient: Tensor, of: Tensor | None) -> int | None:
         return None if of is None else native.address(gradient)
 
-    gradient = _ScanGradient(
+    gradient = ScanGradient(
         scan=arguments,
-        grad_out=native.Tensor3.of(grad_out),
+        grad_out=Tensor3.of(grad_out),
         grad_last_state=native.address(grad_last_state),
-        grad_u=native.Tensor3.of(grads.u),
-        grad_delta=native.Tensor3.of(grads.delta),
-        grad_z=native.Tensor3.of(None if inputs.z is None else grads.z),
+        grad_u=Tensor3.of(grads.u),
+        grad_delta=Tensor3.of(grads.delta),
+        grad_z=Tensor3.of(None if inputs.z is None else grads.z),
         grad_B=native.address(grads.B),
         grad_C=native.address(grads.C),
         grad_A=native.address(grads.A),
@@ -119,67 +119,15 @@ def backward(
     native.call("scan_gradient", gradient)
 
 
-class _Scan(ctypes.Structure):
-    """AudiomambaScan of csrc/interface.h."""
-
-    _fields_ = (
-        ("element", ctypes.c_int64),
-        ("batch", ctypes.c_int64),
-        ("tokens", ctypes.c_int64),
-        ("channels", ctypes.c_int64),
-        ("groups", ctypes.c_int64),
-        ("states", ctypes.c_int64),
-        ("chunk_tokens", ctypes.c_int64),
-        ("delta_softplus", ctypes.c_int64),
-        ("reverse", ctypes.c_int64),
-        ("accumulate", ctypes.c_int64),
-        ("u", native.Tensor3),
-        ("delta", native.Tensor3),
-        ("z", native.Tensor3),
-        ("B", native.Tensor4),
-        ("C", native.Tensor4),
-        ("A", ctypes.c_void_p),
-        ("A_b", ctypes.c_void_p),
-        ("D", ctypes.c_void_p),
-        ("delta_bias", ctypes.c_void_p),
-        ("initial_state", ctypes.c_void_p),
-        ("lengths", ctypes.c_void_p),
-        ("order", ctypes.c_void_p),
-        ("out", native.Tensor3),
-        ("last_state", ctypes.c_void_p),
-        ("saved", ctypes.c_void_p),
-    )
-
-
-class _ScanGradient(ctypes.Structure):
-    """AudiomambaScanGradient of csrc/interface.h."""
-
-    _fields_ = (
-        ("scan", _Scan),
-        ("grad_out", native.Tensor3),
-        ("grad_last_state", ctypes.c_void_p),
-        ("grad_u", native.Tensor3),
-        ("grad_delta", native.Tensor3),
-        ("grad_z", native.Tensor3),
-        ("grad_B", ctypes.c_void_p),
-        ("grad_C", ctypes.c_void_p),
-        ("grad_A", ctypes.c_void_p),
-        ("grad_A_b", ctypes.c_void_p),
-        ("grad_D", ctypes.c_void_p),
-        ("grad_delta_bias", ctypes.c_void_p),
-        ("grad_initial_state", ctypes.c_void_p),
-    )
-
-
-def _described(inputs: ScanInputs, traversal: Traversal) -> tuple[_Scan, list[Tensor | None]]:
+def _described(inputs: ScanInputs, traversal: Traversal) -> tuple[Scan, list[Tensor | None]]:
     """Describe the inputs to the library; gives also the tensors that must outlive its call."""
     u, delta, B, C = (native.rows(x) for x in (inputs.u, inputs.delta, inputs.B, inputs.C))
     z = None if inputs.z is None else native.rows(inputs.z)
     names = ("A", "A_b", "D", "delta_bias", "initial_state", "lengths")
     given = {name: getattr(inputs, name) for name in names} | {"order": traversal.order}
     dense = {name: None if x is None else x.contiguous() for name, x in given.items()}
-    arguments = _Scan(
-        element=native.ELEMENTS[u.dtype],
+    arguments = Scan(
+        element=ELEMENTS[u.dtype],
         batch=u.shape[0],
         tokens=u.shape[1],
         channels=u.shape[2],
@@ -188,11 +136,11 @@ def _described(inputs: ScanInputs, traversal: Traversal) -> tuple[_Scan, list[Te
         chunk_tokens=traversal.chunk_tokens,
         delta_softplus=inputs.softplus,
         reverse=inputs.reverse,
-        u=native.Tensor3.of(u),
-        delta=native.Tensor3.of(delta),
-        z=native.Tensor3.of(z),
-        B=native.Tensor4.of(B),
-        C=native.Tensor4.of(C),
+        u=Tensor3.of(u),
+        delta=Tensor3.of(delta),
+        z=Tensor3.of(z),
+        B=Tensor4.of(B),
+        C=Tensor4.of(C),
         **{name: native.address(x) for name, x in dense.items()},
     )
     return arguments, [u, delta, z, B, C, *dense.values()]
