@@ -11,14 +11,14 @@ Source: this project; the first layers are EfficientAT's (Schmid et al. 2023), t
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
-from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig
+from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, new_head
 from audiomamba.models.layers.drop_path import drop_rates
 from audiomamba.models.layers.inverted_residual import round_channels
 from audiomamba.models.layers.mamba import (
@@ -56,7 +56,9 @@ class MobileAuMConfig(ModelConfig):
         drop_path: highest probability of dropping a block's branch in training; grows linearly with
             depth.
         embed_dim: channels that the head reads.
-        n_hidden: channels of the head's inner layer.
+        head: "mlp" has a layer in between, "linear" is a linear classifier. A head for other
+            classes is linear.
+        n_hidden: channels of the layer in between.
 
     Raises:
         ConfigError: the width is 0, or n_mels is no multiple of 16 times n_bands.
@@ -70,11 +72,12 @@ class MobileAuMConfig(ModelConfig):
     width: float = 0.4
     n_bands: int = 1
     dim: int = 192
-    depth: int = 3
+    depth: int = 2
     direction: Direction = "fo-bi"
     ssm: SSMConfig = field(default_factory=SSMConfig)
     drop_path: float = 0.0
     embed_dim: int = 384
+    head: Literal["mlp", "linear"] = "mlp"
     n_hidden: int = 512
 
     def __post_init__(self) -> None:
@@ -101,7 +104,6 @@ class MobileAuM(AudioModel):
 
     undecayed = UNDECAYED | {"pos_embed"}
     config: MobileAuMConfig
-    head: MLPHead
 
     def __init__(self, config: MobileAuMConfig) -> None:
         super().__init__(config)
@@ -119,7 +121,10 @@ class MobileAuM(AudioModel):
         )
         self.norm_f = new_norm("rms", config.dim)
         self.widen = Linear(config.dim, config.embed_dim)
-        self.head = MLPHead(config.embed_dim, config.n_hidden, config.n_classes)
+        if config.head == "mlp":
+            self.head = MLPHead(config.embed_dim, config.n_hidden, config.n_classes)
+        else:
+            self.head = new_head(config.embed_dim, config.n_classes)
 
     def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as a map of tokens.
@@ -175,13 +180,14 @@ class MobileAuM(AudioModel):
         return FrameSteps(-(-n_frames // STRIDE), STRIDE)
 
     def reset_head(self, n_classes: int) -> None:
-        """Replace the last layer by a fresh one for other classes; all else stays.
+        """Replace the head by a fresh linear one for other classes; all else stays.
 
         Args:
-            n_classes: outputs of the new layer.
+            n_classes: outputs of the new head.
         """
-        self.config = self.config.changed(n_classes=n_classes)
-        self.head.reset(n_classes)
+        self.config = self.config.changed(n_classes=n_classes, head="linear")
+        old = self.widen.weight
+        self.head = new_head(self.config.embed_dim, n_classes).to(old.device, old.dtype)
 
     def _encode(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Layout]:
         """The widened tokens, and where they stand."""

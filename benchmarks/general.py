@@ -1,0 +1,281 @@
+"""How good is a tagger of everyday sound, beside its teacher?
+
+On ESC-50, which neither may have been trained on here: zero-shot, a kind's score being the highest
+of the labels that esc50_to_audioset.csv gives it; a linear probe on embeddings over the five folds;
+the same zero-shot figure for the loudest 0.3, 1 and 2 s of a clip, at low sample rates and at other
+levels. On sources of sound that were held out: average precision per label, where the teacher's
+score of at least --positive makes a positive. And the time for 10 s of sound on one thread.
+
+    python benchmarks/general.py --model general --teacher mn04 --esc50 ESC-50 \
+        --held-out held_out.csv --sound DIR --demo demo/recordings --out results/general.json
+"""
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+import audiomamba
+from audiomamba import audio, checkpoints
+from audiomamba.audio.resample import resample
+from audiomamba.infer import Tagger
+
+MAP = Path(__file__).with_name("esc50_to_audioset.csv")
+RATE_HZ, CLIP_S, STEP_S = 32_000, 10, 0.05
+LENGTHS_S = (0.3, 1.0, 2.0)
+RATES_HZ = (8_000, 11_025, 22_050)
+LEVELS_DB = (-40, -20, 20)  # of a clip whose peak is at full scale; above 0 it is clipped
+MIN_POSITIVES, GOOD = 20, 0.5
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
+
+Change = Callable[[Tensor, int], tuple[Tensor, int]]
+
+
+def open_tagger(name: str) -> Tagger:
+    """A model of this package, or a weight file as its authors released it."""
+    if Path(name).is_file():
+        return Tagger(checkpoints.read_released(Path(name))[0])
+    return audiomamba.load(name, all_labels=True)
+
+
+def loudest(seconds: float) -> Change:
+    """The loudest piece of a clip."""
+
+    def cut(samples: Tensor, rate: int) -> tuple[Tensor, int]:
+        n, step = int(seconds * rate), int(STEP_S * rate)
+        power = samples.square().unfold(0, n, step).mean(dim=1)
+        first = int(power.argmax()) * step
+        return samples[first : first + n], rate
+
+    return cut
+
+
+def at_rate(new_hz: int) -> Change:
+    """A clip as a device of a lower rate records it."""
+    return lambda samples, rate: (resample(samples, rate, new_hz), new_hz)
+
+
+def at_level(decibels: float) -> Change:
+    """A clip whose peak is so much below full scale, or clipped."""
+
+    def scale(samples: Tensor, rate: int) -> tuple[Tensor, int]:
+        gain = 10 ** (decibels / 20) / samples.abs().max().clamp(min=1e-6)
+        return (samples * gain).clamp(-1, 1), rate
+
+    return scale
+
+
+CHANGES: dict[str, Change] = {
+    **{f"loudest {seconds} s": loudest(seconds) for seconds in LENGTHS_S},
+    **{f"{rate} Hz": at_rate(rate) for rate in RATES_HZ},
+    **{f"peak at {level} dB": at_level(level) for level in LEVELS_DB},
+}
+
+
+def guessed_kinds(labels: Iterable[str], scores: np.ndarray) -> np.ndarray:
+    """(clips, labels) to (clips,): the kind that has the label with the highest score."""
+    place = {label: index for index, label in enumerate(labels)}
+    own: dict[str, list[int]] = {}
+    for row in csv.DictReader(MAP.read_text("utf-8").splitlines()):
+        own.setdefault(row["category"], []).append(place[row["label"]])
+    best = np.stack([scores[:, places].max(axis=1) for places in own.values()], axis=1)
+    guesses: np.ndarray = np.array(list(own))[best.argmax(axis=1)]
+    return guesses
+
+
+def probe(embeddings: np.ndarray, kinds: np.ndarray, folds: np.ndarray) -> list[float]:
+    """Accuracy of a linear classifier on each fold, learned on the other four."""
+    accuracies = []
+    for fold in sorted(set(folds)):
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=1000))
+        classifier.fit(embeddings[folds != fold], kinds[folds != fold])
+        accuracies.append(float(classifier.score(embeddings[folds == fold], kinds[folds == fold])))
+    return accuracies
+
+
+def esc50_clips(folder: Path) -> tuple[list[Path], np.ndarray, np.ndarray]:
+    """The clips, their kinds and their folds."""
+    rows = list(csv.DictReader((folder / "meta/esc50.csv").read_text("utf-8").splitlines()))
+    paths = [folder / "audio" / row["filename"] for row in rows]
+    return paths, np.array([r["category"] for r in rows]), np.array([int(r["fold"]) for r in rows])
+
+
+@torch.inference_mode()
+def scores_and_embeddings(
+    tagger: Tagger, clips: Iterable[tuple[Tensor, int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of clips of one window at most, (clips, labels) and (clips, dim)."""
+    scores, embeddings = [], []
+    for samples, rate in clips:
+        (batch,) = tagger.windows((samples.numpy(), rate))
+        embedding = tagger.model.embed(*tagger.inputs(batch))
+        embeddings.append(embedding[0].numpy())
+        scores.append(tagger.logits_to_scores(tagger.model.head(embedding))[0].numpy())
+    return np.stack(scores), np.stack(embeddings)
+
+
+def measure_esc50(tagger: Tagger, folder: Path, n_changed: int) -> dict[str, Any]:
+    """Zero-shot and probe on all clips; zero-shot on some of them, changed."""
+    paths, kinds, folds = esc50_clips(folder)
+    clips = [(audio.load(path, sample_rate=RATE_HZ), RATE_HZ) for path in paths]
+    scores, embeddings = scores_and_embeddings(tagger, clips)
+    right = guessed_kinds(tagger.labels, scores) == kinds
+    accuracies = probe(embeddings, kinds, folds)
+    some = np.random.default_rng(0).permutation(len(clips))[:n_changed]
+    changed = {"as they are": float(right[some].mean())}
+    for name, change in CHANGES.items():
+        given = [change(*clips[index]) for index in some]
+        found = scores_and_embeddings(tagger, given)[0]
+        changed[name] = float((guessed_kinds(tagger.labels, found) == kinds[some]).mean())
+    return {
+        "zero-shot": float(right.mean()),
+        "probe": float(np.mean(accuracies)),
+        "probe by fold": accuracies,
+        "by kind": {kind: float(right[kinds == kind].mean()) for kind in sorted(set(kinds))},
+        "labels": label_precision(tagger, scores, kinds),
+        "changed clips": len(some),
+        "changed": changed,
+    }
+
+
+def label_precision(tagger: Tagger, scores: np.ndarray, kinds: np.ndarray) -> dict[str, float]:
+    """Average precision of each label of the map for the clips of the kinds that it stands for."""
+    own: dict[str, set[str]] = {}
+    for row in csv.DictReader(MAP.read_text("utf-8").splitlines()):
+        own.setdefault(row["label"], set()).add(row["category"])
+    return {
+        label: float(
+            average_precision_score(
+                np.isin(kinds, sorted(of)), scores[:, tagger.labels.index(label)]
+            )
+        )
+        for label, of in sorted(own.items())
+    }
+
+
+def held_out_clips(table: Path, root: Path, n_mixtures: int) -> list[tuple[Tensor, int]]:
+    """The first 10 s of each file and mixtures of two of them at random levels."""
+    rows = csv.DictReader(table.read_text("utf-8").splitlines())
+    paths = [root / row["path"] for row in rows]
+    clips = [audio.load(path, sample_rate=RATE_HZ)[: CLIP_S * RATE_HZ] for path in paths]
+    draw = np.random.default_rng(0)
+    mixtures = []
+    for _ in range(n_mixtures):
+        mixture = torch.zeros(CLIP_S * RATE_HZ)
+        for index in draw.choice(len(clips), 2, replace=False):
+            clip = clips[index] / clips[index].square().mean().sqrt().clamp(min=1e-4)
+            clip = clip.repeat(1 + len(mixture) // (2 * len(clip)))[: len(mixture)]
+            first = int(draw.integers(0, len(mixture) - len(clip) + 1))
+            mixture[first : first + len(clip)] += clip * 10 ** (draw.uniform(-8, 8) / 20)
+        mixtures.append(mixture / mixture.abs().max().clamp(min=1e-6) * 0.5)
+    return [(clip, RATE_HZ) for clip in (*clips, *mixtures)]
+
+
+def agreement(
+    labels: tuple[str, ...], student: np.ndarray, teacher: np.ndarray, positive: float
+) -> dict[str, Any]:
+    """Average precision of each label that has enough positives, and the best thresholds."""
+    found = {}
+    for index, label in enumerate(labels):
+        truth = teacher[:, index] >= positive
+        if MIN_POSITIVES <= truth.sum() < len(truth):
+            found[label] = {
+                "positives": int(truth.sum()),
+                "ap": float(average_precision_score(truth, student[:, index])),
+            }
+    precisions = [one["ap"] for one in found.values()]
+    return {
+        "clips": len(student),
+        "positive from": positive,
+        "labels": found,
+        "labels measured": len(found),
+        f"labels above {GOOD}": sum(ap > GOOD for ap in precisions),
+        "mAP": float(np.mean(precisions)) if precisions else None,
+    }
+
+
+@torch.inference_mode()
+def speed(taggers: dict[str, Tagger], n_times: int) -> dict[str, dict[str, float]]:
+    """Median milliseconds for 10 s on one thread, in turns."""
+    torch.set_num_threads(1)
+    times: dict[str, dict[str, list[float]]] = {
+        name: {"features": [], "network": [], "together": []} for name in taggers
+    }
+    for _ in range(n_times):
+        for name, tagger in taggers.items():
+            samples = torch.randn(1, CLIP_S * tagger.front_end.sample_rate)
+            start = time.perf_counter()
+            features = audio.features(samples, tagger.front_end)
+            middle = time.perf_counter()
+            tagger.model(features)
+            end = time.perf_counter()
+            for part, spent in zip(
+                times[name], (middle - start, end - middle, end - start), strict=True
+            ):
+                times[name][part].append(1000 * spent)
+    return {
+        name: {part: round(median(spent), 2) for part, spent in parts.items()}
+        for name, parts in times.items()
+    }
+
+
+def demo(taggers: dict[str, Tagger], folder: Path) -> dict[str, dict[str, list[str]]]:
+    """The first three labels of each recording."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    return {
+        path.name: {
+            name: [f"{tag.label} {tag.score:.2f}" for tag in tagger.tag(path)[:3]]
+            for name, tagger in taggers.items()
+        }
+        for path in paths
+    }
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, help="name or folder of the model")
+    parser.add_argument("--teacher", required=True, help="the same, or its released file")
+    parser.add_argument("--esc50", type=Path, required=True, help="folder of ESC-50")
+    parser.add_argument("--held-out", type=Path, help="table with a column path")
+    parser.add_argument("--sound", type=Path, help="folder that the paths start from")
+    parser.add_argument("--mixtures", type=int, default=1500)
+    parser.add_argument("--positive", type=float, default=0.2)
+    parser.add_argument("--changed", type=int, default=400, help="clips to be changed")
+    parser.add_argument("--demo", type=Path, help="folder of recordings")
+    parser.add_argument("--times", type=int, default=100)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = read_arguments()
+    taggers = {"model": open_tagger(given.model), "teacher": open_tagger(given.teacher)}
+    report: dict[str, Any] = {"speed, ms for 10 s": speed(taggers, given.times)}
+    if given.demo:
+        report["demo"] = demo(taggers, given.demo)
+    report["esc50"] = {
+        name: measure_esc50(tagger, given.esc50, given.changed) for name, tagger in taggers.items()
+    }
+    if given.held_out:
+        clips = held_out_clips(given.held_out, given.sound, given.mixtures)
+        student, teacher = (scores_and_embeddings(it, clips)[0] for it in taggers.values())
+        labels = taggers["model"].labels
+        report["held-out sources"] = agreement(labels, student, teacher, given.positive)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
