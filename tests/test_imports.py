@@ -40,7 +40,7 @@ MAY_USE = {
     },
     "report": {"errors", "train"},
     "infer": {"errors", "audio", "checkpoints"},
-    "hear": {"errors", "infer"},
+    "hear_benchmark": {"errors", "infer"},
     "bench": {"", "errors", "models", "ops", "terminal", "train"},
     "doctor": {"", "errors", "ops"},
     "terminal": {"errors"},

@@ -3,7 +3,7 @@ from . import (
     checkpoints as checkpoints,
     data as data,
     errors as errors,
-    hear as hear,
+    hear_benchmark as hear_benchmark,
     infer as infer,
     metrics as metrics,
     models as models,

@@ -113,7 +113,7 @@ class Blocks(Iterator[Tensor]):
                 broken = f" ({error})"
             except UnfinishedError:
                 self._file.seek(0)
-                kind = "an mp3 that is damaged or does not tell its length"
+                kind = "an mp3 that is damaged or does not say its length"
                 stream, n_skipped = open_with_av(self._file, self._name, kind), n_samples
                 continue
             break

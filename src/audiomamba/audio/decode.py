@@ -142,8 +142,8 @@ def _av_blocks(container: "InputContainer", stream: "AudioStream") -> Iterator[S
     try:
         with container:
             for frame in container.decode(stream):
-                for part in to_float.resample(frame):
-                    yield part.to_ndarray().mean(axis=0)
+                for converted in to_float.resample(frame):
+                    yield converted.to_ndarray().mean(axis=0)
     except (av.FFmpegError, ValueError) as error:
         raise BrokenStreamError("invalid data, or another format from here on") from error
 
@@ -162,7 +162,7 @@ def _open_with_soundfile(file: BinaryIO) -> Stream:
 
 
 def _has_mp3_count(file: BinaryIO) -> bool:
-    """Whether the first mp3 frame, after tags, tells the number of frames."""
+    """Whether the first mp3 frame, after tags, has the number of frames."""
     head = file.read(10)
     size = sum(
         (byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False)
@@ -211,6 +211,6 @@ def _mp3_blocks(sound: soundfile.SoundFile, file: BinaryIO) -> Iterator[Samples]
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
-    """What libsndfile says, to stand inside a sentence."""
+    """What libsndfile says, as a part of a sentence."""
     text: str = error.error_string
     return text.removeprefix("Error : ").rstrip(".").lower()

@@ -29,7 +29,7 @@ def kaldi_fbank(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
     Args:
         waveforms: (batch, samples) or (samples,) at front_end.sample_rate, floating point, around
             -1 to 1. Half precision is computed in float32.
-        front_end: the settings; its length and statistics play no part here.
+        front_end: the settings; its n_frames, mean and std are not used here.
 
     Returns:
         (batch, frames, mels) or (frames, mels), float32 or float64, on the waveforms' device;

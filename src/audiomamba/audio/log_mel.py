@@ -46,7 +46,7 @@ def decibel_mel(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
 
     Args:
         waveforms: (batch, samples) at front_end.sample_rate, float32 or float64.
-        front_end: the settings; its length and statistics play no part here.
+        front_end: the settings; its n_frames, mean and std are not used here.
 
     Returns:
         (batch, frames, mels) in decibels, at least -100; frames = 1 + samples // shift.
@@ -83,7 +83,7 @@ def epic_sounds_mel(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
 
     Args:
         waveforms: (batch, samples) at front_end.sample_rate, float32 or float64.
-        front_end: the settings; its length and statistics play no part here.
+        front_end: the settings; its n_frames, mean and std are not used here.
 
     Returns:
         (batch, frames, mels), natural logarithm of magnitudes; frames = 1 + samples // shift.
@@ -106,7 +106,7 @@ def efficientat_mel(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
 
     Args:
         waveforms: (batch, samples) at front_end.sample_rate, float32 or float64.
-        front_end: the settings; its length and statistics play no part here.
+        front_end: the settings; its n_frames, mean and std are not used here.
 
     Returns:
         (batch, frames, mels), natural logarithm of power, at least log(1e-5); frames =
@@ -156,9 +156,9 @@ def _mel_filters(front_end: FrontEnd, device: torch.device, dtype: torch.dtype) 
         ).to(device, dtype)
     low = to_mel(front_end.low_hz, front_end)
     step = (to_mel(front_end.highest_hz, front_end) - low) / (front_end.n_mels + 1)
-    places = [low + step * index for index in range(front_end.n_mels + 2)]
+    edges_mel = [low + step * index for index in range(front_end.n_mels + 2)]
     edges_hz = torch.tensor(
-        [from_mel(place, front_end) for place in places], dtype=torch.float64, device="cpu"
+        [from_mel(mel, front_end) for mel in edges_mel], dtype=torch.float64, device="cpu"
     )
     n_fft = _fft_samples(front_end)
     bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64, device="cpu")
@@ -173,9 +173,9 @@ def _mel_filters(front_end: FrontEnd, device: torch.device, dtype: torch.dtype) 
 
 def _reflected_frames(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
     """(batch, samples) -> (batch, frames, window), with the ends reflected."""
-    n_frames, (before, behind) = front_end.frames_in(waveforms.shape[-1]), _ends(front_end)
-    missing = max(0, behind + 1 - waveforms.shape[-1])
-    reflected = F.pad(F.pad(waveforms, (0, missing)), (before, behind), mode="reflect")
+    n_frames, (before, after) = front_end.frames_in(waveforms.shape[-1]), _ends(front_end)
+    missing = max(0, after + 1 - waveforms.shape[-1])
+    reflected = F.pad(F.pad(waveforms, (0, missing)), (before, after), mode="reflect")
     return _frames(reflected, front_end)[:, :n_frames]
 
 
@@ -202,7 +202,7 @@ def _power(frames: Tensor, front_end: FrontEnd) -> Tensor:
 
 
 def _ends(front_end: FrontEnd) -> tuple[int, int]:
-    """Samples before and behind the sound that the first and last frame look at."""
+    """Samples before and after the sound that the first and last frame look at."""
     before = front_end.window_samples // 2
     return before, front_end.window_samples - before
 

@@ -22,7 +22,7 @@ def to_mel(frequency_hz: float, front_end: FrontEnd) -> float:
         front_end: the settings; kind "decibel" has Slaney's scale, the others HTK's.
 
     Returns:
-        The place on the scale, from 0.
+        The position on the scale, from 0.
     """
     if front_end.kind != "decibel":
         return HTK_FACTOR * math.log1p(frequency_hz / HTK_BREAK_HZ)
@@ -32,10 +32,10 @@ def to_mel(frequency_hz: float, front_end: FrontEnd) -> float:
 
 
 def from_mel(mel: float, front_end: FrontEnd) -> float:
-    """Find the frequency at a place on the mel scale of a front end.
+    """Find the frequency at a position on the mel scale of a front end.
 
     Args:
-        mel: the place, from 0.
+        mel: the position, from 0.
         front_end: the settings, as for to_mel.
 
     Returns:

@@ -36,7 +36,7 @@ def features(waveforms: Tensor, front_end: FrontEnd, lengths: Tensor | None = No
     Args:
         waveforms: (batch, samples) or (samples,) at front_end.sample_rate, floating point.
         front_end: the settings, as saved in the model.
-        lengths: (batch,) samples of each clip, integers: what lies behind plays no part, and the
+        lengths: (batch,) samples of each clip, integers: what is after them is ignored, and the
             clip's own frames are front_end.frames_in(length). None for all samples of all clips.
 
     Returns:
@@ -52,7 +52,7 @@ def features(waveforms: Tensor, front_end: FrontEnd, lengths: Tensor | None = No
     """
     batch = as_batch(waveforms)
     if lengths is not None:
-        batch = batch.masked_fill(_behind(batch, lengths), 0)
+        batch = batch.masked_fill(_padding(batch, lengths), 0)
     n_samples = front_end.n_samples
     match front_end.kind:
         case "kaldi":
@@ -73,7 +73,7 @@ def log_mel_spectrogram(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
 
     Args:
         waveforms: (batch, samples) or (samples,) at front_end.sample_rate, floating point.
-        front_end: the settings; its length and statistics play no part here.
+        front_end: the settings; its n_frames, mean and std are not used here.
 
     Returns:
         (batch, frames, mels) or (frames, mels), float32 or float64, in the unit of the front end's
@@ -139,15 +139,15 @@ def normalize(log_mel: Tensor, front_end: FrontEnd) -> Tensor:
 
 
 def _without_mean(batch: Tensor, lengths: Tensor | None) -> Tensor:
-    """Each clip less its mean; behind a clip's end there are zeros, and stay."""
+    """Subtract each clip's mean; the padding after a clip stays 0."""
     if lengths is None:
         return batch - batch.mean(dim=-1, keepdim=True)
     mean = batch.sum(dim=-1, keepdim=True) / lengths[:, None].to(batch.device)
-    return (batch - mean).masked_fill(_behind(batch, lengths), 0)
+    return (batch - mean).masked_fill(_padding(batch, lengths), 0)
 
 
-def _behind(batch: Tensor, lengths: Tensor) -> Tensor:
-    """Mark what lies behind each clip's end, (batch, samples) bool."""
+def _padding(batch: Tensor, lengths: Tensor) -> Tensor:
+    """Mask of what is after each clip's end, (batch, samples) bool."""
     n_clips, n_samples = batch.shape
     if tuple(lengths.shape) != (n_clips,) or lengths.is_floating_point():
         raise ConfigError(
@@ -161,15 +161,15 @@ def _behind(batch: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _end_of_each(log_mel: Tensor, front_end: FrontEnd, lengths: Tensor) -> Tensor:
-    """Put behind each clip's own frames what a clip alone is padded with."""
-    if front_end.kind in _SILENCE:  # has heard silence there
+    """Pad each clip after its own frames with what a clip alone is padded with."""
+    if front_end.kind in _SILENCE:  # its frames there were computed from silence
         return log_mel
     own = [front_end.frames_in(length) for length in lengths.tolist()]
     n_own = torch.tensor(own, device=log_mel.device)[:, None]
-    place = torch.arange(log_mel.shape[1], device=log_mel.device)
+    index = torch.arange(log_mel.shape[1], device=log_mel.device)
     if front_end.kind == "kaldi":
-        return log_mel.masked_fill((place >= n_own)[..., None], front_end.pad_log_mel)
-    nearest = torch.minimum(place, n_own - 1)
+        return log_mel.masked_fill((index >= n_own)[..., None], front_end.pad_log_mel)
+    nearest = torch.minimum(index, n_own - 1)
     return log_mel.gather(1, nearest[..., None].expand(-1, -1, log_mel.shape[2]))
 
 

@@ -47,7 +47,7 @@ def embed(
 ) -> None:
     """Write what a model makes of recordings as vectors, for search, clustering or a classifier.
 
-    The file tells the model's name and the hash of its weights. A recording that cannot be read is
+    The file holds the model's name and the hash of its weights. A recording that cannot be read is
     named on stderr and has no rows; the others are done.
     """
     from audiomamba import checkpoints, infer

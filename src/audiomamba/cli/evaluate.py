@@ -13,14 +13,14 @@ from audiomamba.terminal import format_number, format_table, print_error
 if TYPE_CHECKING:
     from audiomamba.metrics import Interval, Metrics
 
-__all__ = ["EXAMPLES", "classes", "evaluate", "figures"]
+__all__ = ["EXAMPLES", "class_table", "evaluate", "metrics_table"]
 
 EXAMPLES = (
     "Examples:\n\n`audiomamba evaluate runs/fold-1 --data ESC-50`\n\n"
     "`audiomamba evaluate starter --data my-clips --split all --json`"
 )
 
-FIGURES = (
+METRICS = (
     "n_clips",
     "accuracy",
     "mean_average_precision",
@@ -54,7 +54,7 @@ def evaluate(
         typer.Option(
             metavar="NAME",
             show_default="what the run held out",
-            help="The part to evaluate on: a fold's number, valid, test, or all.",
+            help="The split to evaluate on: a fold's number, valid, test, or all.",
         ),
     ] = None,
     as_json: Annotated[
@@ -72,7 +72,7 @@ def evaluate(
     """Measure how well a model does on clips whose labels are known.
 
     Prints accuracy, mean average precision, mean AUC, d-prime and F1 with 95 % intervals where they
-    were resampled, and every class's own figures. Clips are read as `tag` reads recordings; those
+    were resampled, and every class's own metrics. Clips are read as `tag` reads recordings; those
     that cannot be read are named on stderr and left out. Needs the extra audiomamba[train].
     """
     from audiomamba import train as training
@@ -84,26 +84,26 @@ def evaluate(
         typer.echo(json.dumps(found.to_dict(), indent=2))
     else:
         typer.echo(f"{found.model} on {found.split or 'all clips'} of {found.data}\n")
-        typer.echo(figures(found.metrics, found.intervals))
-        typer.echo(classes(found.metrics), nl=False)
+        typer.echo(metrics_table(found.metrics, found.intervals))
+        typer.echo(class_table(found.metrics), nl=False)
     for reason in found.failed:
         print_error(AudioError(reason))
     if found.failed:
         raise typer.Exit(1)
 
 
-def figures(found: "Metrics", intervals: Mapping[str, "Interval"]) -> str:
-    """Lay out the figures of all classes together.
+def metrics_table(found: "Metrics", intervals: Mapping[str, "Interval"]) -> str:
+    """Lay out the metrics over all classes.
 
     Args:
-        found: the figures.
+        found: the metrics.
         intervals: of some of them, by name.
 
     Returns:
-        One line per figure; classes that no mean includes are named last.
+        One line per metric; classes that are in no mean are named last.
     """
     rows = []
-    for name in FIGURES:
+    for name in METRICS:
         known = intervals.get(name)
         between = (
             "" if known is None else f"{format_number(known.low)} to {format_number(known.high)}"
@@ -114,11 +114,11 @@ def figures(found: "Metrics", intervals: Mapping[str, "Interval"]) -> str:
     return format_table(rows, "<><") + note
 
 
-def classes(found: "Metrics") -> str:
-    """Lay out the figures of each class.
+def class_table(found: "Metrics") -> str:
+    """Lay out the metrics of each class.
 
     Args:
-        found: the figures.
+        found: the metrics.
 
     Returns:
         One line per class.

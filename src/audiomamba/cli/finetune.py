@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiomamba.cli.evaluate import classes, figures
+from audiomamba.cli.evaluate import class_table, metrics_table
 from audiomamba.cli.options import (
     Data,
     DistillTemperature,
@@ -113,8 +113,8 @@ def _summary(found: "FinetuneResult") -> str:
     made = f"{how} on {found.n_training} clips in {found.seconds:.0f} s"
     lines = [
         f"{made}; on the clips held out, which also chose epoch and thresholds:\n",
-        figures(held_out.metrics, held_out.intervals),
-        classes(held_out.metrics),
+        metrics_table(held_out.metrics, held_out.intervals),
+        class_table(held_out.metrics),
     ]
     if held_out.most_wrong:
         rows = [("labeled", "given", "error", "clip")]

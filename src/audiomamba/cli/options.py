@@ -93,7 +93,7 @@ Teacher = Annotated[
         metavar="NAME|DIR",
         show_default=False,
         help="Learn from this trained model beside the labels: a shipped one, a folder or a run, "
-        "{fold} in its name standing for the part held out; repeatable.",
+        "{fold} in its name standing for the fold held out; repeatable.",
     ),
 ]
 DistillWeight = Annotated[
@@ -164,8 +164,8 @@ def _labels_in(file: Path) -> list[str]:
     try:
         lines = file.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is no UTF-8 text"
-        raise ConfigError(f"--labels {file}: {reason.lower()}") from error
+        reason = (getattr(error, "strerror", None) or "").lower() or "no UTF-8 text"
+        raise ConfigError(f"--labels {file}: {reason}") from error
     return [line.strip() for line in lines if line.strip()]
 
 

@@ -133,10 +133,10 @@ def tag(
     Every tag has a score from 0 to 1. A recording that is longer than the model's input is tagged
     window by window, and the scores are averaged. A recording that cannot be read is named on
     stderr; the others are done. A model that `finetune` made knows from which score on each class
-    is heard: a * behind the score, "heard" in JSON.
+    is heard: a * after the score, "heard" in JSON.
 
     Of sound from standard input every window is shown as soon as it is heard, with its start, its
-    end and its tags. Windows begin every second: after the first, a sound is told of within one.
+    end and its tags. Windows begin every second: after the first, a sound is shown within one.
     """
     live = STDIN in recordings
     asked = {"--format": printed_as, "--json": as_json and "json", "--csv": as_csv and "csv-rows"}

@@ -28,7 +28,7 @@ __all__ = ["kept_tags", "score_many", "tag_files", "tag_in_order", "tag_unordere
 N_READERS = 2
 READ_AHEAD = 2  # batches of windows that wait for the model
 MOST_PENDING = 8 * WINDOWS_PER_BATCH  # windows that wait for others of their length
-N_BUCKETS = 8  # lengths that are told apart, so that little of a batch is padding
+N_BUCKETS = 8  # groups of lengths, so that little of a batch is padding
 POLL_S = 0.1
 
 

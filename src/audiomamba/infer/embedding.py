@@ -83,9 +83,9 @@ def embed_files(
     """Embed recordings into a file, which is there when the last result was taken.
 
     With .parquet, a row holds file, seconds and embedding, or file, start_s and embedding of a
-    frame; with .npy the array holds the embeddings (rows, dim), and a .json beside it which rows
-    are whose. The model's name and the other settings are in the parquet file's metadata, as JSON
-    under the key "audiomamba", or in the .json.
+    frame; with .npy the array holds the embeddings (rows, dim), and a .json beside it says which
+    rows belong to which recording. The model's name and the other settings are in the parquet
+    file's metadata, as JSON under the key "audiomamba", or in the .json.
 
     Args:
         sound_model: the model, such as a Tagger.
@@ -94,7 +94,7 @@ def embed_files(
         framing: how recordings become frames, each with an embedding; None for one embedding per
             recording.
         dtype: of the numbers, "float32" or "float16".
-        about: what else the metadata are to tell, such as the model's hash.
+        about: what else the metadata hold, such as the model's hash.
 
     Returns:
         One result per recording, in their order; one that fails does not stop the others.

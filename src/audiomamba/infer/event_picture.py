@@ -108,7 +108,7 @@ class Spectrogram:
 
 
 def draw_events(found: RecordingEvents, spectrogram: Spectrogram, file: Path) -> None:
-    """Draw a spectrogram above, and a lane for each class that was heard below.
+    """Draw a spectrogram, and below it a lane for each class that was heard.
 
     Args:
         found: the events of a recording. The classes heard longest have lanes, MOST_LANES of them
@@ -202,8 +202,8 @@ def _draw_lanes(axes: "Axes", lanes: dict[str, list[Event]], until: float, unit_
     """A line of bars per class; the higher the score, the stronger the color."""
     from matplotlib.colors import to_rgba
 
-    for place, members in enumerate(lanes.values()):
-        axes.axhspan(place - 0.36, place + 0.36, color=_LANE, linewidth=0)
+    for index, members in enumerate(lanes.values()):
+        axes.axhspan(index - 0.36, index + 0.36, color=_LANE, linewidth=0)
         bars = [
             (
                 event.start_s / unit_s,
@@ -213,7 +213,7 @@ def _draw_lanes(axes: "Axes", lanes: dict[str, list[Event]], until: float, unit_
         ]
         strengths = [_FAINTEST + (1 - _FAINTEST) * event.score for event in members]
         colors = [to_rgba(_BAR, min(1.0, strength)) for strength in strengths]
-        axes.broken_barh(bars, (place - 0.36, 0.72), facecolors=colors, linewidth=0)
+        axes.broken_barh(bars, (index - 0.36, 0.72), facecolors=colors, linewidth=0)
     if not lanes:
         axes.text(
             0.5, 0.5, "nothing was heard", transform=axes.transAxes, ha="center", va="center",

@@ -85,7 +85,7 @@ class EventRule:
 
 @dataclass(slots=True)
 class _Run:
-    """Frames in which a class was heard: the first, the one behind the last, the highest score."""
+    """Frames in which a class is heard: the first, the one after the last, the highest score."""
 
     start: int
     end: int
@@ -167,50 +167,50 @@ class EventFinder:
         """Follow the classes through smoothed scores (frames, classes)."""
         if not len(scores):
             return []
-        heard = self._heard(scores)
+        active = self._is_active(scores)
         first, found = self._n_tracked, []
         self._n_tracked += len(scores)
-        for number in np.flatnonzero(heard.any(axis=0)).tolist():
-            edges = np.flatnonzero(np.diff(heard[:, number], prepend=False, append=False))
+        for index in np.flatnonzero(active.any(axis=0)).tolist():
+            edges = np.flatnonzero(np.diff(active[:, index], prepend=False, append=False))
             for start, end in edges.reshape(-1, 2).tolist():
-                peak = float(scores[start:end, number].max())
-                found += self._lengthen(number, _Run(first + start, first + end, peak))
+                peak = float(scores[start:end, index].max())
+                found += self._lengthen(index, _Run(first + start, first + end, peak))
         over = [
-            number
-            for number, run in self._runs.items()
-            if self._n_tracked - run.end > self._gap[number]
+            index
+            for index, run in self._runs.items()
+            if self._n_tracked - run.end > self._gap[index]
         ]
         found += self._closed(over)
         return sorted(found, key=lambda event: event.end_s)
 
-    def _heard(self, scores: _Floats) -> NDArray[np.bool_]:
-        """Whether each class is heard, (frames, classes): the last clear decision goes on."""
+    def _is_active(self, scores: _Floats) -> NDArray[np.bool_]:
+        """Whether each class is heard, (frames, classes): the last clear decision stays."""
         begins, clear = scores >= self._begin, scores < self._stay
-        places = np.arange(len(scores))[:, None]
-        latest = np.maximum.accumulate(np.where(begins | clear, places, -1), axis=0)
+        frames = np.arange(len(scores))[:, None]
+        latest = np.maximum.accumulate(np.where(begins | clear, frames, -1), axis=0)
         decided = np.take_along_axis(begins, latest.clip(min=0), axis=0)
-        heard = np.where(latest >= 0, decided, self._on)
-        self._on = heard[-1]
-        return heard
+        active = np.where(latest >= 0, decided, self._on)
+        self._on = active[-1]
+        return active
 
-    def _lengthen(self, number: int, run: _Run) -> list[Event]:
-        """Join a run to the last one of its class, or put it in its place."""
-        last = self._runs.get(number)
-        if last is not None and run.start - last.end <= self._gap[number]:
+    def _lengthen(self, index: int, run: _Run) -> list[Event]:
+        """Join a run to the last one of its class, or make it the last one."""
+        last = self._runs.get(index)
+        if last is not None and run.start - last.end <= self._gap[index]:
             last.end, last.peak = run.end, max(last.peak, run.peak)
             return []
-        found = self._closed([number]) if last is not None else []
-        self._runs[number] = run
+        found = self._closed([index]) if last is not None else []
+        self._runs[index] = run
         return found
 
-    def _closed(self, numbers: Iterable[int]) -> list[Event]:
-        """Give up the last runs of classes, as events where they are long enough."""
+    def _closed(self, indices: Iterable[int]) -> list[Event]:
+        """Take out the last runs of classes; those that are long enough are events."""
         found = []
-        for number in numbers:
-            run = self._runs.pop(number)
-            if run.end - run.start >= self._shortest[number]:
+        for index in indices:
+            run = self._runs.pop(index)
+            if run.end - run.start >= self._shortest[index]:
                 start_s, end_s = (round(n * self._step_s, 6) for n in (run.start, run.end))
-                found.append(Event(self._labels[number], start_s, end_s, run.peak))
+                found.append(Event(self._labels[index], start_s, end_s, run.peak))
         return sorted(found, key=lambda event: event.end_s)
 
 
@@ -220,7 +220,7 @@ class _MedianFilter:
     def __init__(self, halves: NDArray[np.int64]) -> None:
         self._halves = halves
         self._most = int(halves.max(initial=0))
-        self._waiting: _Floats | None = None  # what is before and behind the next frame
+        self._waiting: _Floats | None = None  # what is before and after the next frame
 
     def add(self, scores: _Floats) -> _Floats:
         """The next frames in, the frames that are complete out; (frames, classes) both."""
@@ -233,7 +233,7 @@ class _MedianFilter:
         return self._filtered(waiting)
 
     def finish(self) -> _Floats:
-        """The frames that waited for others behind them."""
+        """The frames that waited for others after them."""
         if self._waiting is None or not self._most:
             return np.empty((0, len(self._halves)), dtype=np.float32)
         ends = np.repeat(self._waiting[-1:], self._most, axis=0)

@@ -1,8 +1,8 @@
 """Rows of a table that is being made, kept so that a process that is killed loses none.
 
-Beside the table NAME stand, while it is made, NAME.journal with a line of JSON for every row that
-is ready, in the order in which they got ready; and, for good, NAME.run.json with the call that the
-table is from. The table itself is written at the end, as a whole.
+While the table NAME is made, NAME.journal is beside it, with a line of JSON for every row that is
+ready, in the order in which they got ready. NAME.run.json, with the call that the table is from,
+stays. The table itself is written at the end, as a whole.
 """
 
 import hashlib
@@ -102,7 +102,7 @@ class Journal:
         return run if isinstance(run, dict) else {}
 
     def _recordings(self) -> str:
-        """What tells this list of recordings from others."""
+        """A hash of the list of recordings."""
         names = "\0".join(map(str, self._files))
         return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
 

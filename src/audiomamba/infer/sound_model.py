@@ -1,6 +1,6 @@
 """A trained model together with its front end and labels: sound in, scores out.
 
-Everything that depends on how a model takes its input stands here once: windows, padding, a pass
+Everything that depends on how a model takes its input is here, once: windows, padding, a pass
 over a whole recording, the device.
 """
 

@@ -24,7 +24,7 @@ __all__ = ["MOST_RECORDINGS", "check_tag_picture", "draw_decibels", "draw_tags"]
 MOST_RECORDINGS = 24
 
 _MOST_BELOW, _MOST_COLUMNS, _MOST_BARS = 8, 1000, 3
-_RANGE_DB = 70.0  # what lies further below the loudest point is drawn black
+_RANGE_DB = 70.0  # points further below the loudest one are drawn black
 _FIRST_BAR, _OTHER_BAR, _TRACK, _INK = "#c8553d", "#8d99ae", "#edf0f4", "#22303c"
 
 
@@ -68,8 +68,8 @@ def draw_tags(recordings: Sequence[Tagged], sound_model: SoundModel, file: Path)
     n_below = math.ceil(len(recordings) / n_beside)
     figure = Figure(figsize=(9.0 * n_beside, 0.4 + 1.25 * n_below), layout="constrained")
     grid = figure.subplots(n_below, 2 * n_beside, squeeze=False, width_ratios=[2.2, 1] * n_beside)
-    places = grid.reshape(-1, 2)
-    for (left, right), tagged in zip(places, recordings, strict=False):
+    cells = grid.reshape(-1, 2)
+    for (left, right), tagged in zip(cells, recordings, strict=False):
         _draw_spectrogram(left, sound_model.read(tagged.file), sound_model.front_end)
         left.set_title(
             f"{tagged.file.name}   {length_text(tagged.seconds)}",
@@ -79,7 +79,7 @@ def draw_tags(recordings: Sequence[Tagged], sound_model: SoundModel, file: Path)
             parse_math=False,
         )
         _draw_bars(right, tagged)
-    for axes in places[len(recordings) :].flat:
+    for axes in cells[len(recordings) :].flat:
         axes.set_axis_off()
     figure.savefig(file, dpi=120)
 
@@ -131,11 +131,11 @@ def _draw_bars(axes: "Axes", tagged: Tagged) -> None:
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.tick_params(labelsize=7, colors=_INK, length=2)
     axes.spines[:].set_visible(False)
-    for place, tag in enumerate(tagged.tags[:_MOST_BARS]):
-        color = _OTHER_BAR if place else _FIRST_BAR
-        axes.barh(place, 1, height=0.28, color=_TRACK)
-        axes.barh(place, tag.score, height=0.28, color=color)
-        above = place - 0.24
+    for index, tag in enumerate(tagged.tags[:_MOST_BARS]):
+        color = _OTHER_BAR if index else _FIRST_BAR
+        axes.barh(index, 1, height=0.28, color=_TRACK)
+        axes.barh(index, tag.score, height=0.28, color=color)
+        above = index - 0.24
         for x, side, text in ((0, "left", tag.label), (1, "right", f"{tag.score:.2f}")):
             axes.text(
                 x, above, text, ha=side, va="bottom", fontsize=8, color=_INK, parse_math=False

@@ -96,7 +96,7 @@ def _full(held: Samples, n_samples: int, hop: int, start: int) -> WindowBatch:
 class WindowMean:
     """The mean over a recording of what its windows say, each of its samples counting alike.
 
-    Where windows overlap, a sample stands for the mean of the windows that it is in. Memory does
+    Where windows overlap, a sample counts with the mean of the windows that it is in. Memory does
     not grow with the number of windows.
     """
 

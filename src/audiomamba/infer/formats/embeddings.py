@@ -144,7 +144,7 @@ class EmbeddingParquet(EmbeddingFile):
 
 
 class EmbeddingNpy(EmbeddingFile):
-    """An array (rows, dim), and a .json beside it with the facts and whose the rows are."""
+    """An array (rows, dim), and a .json beside it with the facts and each recording's rows."""
 
     name = "npy"
     suffixes = (".npy",)

@@ -189,7 +189,7 @@ class TagParquet(Format):
         self.layout = layout
 
     def write(self, file: Path, rows: "Rows", call: "Row") -> None:
-        """Write a whole table, as TagText.write does; the call stands in the file's metadata."""
+        """Write a whole table, as TagText.write does; the call is in the file's metadata."""
         import json
 
         import pyarrow as pa

@@ -4,16 +4,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audiomamba import checkpoints, hear, models
+from audiomamba import checkpoints, models
 from audiomamba.audio import FrontEnd
 from audiomamba.errors import ConfigError, UnknownNameError
-from audiomamba.hear import get_scene_embeddings, get_timestamp_embeddings
+from audiomamba.hear_benchmark import (
+    Model,
+    get_scene_embeddings,
+    get_timestamp_embeddings,
+    load_model,
+)
 from audiomamba.infer import Tagger
 
 RATE = 16_000
 
 
-def with_class_token() -> hear.Model:
+def with_class_token() -> Model:
     """A small untrained model that scores windows only."""
     torch.manual_seed(0)
     checkpoint = checkpoints.Checkpoint(
@@ -23,12 +28,12 @@ def with_class_token() -> hear.Model:
         labels=("bell", "dog", "rain"),
         scores="sigmoid",
     )
-    return hear.Model(Tagger(checkpoint)).eval()
+    return Model(Tagger(checkpoint)).eval()
 
 
-@pytest.fixture(scope="module", params=[hear.load_model, with_class_token], ids=["starter", "tiny"])
-def model(request: pytest.FixtureRequest) -> hear.Model:
-    made: hear.Model = request.param()
+@pytest.fixture(scope="module", params=[load_model, with_class_token], ids=["starter", "tiny"])
+def model(request: pytest.FixtureRequest) -> Model:
+    made: Model = request.param()
     return made
 
 
@@ -37,7 +42,7 @@ def noise(n_sounds: int, seconds: float) -> Tensor:
     return 2 * torch.rand(n_sounds, int(seconds * RATE), generator=generator) - 1
 
 
-def test_the_model_has_what_the_benchmark_asks_for(model: hear.Model) -> None:
+def test_the_model_has_what_the_benchmark_asks_for(model: Model) -> None:
     assert isinstance(model, nn.Module)
     assert model.sample_rate == RATE
     assert isinstance(model.scene_embedding_size, int)
@@ -47,7 +52,7 @@ def test_the_model_has_what_the_benchmark_asks_for(model: hear.Model) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.3, 1.07, 1.98, 4.0, 11.3])
-def test_timestamps_are_even_and_reach_from_end_to_end(model: hear.Model, seconds: float) -> None:
+def test_timestamps_are_even_and_reach_from_end_to_end(model: Model, seconds: float) -> None:
     embeddings, timestamps = get_timestamp_embeddings(noise(2, seconds), model)
 
     assert embeddings.shape == (*timestamps.shape, model.timestamp_embedding_size)
@@ -60,7 +65,7 @@ def test_timestamps_are_even_and_reach_from_end_to_end(model: hear.Model, second
         assert 1000 * seconds - 50 <= timestamps[0, -1] <= 1000 * seconds
 
 
-def test_a_scene_has_one_embedding_that_can_be_trained_on(model: hear.Model) -> None:
+def test_a_scene_has_one_embedding_that_can_be_trained_on(model: Model) -> None:
     embeddings = get_scene_embeddings(noise(4, 2.74), model)
 
     assert embeddings.shape == (4, model.scene_embedding_size)
@@ -70,7 +75,7 @@ def test_a_scene_has_one_embedding_that_can_be_trained_on(model: hear.Model) -> 
     assert probe.weight.grad is not None
 
 
-def test_a_sound_has_the_same_embeddings_in_any_batch(model: hear.Model) -> None:
+def test_a_sound_has_the_same_embeddings_in_any_batch(model: Model) -> None:
     sounds = noise(3, 6.2)
 
     alone = get_scene_embeddings(sounds[1:2], model)
@@ -81,7 +86,7 @@ def test_a_sound_has_the_same_embeddings_in_any_batch(model: hear.Model) -> None
 
 
 def test_a_sound_moves_in_time_with_its_embeddings() -> None:
-    model = hear.load_model()
+    model = load_model()
     quiet = 0.001 * noise(1, 4.0)
     loud = quiet.clone()
     loud[:, 2 * RATE : 2 * RATE + RATE // 2] += 0.5 * noise(1, 0.5)
@@ -93,8 +98,8 @@ def test_a_sound_moves_in_time_with_its_embeddings() -> None:
     assert 1.9 < at_s < 2.6
 
 
-def test_other_shapes_and_names_are_refused(model: hear.Model) -> None:
+def test_other_shapes_and_names_are_refused(model: Model) -> None:
     with pytest.raises(ConfigError, match=r"shape \(16000,\); expected \(sounds, samples\)"):
         get_scene_embeddings(torch.zeros(RATE), model)
     with pytest.raises(UnknownNameError):
-        hear.load_model("nothing")
+        load_model("nothing")

@@ -1,10 +1,10 @@
 """The common API of the HEAR benchmark: embeddings of sounds, and of every 50 ms of them.
 
-    from audiomamba import hear
+    from audiomamba import hear_benchmark
 
-    model = hear.load_model()
-    embeddings = hear.get_scene_embeddings(audio, model)
-    embeddings, timestamps_ms = hear.get_timestamp_embeddings(audio, model)
+    model = hear_benchmark.load_model()
+    embeddings = hear_benchmark.get_scene_embeddings(audio, model)
+    embeddings, timestamps_ms = hear_benchmark.get_timestamp_embeddings(audio, model)
 
 Source: Turian et al., "HEAR: Holistic Evaluation of Audio Representations" (2022), and its common
 API.
