@@ -9,43 +9,52 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from audiomamba.bench import cases, memory, model_sides, peers, plots, record, runner, sides
+from audiomamba.bench import cases, memory, peers, plots, record, runner
+from audiomamba.bench.build import build
+from audiomamba.bench.implementation import Implementation
 from audiomamba.bench.record import Times
 from audiomamba.cli import app
 from audiomamba.errors import BackendError, ConfigError, DataError, UnknownNameError
 
 TINY_SCAN = cases.ScanCase(
-    sides=("torch", "reference", "loop over full arrays"), tokens=9, channels=64, n_rounds=3
+    implementations=("torch", "reference", "loop over full arrays"),
+    tokens=9,
+    channels=64,
+    n_rounds=3,
 )
 TINY_GRADIENTS = replace(TINY_SCAN, direction="forward and backward")
 TINY_CASES = [
     TINY_SCAN,
     TINY_GRADIENTS,
-    cases.ConvCase(sides=("cpu", "F.conv1d and F.silu"), tokens=5, channels=32),
+    cases.ConvCase(implementations=("cpu", "F.conv1d and F.silu"), tokens=5, channels=32),
     cases.ConvCase(
-        sides=("cpu", "F.conv1d and F.silu"),
+        implementations=("cpu", "F.conv1d and F.silu"),
         tokens=5,
         channels=32,
         dtype="bfloat16",
         direction="forward and backward",
     ),
     cases.NormCase(
-        sides=("cpu", "addition and F.rms_norm"),
+        implementations=("cpu", "addition and F.rms_norm"),
         tokens=5,
         channels=32,
         direction="forward and backward",
     ),
-    cases.SilenceCase(sides=("noise", "silence", "large steps"), tokens=20, channels=32),
-    cases.ModelCase(sides=("aum_tiny", "ast_tiny"), tokens=17),
-    cases.TrainingCase(sides=("aum_tiny", "ast_tiny"), tokens=17),
+    cases.SilenceCase(implementations=("noise", "silence", "large steps"), tokens=20, channels=32),
+    cases.ModelCase(implementations=("aum_tiny", "ast_tiny"), tokens=17),
+    cases.TrainingCase(implementations=("aum_tiny", "ast_tiny"), tokens=17),
     cases.PartsCase(
-        model="aum_tiny", sides=("whole", "linear layers", "scan", "conv", "norm"), tokens=17
+        model="aum_tiny",
+        implementations=("whole", "linear layers", "scan", "conv", "norm"),
+        tokens=17,
     ),
     cases.PartsCase(
-        model="ast_tiny", sides=("whole", "linear layers", "attention", "norm", "gelu"), tokens=17
+        model="ast_tiny",
+        implementations=("whole", "linear layers", "attention", "norm", "gelu"),
+        tokens=17,
     ),
-    cases.CrossScanCase(sides=("cpu", "torch", "reference"), side_length=3, channels=32),
-    cases.BlockCase(sides=("SS2D block", "Swin block"), side_length=8, channels=48),
+    cases.CrossScanCase(implementations=("cpu", "torch", "reference"), side_length=3, channels=32),
+    cases.BlockCase(implementations=("SS2D block", "Swin block"), side_length=8, channels=48),
 ]
 QUIET = runner.Settings(measure_memory=False)
 
@@ -65,17 +74,17 @@ def bench(*arguments: object) -> Result:
 # Cases
 
 
-def test_every_case_names_sides_once_and_stands_in_the_group_of_its_kind() -> None:
+def test_every_case_names_implementations_once_and_stands_in_the_group_of_its_kind() -> None:
     for name, group in cases.GROUPS.items():
         assert group
         for case in group:
             assert case.group == name
-            assert len(set(case.sides)) == len(case.sides) > 1
+            assert len(set(case.implementations)) == len(case.implementations) > 1
 
 
-def test_cases_of_a_group_differ_in_more_than_their_sides_or_are_of_other_models() -> None:
+def test_cases_of_a_group_differ_by_more_than_their_implementations() -> None:
     for group in cases.GROUPS.values():
-        found = [(tuple(case.settings().items()), case.sides[0]) for case in group]
+        found = [(tuple(case.settings().items()), case.implementations[0]) for case in group]
         assert len(set(found)) == len(found)
 
 
@@ -96,16 +105,18 @@ def test_an_unknown_group_is_named_with_the_nearest() -> None:
 # Running
 
 
-@pytest.mark.parametrize("case", TINY_CASES, ids=lambda case: f"{case.group}-{case.sides[0]}")
-def test_every_kind_of_case_runs_and_its_sides_agree(case: cases.Case) -> None:
+@pytest.mark.parametrize(
+    "case", TINY_CASES, ids=lambda case: f"{case.group}-{case.implementations[0]}"
+)
+def test_every_kind_of_case_runs_and_its_implementations_agree(case: cases.Case) -> None:
     results = list(runner.run(case, QUIET))
 
-    assert [one.side for one in results] == list(case.sides)
+    assert [one.implementation for one in results] == list(case.implementations)
     for one in results:
         assert one.error is None
         assert one.missing is None
         assert one.median_ms is not None
-        assert one.base == case.sides[0]
+        assert one.base == case.implementations[0]
         assert one.n >= 3
     assert results[0].ratio == 1
 
@@ -120,18 +131,18 @@ def test_rates_are_counted_where_there_is_a_recurrence() -> None:
     assert first.share_of_exponentials == pytest.approx(first.updates_per_s / 1e9)
 
 
-def test_a_side_that_is_wrong_is_told_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = sides.build_op
-
-    def build(case: cases.Case, name: str, device: str) -> sides.Side:
-        side = right(case, name, device)
+def test_an_implementation_that_is_wrong_is_told_and_not_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def build_wrong(case: cases.Case, name: str, device: str) -> Implementation:
+        implementation = build(case, name, device)
         if name != "reference":
-            return side
-        return replace(side, call=lambda: tuple(1.01 * x for x in side.call()))
+            return implementation
+        return replace(implementation, call=lambda: tuple(1.01 * x for x in implementation.call()))
 
-    monkeypatch.setattr(model_sides, "build_op", build)
+    monkeypatch.setattr(runner, "build", build_wrong)
 
-    found = {one.side: one for one in runner.run(TINY_SCAN, QUIET)}
+    found = {one.implementation: one for one in runner.run(TINY_SCAN, QUIET)}
 
     assert found["reference"].error == "wrong: off by 0.01 of the right result's root mean square"
     assert found["reference"].median_ms is None
@@ -142,9 +153,9 @@ def test_a_peer_that_is_missing_is_named_and_the_others_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(peers, "find_spec", lambda _: None)
-    case = replace(TINY_SCAN, sides=("mambapy", "transformers", "torch", "reference"))
+    case = replace(TINY_SCAN, implementations=("mambapy", "transformers", "torch", "reference"))
 
-    found = {one.side: one for one in runner.run(case, QUIET)}
+    found = {one.implementation: one for one in runner.run(case, QUIET)}
 
     assert found["mambapy"].missing == "not installed: mambapy"
     assert found["transformers"].missing == "not installed: transformers"
@@ -156,7 +167,7 @@ def test_a_peer_that_is_missing_is_named_and_the_others_run(
 @pytest.mark.filterwarnings("default")
 def test_peers_scan_as_we_do(name: str) -> None:
     pytest.importorskip(name, reason=f"{name} is not installed")
-    case = replace(TINY_GRADIENTS, sides=("reference", name))
+    case = replace(TINY_GRADIENTS, implementations=("reference", name))
 
     assert [one.error for one in runner.run(case, QUIET)] == [None, None]
 
@@ -164,24 +175,28 @@ def test_peers_scan_as_we_do(name: str) -> None:
 @pytest.mark.filterwarnings("default")
 def test_the_ast_of_transformers_computes_what_ours_does() -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
-    side = model_sides.build(
-        cases.ModelCase(sides=("transformers tiny",), tokens=17), "transformers tiny", "cpu"
+    implementation = build(
+        cases.ModelCase(implementations=("transformers tiny",), tokens=17),
+        "transformers tiny",
+        "cpu",
     )
-    assert side.pair is not None
+    assert implementation.pair is not None
 
-    assert runner.difference(*side.pair()) < 1e-5
+    assert runner.difference(*implementation.pair()) < 1e-5
 
 
 def test_models_without_a_whole_number_of_patches_are_refused() -> None:
     with pytest.raises(ConfigError, match="18 tokens were asked for"):
-        model_sides.build(cases.ModelCase(sides=("aum_tiny",), tokens=18), "aum_tiny", "cpu")
+        build(cases.ModelCase(implementations=("aum_tiny",), tokens=18), "aum_tiny", "cpu")
 
 
 def test_memory_is_that_of_one_call_beyond_its_inputs() -> None:
     tokens, channels = 512, 1024
-    case = cases.NormCase(sides=("addition and F.rms_norm",), tokens=tokens, channels=channels)
+    case = cases.NormCase(
+        implementations=("addition and F.rms_norm",), tokens=tokens, channels=channels
+    )
 
-    found = memory.peak_mib(case, case.sides[0], "cpu", None)
+    found = memory.peak_mib(case, case.implementations[0], "cpu", None)
 
     if found is None:
         pytest.skip("this system does not tell the peak of a process")
@@ -193,7 +208,7 @@ def test_memory_is_that_of_one_call_beyond_its_inputs() -> None:
 
 
 def test_medians_quartiles_and_ratios_of_known_times() -> None:
-    result = record.Result(group="scan", case={}, side="a", base="b")
+    result = record.Result(group="scan", case={}, implementation="a", base="b")
 
     found = result.with_times(
         Times([0.005, 0.001, 0.003, 0.002, 0.004], [0.006] * 5), Times([0.001, 0.002], [0.001] * 2)
@@ -210,7 +225,7 @@ def test_a_single_time_has_no_quartiles() -> None:
     assert record.quartiles([1.0]) is None
 
 
-def test_sides_take_turns_in_alternating_order() -> None:
+def test_implementations_take_turns_in_alternating_order() -> None:
     order: list[str] = []
     calls = {name: lambda name=name: order.append(name) for name in "abc"}
 
@@ -243,7 +258,7 @@ def test_a_quick_run_writes_lines_that_can_be_compared_and_drawn(tmp_path: Path)
     assert [line["side"] for line in lines] == [
         "cpu",
         "addition and F.rms_norm",
-        *cases.GROUPS["ss2d"][0].sides,
+        *cases.GROUPS["ss2d"][0].implementations,
     ]
     for line in lines:
         assert line["threads"] == 1
@@ -259,7 +274,9 @@ def test_a_quick_run_writes_lines_that_can_be_compared_and_drawn(tmp_path: Path)
         assert "<svg" in (folder / name).read_text("utf-8")
 
 
-def test_a_side_that_is_wrong_ends_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_implementation_that_is_wrong_ends_with_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(runner, "TOLERANCES", {"float32": -1.0})
     monkeypatch.setitem(cases.GROUPS, "scan", (TINY_SCAN,))
 
@@ -305,7 +322,7 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     result = record.Result(
         group="scan",
         case={"tokens": 9},
-        side="a",
+        implementation="a",
         base="a",
         median_ms=1.5,
         machine={"device": "cpu"},
@@ -318,16 +335,30 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 def test_runs_are_compared_side_by_side() -> None:
     first = record.Result(
-        group="scan", case={"tokens": 9}, side="a", base="a", median_ms=2.0, n=1, ratio=1.0
+        group="scan",
+        case={"tokens": 9},
+        implementation="a",
+        base="a",
+        median_ms=2.0,
+        n=1,
+        ratio=1.0,
     )
     second = first.changed(median_ms=3.0)
-    third = first.changed(side="b")
+    third = first.changed(implementation="b")
 
     rows = plots.compare([[first], [second], [third]])
 
     assert rows[1][3:] == ("2.00", "3.00", "1.50", "-", "-")
 
 
-def test_a_backend_that_cannot_run_is_a_missing_side() -> None:
+def test_a_backend_that_cannot_run_is_a_missing_implementation() -> None:
     with pytest.raises(BackendError, match="does not run on meta"):
-        sides.build_op(cases.NormCase(sides=("cpu",)), "cpu", "meta")
+        build(cases.NormCase(implementations=("cpu",)), "cpu", "meta")
+
+
+def test_files_call_an_implementation_a_side(tmp_path: Path) -> None:
+    result = record.Result(group="scan", case={"tokens": 9}, implementation="a", base="b")
+    file = tmp_path / "results.jsonl"
+    file.write_text(record.to_json(result), "utf-8")
+    assert json.loads(file.read_text("utf-8"))["side"] == "a"
+    assert record.read(file) == [result]

@@ -20,10 +20,12 @@ BOTH: cases.Pass = "forward and backward"
 
 def test_every_case_stands_in_its_group_and_is_there_once() -> None:
     for name, group in GPU_GROUPS.items():
-        settings = [(tuple(case.settings().items()), case.sides[0]) for case in group]
+        settings = [(tuple(case.settings().items()), case.implementations[0]) for case in group]
         assert len(set(settings)) == len(settings) > 0
         assert {case.group for case in group} == {name}
-        assert all(len(set(case.sides)) == len(case.sides) > 1 for case in group)
+        assert all(
+            len(set(case.implementations)) == len(case.implementations) > 1 for case in group
+        )
 
 
 def test_groups_go_by_device() -> None:
@@ -52,23 +54,29 @@ def test_without_a_gpu_nothing_is_measured() -> None:
 @pytest.mark.parametrize(
     "case",
     [
-        cases.ScanCase(sides=("triton", "torch"), direction=BOTH, **SMALL),
-        cases.ConvCase(sides=("triton", "F.conv1d and F.silu"), direction=BOTH, **SMALL),
-        cases.NormCase(sides=("triton", "addition and F.rms_norm"), direction=BOTH, **SMALL),
-        cases.CrossScanCase(sides=("triton", "torch"), side_length=2, channels=32, n_rounds=3),
+        cases.ScanCase(implementations=("triton", "torch"), direction=BOTH, **SMALL),
+        cases.ConvCase(implementations=("triton", "F.conv1d and F.silu"), direction=BOTH, **SMALL),
+        cases.NormCase(
+            implementations=("triton", "addition and F.rms_norm"), direction=BOTH, **SMALL
+        ),
+        cases.CrossScanCase(
+            implementations=("triton", "torch"), side_length=2, channels=32, n_rounds=3
+        ),
     ],
     ids=lambda case: case.group,
 )
-def test_the_sides_of_a_gpu_agree(case: cases.Case) -> None:
+def test_the_implementations_of_a_gpu_agree(case: cases.Case) -> None:
     results = list(runner.run(case, QUIET))
-    assert [(one.error, one.missing) for one in results] == [(None, None)] * len(case.sides)
+    assert [(one.error, one.missing) for one in results] == [(None, None)] * len(
+        case.implementations
+    )
 
 
 @needs_interpreter
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_what_needs_a_gpu_is_a_missing_side() -> None:
-    case = cases.ScanCase(sides=("torch", "triton, CUDA graph", "mamba-ssm"), **SMALL)
-    found = {one.side: one.missing for one in runner.run(case, QUIET)}
+def test_what_needs_a_gpu_is_a_missing_implementation() -> None:
+    case = cases.ScanCase(implementations=("torch", "triton, CUDA graph", "mamba-ssm"), **SMALL)
+    found = {one.implementation: one.missing for one in runner.run(case, QUIET)}
     assert found["torch"] is None
     assert "does not run on cpu" in str(found["triton, CUDA graph"])
     assert "mamba" in str(found["mamba-ssm"])
@@ -90,7 +98,7 @@ def test_the_share_of_the_limit_is_shown() -> None:
     one = Result(
         group="scan",
         case={},
-        side="triton",
+        implementation="triton",
         base="triton",
         median_ms=1.0,
         updates_per_s=2e12,

@@ -1,8 +1,9 @@
-"""The cases of the benchmarks, as data: what is run, at which sizes, and which sides take turns.
+"""The cases of the benchmarks, as data: what is run, at which sizes, and what takes turns.
 
-The first side of a case is its base: ratios are to it, and outputs are compared with its outputs.
-Of sizes that a side cannot do in reasonable time or memory, the side is left out: scans that hold
-(tokens, channels, states) numbers, and gradients of loops that index such an array at every token.
+What takes turns are the implementations of a case. The first is its base: ratios are to it, and
+outputs are compared with its outputs. Of sizes that an implementation cannot do in reasonable time
+or memory it is left out: scans that hold (tokens, channels, states) numbers, and gradients of loops
+that index such an array at every token.
 """
 
 from collections.abc import Mapping
@@ -41,15 +42,15 @@ class Case:
     """What every case has.
 
     Args:
-        sides: what is timed, the base first.
+        implementations: what is timed, the base first.
         dtype: of inputs and weights; in training that of autocast.
-        n_rounds: how often each side is timed at most; a slow side is timed less often.
+        n_rounds: how often each is timed at most; a slow one is timed less often.
     """
 
     group: ClassVar[str]
     measures_memory: ClassVar[bool] = True
 
-    sides: tuple[str, ...]
+    implementations: tuple[str, ...]
     dtype: Dtype = "float32"
     n_rounds: int = 9
 
@@ -59,7 +60,11 @@ class Case:
         Returns:
             Values by name of field.
         """
-        names = [field.name for field in fields(self) if field.name not in ("sides", "n_rounds")]
+        names = [
+            field.name
+            for field in fields(self)
+            if field.name not in ("implementations", "n_rounds")
+        ]
         return {name: getattr(self, name) for name in names}
 
 
@@ -188,82 +193,92 @@ BACKENDS: tuple[ScanBackend, ...] = ("cpu", "torch")
 
 GROUPS: dict[str, tuple[Case, ...]] = {
     "scan": (
-        ScanCase(sides=(*SCANS, *PEERS), tokens=129, direction=BOTH),
-        ScanCase(sides=(*SCANS, *PEERS), tokens=513),
-        ScanCase(sides=(*SCANS, *PEERS), tokens=2049),
-        ScanCase(sides=SCANS, tokens=8193),
-        ScanCase(sides=SCANS, tokens=2049, dtype="bfloat16"),
-        ScanCase(sides=(*SCANS, "mambapy"), tokens=513, direction=BOTH),
-        ScanCase(sides=SCANS, tokens=2049, direction=BOTH),
+        ScanCase(implementations=(*SCANS, *PEERS), tokens=129, direction=BOTH),
+        ScanCase(implementations=(*SCANS, *PEERS), tokens=513),
+        ScanCase(implementations=(*SCANS, *PEERS), tokens=2049),
+        ScanCase(implementations=SCANS, tokens=8193),
+        ScanCase(implementations=SCANS, tokens=2049, dtype="bfloat16"),
+        ScanCase(implementations=(*SCANS, "mambapy"), tokens=513, direction=BOTH),
+        ScanCase(implementations=SCANS, tokens=2049, direction=BOTH),
     ),
     "conv": tuple(
-        ConvCase(sides=("cpu", "F.conv1d and F.silu"), direction=direction, dtype=dtype)
+        ConvCase(implementations=("cpu", "F.conv1d and F.silu"), direction=direction, dtype=dtype)
         for direction in PASSES
         for dtype in DTYPES
     ),
     "norm": tuple(
         NormCase(
-            sides=("cpu", "addition and F.rms_norm"), channels=768, direction=direction, dtype=dtype
+            implementations=("cpu", "addition and F.rms_norm"),
+            channels=768,
+            direction=direction,
+            dtype=dtype,
         )
         for direction in PASSES
         for dtype in DTYPES
     ),
     "silence": tuple(
-        SilenceCase(sides=("noise", "silence", "half silence", "large steps"), backend=backend)
+        SilenceCase(
+            implementations=("noise", "silence", "half silence", "large steps"), backend=backend
+        )
         for backend in BACKENDS
     ),
     "models": (
-        *(ModelCase(sides=SMALL, tokens=tokens) for tokens in (513, 1025, 2049, 4097)),
+        *(ModelCase(implementations=SMALL, tokens=tokens) for tokens in (513, 1025, 2049, 4097)),
         *(
-            ModelCase(sides=SMALL, tokens=tokens, dtype="bfloat16")
+            ModelCase(implementations=SMALL, tokens=tokens, dtype="bfloat16")
             for tokens in (513, 1025, 2049, 4097, 8193)
         ),
-        ModelCase(sides=SMALL, tokens=513, batch=8),
+        ModelCase(implementations=SMALL, tokens=513, batch=8),
         *(
-            ModelCase(sides=SMALL, tokens=tokens, dtype="bfloat16", batch=8)
+            ModelCase(implementations=SMALL, tokens=tokens, dtype="bfloat16", batch=8)
             for tokens in (513, 1025, 2049)
         ),
-        ModelCase(sides=BASE_AND_PEER, tokens=513),
-        *(ModelCase(sides=BASE, tokens=tokens) for tokens in (1025, 2049, 4097)),
-        ModelCase(sides=BASE_AND_PEER, tokens=513, dtype="bfloat16"),
+        ModelCase(implementations=BASE_AND_PEER, tokens=513),
+        *(ModelCase(implementations=BASE, tokens=tokens) for tokens in (1025, 2049, 4097)),
+        ModelCase(implementations=BASE_AND_PEER, tokens=513, dtype="bfloat16"),
         *(
-            ModelCase(sides=BASE, tokens=tokens, dtype="bfloat16")
+            ModelCase(implementations=BASE, tokens=tokens, dtype="bfloat16")
             for tokens in (1025, 2049, 4097, 8193)
         ),
         *(
-            ModelCase(sides=BASE, tokens=tokens, dtype="bfloat16", batch=8)
+            ModelCase(implementations=BASE, tokens=tokens, dtype="bfloat16", batch=8)
             for tokens in (513, 1025)
         ),
     ),
     "parts": (
-        PartsCase(model="aum_small", sides=AUM_PARTS, tokens=513),
-        PartsCase(model="aum_small", sides=AUM_PARTS, tokens=513, dtype="bfloat16"),
+        PartsCase(model="aum_small", implementations=AUM_PARTS, tokens=513),
+        PartsCase(model="aum_small", implementations=AUM_PARTS, tokens=513, dtype="bfloat16"),
         *(
-            PartsCase(model="aum_base", sides=AUM_PARTS, tokens=tokens, dtype=dtype)
+            PartsCase(model="aum_base", implementations=AUM_PARTS, tokens=tokens, dtype=dtype)
             for dtype in DTYPES
             for tokens in (513, 2049)
         ),
-        PartsCase(model="ast_base", sides=AST_PARTS, tokens=2049, dtype="bfloat16"),
+        PartsCase(model="ast_base", implementations=AST_PARTS, tokens=2049, dtype="bfloat16"),
     ),
     "training": (
-        *(TrainingCase(sides=SMALL, tokens=tokens) for tokens in (513, 1025, 2049, 4097)),
+        *(TrainingCase(implementations=SMALL, tokens=tokens) for tokens in (513, 1025, 2049, 4097)),
         *(
-            TrainingCase(sides=SMALL, tokens=tokens, dtype="bfloat16")
+            TrainingCase(implementations=SMALL, tokens=tokens, dtype="bfloat16")
             for tokens in (513, 1025, 2049, 4097)
         ),
-        *(TrainingCase(sides=BASE, tokens=tokens) for tokens in (513, 1025, 2049)),
+        *(TrainingCase(implementations=BASE, tokens=tokens) for tokens in (513, 1025, 2049)),
         *(
-            TrainingCase(sides=BASE, tokens=tokens, dtype="bfloat16")
+            TrainingCase(implementations=BASE, tokens=tokens, dtype="bfloat16")
             for tokens in (513, 1025, 2049, 4097)
         ),
     ),
     "ss2d": tuple(
-        CrossScanCase(sides=("cpu", "torch", "reference"), side_length=length, channels=channels)
+        CrossScanCase(
+            implementations=("cpu", "torch", "reference"), side_length=length, channels=channels
+        )
         for length, channels in ((8, 1536), (16, 768), (32, 384), (64, 192))
     ),
     "blocks": tuple(
         BlockCase(
-            sides=("SS2D block", "Swin block"), side_length=length, channels=channels, dtype=dtype
+            implementations=("SS2D block", "Swin block"),
+            side_length=length,
+            channels=channels,
+            dtype=dtype,
         )
         for dtype in DTYPES
         for length, channels in ((8, 768), (16, 384), (32, 192), (64, 96))

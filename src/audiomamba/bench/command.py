@@ -28,16 +28,16 @@ def listed(groups: list[str], *, quick: bool, device: str) -> str:
         device: where they would run.
 
     Returns:
-        A line per case: group, settings, sides.
+        A line per case: group, settings, implementations.
 
     Raises:
         UnknownNameError: no group has such a name.
     """
     rows = [
-        (case.group, record.case_text(case.settings()), " | ".join(case.sides))
+        (case.group, record.case_text(case.settings()), " | ".join(case.implementations))
         for case in select(groups, quick=quick, among=groups_of(device))
     ]
-    return format_table([("group", "case", "sides, the base first"), *rows], "<<<")
+    return format_table([("group", "case", "implementations, the base first"), *rows], "<<<")
 
 
 def measure(
@@ -60,7 +60,7 @@ def measure(
         echo: what shows the tables.
 
     Returns:
-        Whether every side that could run computed what is right.
+        Whether every implementation that could run computed what is right.
 
     Raises:
         ConfigError: there is no such device.
@@ -115,7 +115,7 @@ def compare(files: list[Path], folder: Path) -> str:
     runs = [record.read(file) for file in files]
     pictures = plots.draw(runs, folder)
     rows = plots.compare(runs)
-    numbered = "".join(f"{place}: {file}\n" for place, file in enumerate(files, start=1))
+    numbered = "".join(f"{number}: {file}\n" for number, file in enumerate(files, start=1))
     drawn = "".join(f"{picture}\n" for picture in pictures)
     return f"{numbered}\n{format_table(rows, '<<<' + '>' * (len(rows[0]) - 3))}\n{drawn}"
 

@@ -39,7 +39,7 @@ TOKENS_OF_80_S = 4001
 GPU_GROUPS: dict[str, tuple[Case, ...]] = {
     "scan": tuple(
         ScanCase(
-            sides=(*SCANS, "torch") if batch * tokens <= LARGEST_FOR_PYTORCH else SCANS,
+            implementations=(*SCANS, "torch") if batch * tokens <= LARGEST_FOR_PYTORCH else SCANS,
             batch=batch,
             tokens=tokens,
             channels=channels,
@@ -52,13 +52,18 @@ GPU_GROUPS: dict[str, tuple[Case, ...]] = {
         for batch, tokens in SCAN_SIZES
     ),
     "conv": tuple(
-        ConvCase(sides=("triton", "F.conv1d and F.silu"), batch=8, direction=direction, dtype=dtype)
+        ConvCase(
+            implementations=("triton", "F.conv1d and F.silu"),
+            batch=8,
+            direction=direction,
+            dtype=dtype,
+        )
         for direction in PASSES
         for dtype in DTYPES
     ),
     "norm": tuple(
         NormCase(
-            sides=("triton", "addition and F.rms_norm"),
+            implementations=("triton", "addition and F.rms_norm"),
             batch=8,
             channels=768,
             direction=direction,
@@ -68,26 +73,30 @@ GPU_GROUPS: dict[str, tuple[Case, ...]] = {
         for dtype in DTYPES
     ),
     "models": tuple(
-        ModelCase(sides=sides, tokens=tokens, batch=batch, dtype=dtype)
-        for sides in (BASE, SMALL)
+        ModelCase(implementations=implementations, tokens=tokens, batch=batch, dtype=dtype)
+        for implementations in (BASE, SMALL)
         for dtype in DTYPES
         for batch in (1, 8)
         for tokens in LENGTHS
     ),
     "training": (
         *(
-            TrainingCase(sides=sides, tokens=tokens, batch=batch, dtype="bfloat16")
-            for sides in (BASE, SMALL)
+            TrainingCase(
+                implementations=implementations, tokens=tokens, batch=batch, dtype="bfloat16"
+            )
+            for implementations in (BASE, SMALL)
             for batch in (1, 8)
             for tokens in LENGTHS
         ),
         *(
-            TrainingCase(sides=BASE, tokens=TOKENS_OF_80_S, batch=batch, dtype="bfloat16")
+            TrainingCase(implementations=BASE, tokens=TOKENS_OF_80_S, batch=batch, dtype="bfloat16")
             for batch in (1, 4)
         ),
     ),
     "ss2d": tuple(
-        CrossScanCase(sides=("triton", "torch"), side_length=length, channels=channels, dtype=dtype)
+        CrossScanCase(
+            implementations=("triton", "torch"), side_length=length, channels=channels, dtype=dtype
+        )
         for dtype in DTYPES
         for length, channels in ((16, 768), (32, 384), (64, 192))
     ),

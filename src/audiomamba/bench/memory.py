@@ -1,4 +1,4 @@
-"""Peak memory of a side, measured in a process of its own.
+"""Peak memory of an implementation, measured in a process of its own.
 
 The processes are forked from a server that has loaded PyTorch and has computed nothing, so that
 each begins fresh and at once. What is counted is how much more than before the process holds at the
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
+from audiomamba.bench.build import build
 from audiomamba.bench.cases import Case
-from audiomamba.bench.model_sides import build
 from audiomamba.ops import native
 
 __all__ = ["peak_mib"]
@@ -27,11 +27,11 @@ RESET_PEAK = "5"  # see proc(5)
 
 
 def peak_mib(case: Case, name: str, device: str, instruction_set: str | None) -> float | None:
-    """Measure the memory that one call of a side needs beyond its inputs and weights.
+    """Measure the memory that one call of an implementation needs beyond its inputs and weights.
 
     Args:
         case: what is run.
-        name: the side.
+        name: the implementation.
         device: "cpu" or "cuda".
         instruction_set: of the compiled library; None for its own choice.
 
@@ -68,21 +68,21 @@ def _measure(
     torch.set_num_threads(n_threads)
     if instruction_set is not None:
         native.use_instruction_set(instruction_set)
-    side = build(case, name, device)
+    implementation = build(case, name, device)
     # Code is read, and the libraries make what they keep, before the call that counts.
-    (side.call if side.pair is None else side.pair)()
+    (implementation.call if implementation.pair is None else implementation.pair)()
     gc.collect()
     if device == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        side.call()
+        implementation.call()
         torch.cuda.synchronize()
         sender.send((torch.cuda.max_memory_allocated() - before) / KIB_PER_MIB**2)
         return
     _give_back_free_memory()
     CLEAR_REFS.write_text(RESET_PEAK, "ascii")
     before = _status_kib("VmRSS")
-    side.call()
+    implementation.call()
     sender.send((_status_kib("VmHWM") - before) / KIB_PER_MIB)
 
 

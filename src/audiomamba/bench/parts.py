@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audiomamba import ops
-from audiomamba.bench.sides import Outputs
+from audiomamba.bench.implementation import Outputs
 from audiomamba.models.ast import AST
 from audiomamba.models.aum import AuM
 from audiomamba.models.layers.mamba import NORM_EPS

@@ -33,7 +33,7 @@ _COLORS = (
 _MOST_BESIDE = 3
 _LENGTHS = ("tokens", "side_length")
 _CURVES_NEED = 2
-_ALWAYS_BARS = ("parts",)  # sides that add up to one another
+_ALWAYS_BARS = ("parts",)  # implementations that add up to one another
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ def compare(runs: Sequence[Sequence[Result]]) -> list[tuple[str, ...]]:
         runs: the results of each.
 
     Returns:
-        Rows of cells: a heading, then one row per side and case that the first run has: its median
-        and for the others median and ratio to the first.
+        Rows of cells: a heading, then one row per implementation and case that the first run has:
+        its median, and for the others median and ratio to the first.
     """
-    heading = ["group", "case", "side", "1: ms"]
+    heading = ["group", "case", "implementation", "1: ms"]
     for number in range(2, len(runs) + 1):
         heading += [f"{number}: ms", f"{number}/1"]
     rows: list[tuple[str, ...]] = [tuple(heading)]
@@ -63,7 +63,7 @@ def compare(runs: Sequence[Sequence[Result]]) -> list[tuple[str, ...]]:
     for first in runs[0]:
         if first.median_ms is None:
             continue
-        row = [first.group, case_text(first.case), first.side, f"{first.median_ms:.2f}"]
+        row = [first.group, case_text(first.case), first.implementation, f"{first.median_ms:.2f}"]
         for found in others:
             other = found.get(_identity(first))
             median = None if other is None else other.median_ms
@@ -114,7 +114,7 @@ def draw(runs: Sequence[Sequence[Result]], folder: Path) -> list[Path]:
 
 
 def _identity(one: Result) -> tuple[object, ...]:
-    return (one.group, tuple(sorted(one.case.items())), one.side)
+    return (one.group, tuple(sorted(one.case.items())), one.implementation)
 
 
 def _panels(results: Iterable[tuple[int, Result]]) -> list[_Panel]:
@@ -148,10 +148,13 @@ def _picture(group: str, results: list[tuple[int, Result]], value: str, file: Pa
     n_beside = min(len(panels), _MOST_BESIDE)
     n_below = math.ceil(len(panels) / n_beside)
     figure = Figure(figsize=(4.6 * n_beside, 3.6 * n_below), layout="constrained")
-    places = list(figure.subplots(n_below, n_beside, squeeze=False).flat)
-    sides = list(dict.fromkeys(one.side for _, one in results))
-    colors = {side: _COLORS[place % len(_COLORS)] for place, side in enumerate(sides)}
-    for axes, panel in zip(places, panels, strict=False):
+    axes_of_panels = list(figure.subplots(n_below, n_beside, squeeze=False).flat)
+    implementations = list(dict.fromkeys(one.implementation for _, one in results))
+    colors = {
+        implementation: _COLORS[index % len(_COLORS)]
+        for index, implementation in enumerate(implementations)
+    }
+    for axes, panel in zip(axes_of_panels, panels, strict=False):
         if panel.length is None:
             _draw_bars(axes, panel, value, colors)
         else:
@@ -159,7 +162,7 @@ def _picture(group: str, results: list[tuple[int, Result]], value: str, file: Pa
         axes.set_title(panel.title, fontsize=8)
         axes.tick_params(labelsize=7, which="both")
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in places[len(panels) :]:
+    for axes in axes_of_panels[len(panels) :]:
         axes.set_axis_off()
     what = "time" if value == "median_ms" else "peak memory"
     figure.suptitle(f"{group}: {what} ({_machines(results)})", fontsize=9)
@@ -172,19 +175,29 @@ def _draw_curves(axes: "Axes", panel: _Panel, value: str, colors: Mapping[str, s
     curves: dict[tuple[int, str], list[Result]] = {}
     named: set[str] = set()
     for number, one in panel.results:
-        curves.setdefault((number, one.side), []).append(one)
-    for (number, side), members in curves.items():
+        curves.setdefault((number, one.implementation), []).append(one)
+    for (number, implementation), members in curves.items():
         members.sort(key=lambda one: one.case[panel.length or ""])
         lengths = [int(one.case[panel.length or ""]) for one in members]
         values = [getattr(one, value) for one in members]
         style = _STYLES[number % len(_STYLES)]
-        label = None if side in named else side
-        named.add(side)
-        axes.plot(lengths, values, style, color=colors[side], label=label, marker="o", markersize=3)
+        label = None if implementation in named else implementation
+        named.add(implementation)
+        axes.plot(
+            lengths,
+            values,
+            style,
+            color=colors[implementation],
+            label=label,
+            marker="o",
+            markersize=3,
+        )
         if value == "median_ms":
             spreads = [one.quartiles_ms or (one.median_ms, one.median_ms) for one in members]
             lower, upper = zip(*spreads, strict=True)
-            axes.fill_between(lengths, lower, upper, color=colors[side], alpha=0.2, linewidth=0)
+            axes.fill_between(
+                lengths, lower, upper, color=colors[implementation], alpha=0.2, linewidth=0
+            )
     ticks = sorted({int(one.case[panel.length or ""]) for _, one in panel.results})
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -197,16 +210,16 @@ def _draw_curves(axes: "Axes", panel: _Panel, value: str, colors: Mapping[str, s
 
 
 def _draw_bars(axes: "Axes", panel: _Panel, value: str, colors: Mapping[str, str]) -> None:
-    """A bar per side, with its value, and its ratio to the base where it is a time."""
+    """A bar per implementation, with its value, and its ratio to the base where it is a time."""
     names = []
-    for place, (number, one) in enumerate(panel.results):
+    for index, (number, one) in enumerate(panel.results):
         found = getattr(one, value)
         text = f" {found:.3g}"
         if value == "median_ms" and one.ratio is not None:
             text += f" ({one.ratio:.3g})"
-        axes.barh(place, found, color=colors[one.side], height=0.6)
-        axes.text(found, place, text, va="center", fontsize=7)
-        names.append(one.side if number == 0 else f"{one.side} [{number + 1}]")
+        axes.barh(index, found, color=colors[one.implementation], height=0.6)
+        axes.text(found, index, text, va="center", fontsize=7)
+        names.append(one.implementation if number == 0 else f"{one.implementation} [{number + 1}]")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.margins(x=0.25)

@@ -12,11 +12,12 @@ from audiomamba.errors import DataError
 __all__ = ["Result", "Times", "case_text", "quartiles", "read", "table", "to_json"]
 
 MS_PER_S = 1000
+FIELDS_IN_FILES = {"implementation": "side"}  # as they are called in files, old ones too
 
 
 @dataclass(frozen=True)
 class Times:
-    """How long the calls of a side took, in order.
+    """How long the calls of an implementation took, in order.
 
     Args:
         wall_s: by the clock.
@@ -29,13 +30,13 @@ class Times:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What was found of one side of one case.
+    """What was found of one implementation of one case.
 
     Args:
         group: of the case.
         case: its settings.
-        side: which one.
-        base: the side that ratios are to.
+        implementation: which one.
+        base: the implementation that ratios are to.
         median_ms: of the calls, by the clock; None if there were none.
         quartiles_ms: the lower and the upper one; None of a single call.
         cpu_ms: median of the process's own time, of all threads together.
@@ -44,14 +45,14 @@ class Result:
         peak_mib: memory that one call needs beyond inputs and weights.
         updates_per_s: of the recurrence, each with one exponential.
         share_of_exponentials: of that rate in what as many threads, or the GPU, can do at most.
-        missing: why the side could not run here.
+        missing: why the implementation could not run here.
         error: what is wrong with what it computed.
         machine: device, processor, threads, versions and commit.
     """
 
     group: str
     case: Mapping[str, str | int]
-    side: str
+    implementation: str
     base: str
     median_ms: float | None = None
     quartiles_ms: tuple[float, float] | None = None
@@ -80,7 +81,7 @@ class Result:
         """Copy the result with what its times come to.
 
         Args:
-            times: of this side, at least one.
+            times: of this implementation, at least one.
             base: of the base.
 
         Returns:
@@ -123,7 +124,8 @@ def to_json(result: Result) -> str:
     """
     values = asdict(result)
     machine = values.pop("machine")
-    return json.dumps({**values, **machine}) + "\n"
+    named = {FIELDS_IN_FILES.get(name, name): value for name, value in values.items()}
+    return json.dumps({**named, **machine}) + "\n"
 
 
 def read(file: Path) -> list[Result]:
@@ -163,9 +165,9 @@ def _from_json(line: str) -> Result:
     values = json.loads(line)
     if not isinstance(values, dict):
         raise TypeError(line)
-    known = {one.name for one in fields(Result)}
-    machine = {name: value for name, value in values.items() if name not in known}
-    own = {name: value for name, value in values.items() if name in known}
+    names = {FIELDS_IN_FILES.get(one.name, one.name): one.name for one in fields(Result)}
+    machine = {name: value for name, value in values.items() if name not in names}
+    own = {names[name]: value for name, value in values.items() if name in names}
     return Result(**own, machine=machine)
 
 
@@ -191,12 +193,14 @@ def table(results: Iterable[Result]) -> list[tuple[str, ...]]:
         results: of one case.
 
     Returns:
-        Rows of cells: a heading, then one row per side.
+        Rows of cells: a heading, then one row per implementation.
     """
-    rows: list[tuple[str, ...]] = [("side", "median ms", "quartiles", "n", "ratio", "peak MiB", "")]
+    rows: list[tuple[str, ...]] = [
+        ("implementation", "median ms", "quartiles", "n", "ratio", "peak MiB", "")
+    ]
     for one in results:
         if one.median_ms is None:
-            rows.append((one.side, "-", "", "", "", "", one.missing or one.error or ""))
+            rows.append((one.implementation, "-", "", "", "", "", one.missing or one.error or ""))
             continue
         spread = one.quartiles_ms
         note = ""
@@ -206,7 +210,7 @@ def table(results: Iterable[Result]) -> list[tuple[str, ...]]:
             note += f", {one.share_of_exponentials:.0%} of all exponentials"
         rows.append(
             (
-                one.side,
+                one.implementation,
                 f"{one.median_ms:.2f}",
                 "" if spread is None else f"{spread[0]:.2f} to {spread[1]:.2f}",
                 str(one.n),

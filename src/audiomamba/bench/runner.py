@@ -1,6 +1,6 @@
-"""The runner: the sides of a case are checked against each other, then timed in turns.
+"""The runner: the implementations of a case are checked against each other, then timed in turns.
 
-Sides take turns in one process, every other round in reverse order, so that what else the machine
+They take turns in one process, every other round in reverse order, so that what else the machine
 does meets them alike. Medians and quartiles are kept, and the ratio of medians to the base.
 """
 
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 import torch
 
+from audiomamba.bench.build import build
 from audiomamba.bench.cases import Case
+from audiomamba.bench.implementation import Implementation, Outputs
 from audiomamba.bench.memory import peak_mib
-from audiomamba.bench.model_sides import build
 from audiomamba.bench.record import Result, Times
-from audiomamba.bench.sides import Outputs, Side
 from audiomamba.errors import BackendError
 
 __all__ = ["Settings", "difference", "run", "take_turns"]
 
 # Root mean square of the difference over that of what is right.
 TOLERANCES = {"float32": 1e-3, "bfloat16": 5e-2}
-# After so long a side is timed no more, once it has been timed so often.
+# After so long an implementation is timed no more, once it has been timed so often.
 BUDGET_S = 3.0
 FEWEST_ROUNDS = 3
 # A call that takes longer is timed once.
@@ -39,7 +39,7 @@ class Settings:
     Args:
         device: "cpu" or "cuda".
         instruction_set: of the compiled library; None for its own choice.
-        measure_memory: whether each side is also run in a process of its own.
+        measure_memory: whether each implementation is also run in a process of its own.
         exponentials_per_s: of the machine, by one thread, or of the whole GPU; None if not
             measured.
     """
@@ -51,28 +51,32 @@ class Settings:
 
 
 def run(case: Case, settings: Settings) -> Iterator[Result]:
-    """Check and time the sides of a case.
+    """Check and time the implementations of a case.
 
     Args:
         case: what is run.
         settings: how.
 
     Yields:
-        A result per side, in the order of the case; one that is missing or wrong has a reason in
-        place of times. The base is the first side that is neither.
+        A result per implementation, in the order of the case; one that is missing or wrong has a
+        reason in place of times. The base is the first that is neither.
     """
-    sides, missing = _build(case, settings.device)
-    wrong, cannot = _check(sides, case.dtype)
+    implementations, missing = _build(case, settings.device)
+    wrong, cannot = _check(implementations, case.dtype)
     missing |= cannot
-    right = {name: side for name, side in sides.items() if name not in wrong | cannot}
-    calls = {name: side.call for name, side in right.items()}
-    for side in right.values():
-        if side.pair is not None:  # or else the check has warmed it up
-            side.call()
+    right = {
+        name: implementation
+        for name, implementation in implementations.items()
+        if name not in wrong | cannot
+    }
+    calls = {name: implementation.call for name, implementation in right.items()}
+    for implementation in right.values():
+        if implementation.pair is not None:  # or else the check has warmed it up
+            implementation.call()
     times = take_turns(calls, case.n_rounds, synchronize=settings.device == "cuda")
-    base = next(iter(times), case.sides[0])
-    for name in case.sides:
-        settled = Result(group=case.group, case=case.settings(), side=name, base=base)
+    base = next(iter(times), case.implementations[0])
+    for name in case.implementations:
+        settled = Result(group=case.group, case=case.settings(), implementation=name, base=base)
         if name in missing:
             yield settled.changed(missing=missing[name])
         elif name in wrong:
@@ -82,29 +86,31 @@ def run(case: Case, settings: Settings) -> Iterator[Result]:
             yield _with_memory(_with_rate(result, right[name], settings), case, settings)
 
 
-def _build(case: Case, device: str) -> tuple[dict[str, Side], dict[str, str]]:
-    """The sides that can run here, and why the others cannot."""
-    sides, missing = {}, {}
-    for name in case.sides:
+def _build(case: Case, device: str) -> tuple[dict[str, Implementation], dict[str, str]]:
+    """The implementations that can run here, and why the others cannot."""
+    implementations, missing = {}, {}
+    for name in case.implementations:
         try:
-            sides[name] = build(case, name, device)
+            implementations[name] = build(case, name, device)
         except BackendError as error:
             missing[name] = str(error)
-    return sides, missing
+    return implementations, missing
 
 
-def _check(sides: Mapping[str, Side], dtype: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Run every side once, and say which ones are wrong, and which ones cannot run this case."""
+def _check(
+    implementations: Mapping[str, Implementation], dtype: str
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Run every implementation once, and say which are wrong, and which cannot run this case."""
     wrong: dict[str, str] = {}
     cannot: dict[str, str] = {}
     base: Outputs | None = None
-    for name, side in sides.items():
+    for name, implementation in implementations.items():
         try:
-            if side.pair is None:
-                got = side.call()
+            if implementation.pair is None:
+                got = implementation.call()
                 wanted = base = got if base is None else base
             else:
-                got, wanted = side.pair()
+                got, wanted = implementation.pair()
         except BackendError as error:
             cannot[name] = str(error)
             continue
@@ -191,11 +197,11 @@ def _gpu_seconds(call: Callable[[], object]) -> tuple[float, float]:
     return wall_s / n_calls, cpu_s / n_calls
 
 
-def _with_rate(result: Result, side: Side, settings: Settings) -> Result:
+def _with_rate(result: Result, implementation: Implementation, settings: Settings) -> Result:
     """Add the rate of state updates, and its share of the exponentials that are possible."""
-    if not side.n_updates or result.median_ms is None:
+    if not implementation.n_updates or result.median_ms is None:
         return result
-    rate = side.n_updates / (result.median_ms / 1000)
+    rate = implementation.n_updates / (result.median_ms / 1000)
     result = result.changed(updates_per_s=rate)
     if settings.exponentials_per_s is None:
         return result
@@ -207,5 +213,5 @@ def _with_memory(result: Result, case: Case, settings: Settings) -> Result:
     """Add the peak of memory, from a process of its own."""
     if not (settings.measure_memory and case.measures_memory):
         return result
-    found = peak_mib(case, result.side, settings.device, settings.instruction_set)
+    found = peak_mib(case, result.implementation, settings.device, settings.instruction_set)
     return result.changed(peak_mib=found)

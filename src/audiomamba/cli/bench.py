@@ -69,9 +69,10 @@ def bench(
 ) -> None:
     """Measure speed and memory beside other ways of doing the same.
 
-    The sides of a case take turns; medians, quartiles and ratios to the first side are shown, and
-    the memory of one call in a process of its own. What a side computes is checked before; a side
-    that is wrong is not timed, and the exit code is 1. A package that is not installed is named.
+    The implementations of a case take turns; medians, quartiles and ratios to the first are shown,
+    and the memory of one call in a process of its own. What an implementation computes is checked
+    before; one that is wrong is not timed, and the exit code is 1. A package that is not installed
+    is named.
     Nothing else should run meanwhile.
     """
     from audiomamba.bench import command

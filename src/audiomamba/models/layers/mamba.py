@@ -190,7 +190,7 @@ class MambaBlock(nn.Module):
 
 
 def new_norm(kind: Norm, dim: int) -> nn.RMSNorm | nn.LayerNorm:
-    """The norm between two blocks and behind the last."""
+    """The norm between two blocks and after the last."""
     return nn.RMSNorm(dim, eps=NORM_EPS) if kind == "rms" else nn.LayerNorm(dim, eps=NORM_EPS)
 
 

@@ -22,7 +22,7 @@ def add_norm(
 
 
 def _launch(channels: int) -> dict[str, int]:
-    """How the kernels are cut for a number of channels, which one program has all of."""
+    """How the kernels are launched for a number of channels, which one program has all of."""
     block = 1 << (channels - 1).bit_length()
     return {"BLOCK": block, "num_warps": max(1, min(MOST_WARPS, block // CHANNELS_PER_WARP))}
 

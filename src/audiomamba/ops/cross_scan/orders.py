@@ -22,7 +22,7 @@ def cross_scan(x: Tensor) -> Tensor:
 
 
 def cross_merge(y: Tensor, rows: int, columns: int) -> Tensor:
-    """Put what was read in four directions back into its places and add it up.
+    """Put what was read in four directions back where it was in the map and add it up.
 
     Args:
         y: (batch, tokens, 4, channels), each direction in its own order.
@@ -56,6 +56,6 @@ def _by_column(x: Tensor) -> Tensor:
 def _placed(by_row: Tensor, by_column: Tensor, rows: int, columns: int) -> Tensor:
     """Add what is in order of rows and what is in order of columns, as a map."""
     transposed: Tensor = by_column.unflatten(1, (columns, rows)).transpose(1, 2)
-    # A sum is laid out as its first part: the other way round it would not be contiguous.
+    # A sum is laid out as its first term: the other way round it would not be contiguous.
     merged: Tensor = by_row.unflatten(1, (rows, columns)) + transposed
     return merged

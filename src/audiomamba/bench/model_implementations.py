@@ -1,7 +1,8 @@
-"""The sides of the cases of whole models and blocks: inference, training, and time by part.
+"""The implementations of the cases of whole models and blocks: inference, training, time by part.
 
-Features go in, logits come out; decoding and the front end are not in it. Each side is checked on
-a model of the same kind with few blocks and a short input, against the same in plain PyTorch.
+Features go in, logits come out; decoding and the front end are not in it. Each implementation is
+checked on a model of the same kind with few blocks and a short input, against the same in plain
+PyTorch.
 """
 
 from collections.abc import Callable
@@ -14,9 +15,9 @@ from torch.nn import functional as F
 
 from audiomamba import models
 from audiomamba.bench import peers
-from audiomamba.bench.cases import BlockCase, Case, ModelCase, PartsCase, TrainingCase
+from audiomamba.bench.cases import BlockCase, ModelCase, PartsCase, TrainingCase
+from audiomamba.bench.implementation import Implementation, Outputs, short_and_plain
 from audiomamba.bench.parts import Part, ast_parts, aum_parts, random_like
-from audiomamba.bench.sides import Outputs, Side, build_op, short_and_plain
 from audiomamba.errors import ConfigError
 from audiomamba.models.ast import AST
 from audiomamba.models.aum import AuM
@@ -24,7 +25,7 @@ from audiomamba.models.htsat import SwinBlock
 from audiomamba.models.layers.stages import VSSBlock
 from audiomamba.models.vmamba import VMambaConfig
 
-__all__ = ["build"]
+__all__ = ["build_block", "build_inference", "build_parts", "build_training"]
 
 N_MELS = 128
 ROWS = 8  # of patches, of 16 mel bands each
@@ -33,32 +34,6 @@ SHORT_TOKENS = 65
 SHORT_DEPTH = 2
 SWIN_WINDOW = 8
 SWIN_HEAD_CHANNELS = 24  # as in HTS-AT
-
-
-def build(case: Case, name: str, device: str) -> Side:
-    """Build one side of any case.
-
-    Args:
-        case: what is run.
-        name: one of the case's sides.
-        device: "cpu" or "cuda".
-
-    Returns:
-        The side.
-
-    Raises:
-        BackendError: the side cannot run here, such as a package that is not installed.
-        UnknownNameError: there is no such side.
-    """
-    if isinstance(case, PartsCase):
-        return _parts_side(case, name, device)
-    if isinstance(case, TrainingCase):
-        return _training_side(case, name, device)
-    if isinstance(case, ModelCase):
-        return _inference_side(case, name, device)
-    if isinstance(case, BlockCase):
-        return _block_side(case, name, device)
-    return build_op(case, name, device)
 
 
 def _n_frames(tokens: int) -> int:
@@ -79,7 +54,7 @@ def _features(batch: int, tokens: int, device: str, dtype: torch.dtype) -> Tenso
     return torch.randn(shape, generator=generator).to(device, dtype)
 
 
-@lru_cache(maxsize=2)  # the parts of a model are sides of one case
+@lru_cache(maxsize=2)  # the parts of a model are implementations of one case
 def _model(
     name: str, tokens: int, device: str, dtype: torch.dtype, depth: int | None = None
 ) -> nn.Module:
@@ -100,11 +75,12 @@ def _model(
     return made.eval().to(device, dtype)
 
 
-def _inference_side(case: ModelCase, name: str, device: str) -> Side:
+def build_inference(case: ModelCase, name: str, device: str) -> Implementation:
+    """Build an implementation of inference with a whole model; as of `build`."""
     dtype = getattr(torch, case.dtype)
     features = _features(case.batch, case.tokens, device, dtype)
     pair = _short_pair(name, device, dtype)
-    return Side(_inference(_model(name, case.tokens, device, dtype), features), pair)
+    return Implementation(_inference(_model(name, case.tokens, device, dtype), features), pair)
 
 
 def _inference(model: nn.Module, features: Tensor) -> Part:
@@ -141,7 +117,8 @@ def _short_pair(
     return pair
 
 
-def _training_side(case: TrainingCase, name: str, device: str) -> Side:
+def build_training(case: TrainingCase, name: str, device: str) -> Implementation:
+    """Build an implementation of a step of training; as of `build`."""
     use_autocast = case.dtype == "bfloat16"
 
     def step(model: nn.Module, features: Tensor) -> Part:
@@ -160,10 +137,11 @@ def _training_side(case: TrainingCase, name: str, device: str) -> Side:
     model = _model(name, case.tokens, device, torch.float32)
     short = _model(name, SHORT_TOKENS, device, torch.float32, SHORT_DEPTH)
     short_features = _features(2, SHORT_TOKENS, device, torch.float32)
-    return Side(step(model, features), short_and_plain(step(short, short_features)))
+    return Implementation(step(model, features), short_and_plain(step(short, short_features)))
 
 
-def _parts_side(case: PartsCase, name: str, device: str) -> Side:
+def build_parts(case: PartsCase, name: str, device: str) -> Implementation:
+    """Build an implementation of one kind of a model's operations; as of `build`."""
     dtype = getattr(torch, case.dtype)
 
     def parts(tokens: int, depth: int | None = None) -> dict[str, Part]:
@@ -175,10 +153,11 @@ def _parts_side(case: PartsCase, name: str, device: str) -> Side:
         raise ConfigError(f"{case.model} has no parts to time; expected an AuM or an AST")
 
     short = parts(SHORT_TOKENS, SHORT_DEPTH)
-    return Side(parts(case.tokens)[name], short_and_plain(short[name]))
+    return Implementation(parts(case.tokens)[name], short_and_plain(short[name]))
 
 
-def _block_side(case: BlockCase, name: str, device: str) -> Side:
+def build_block(case: BlockCase, name: str, device: str) -> Implementation:
+    """Build an implementation of a block of a hierarchy of maps; as of `build`."""
     dtype = getattr(torch, case.dtype)
     torch.manual_seed(0)
     block: nn.Module
@@ -199,4 +178,4 @@ def _block_side(case: BlockCase, name: str, device: str) -> Side:
         image = random_like(next(block.parameters()), 1, length, length, case.channels)
         return torch.inference_mode()(lambda: (block(image),))
 
-    return Side(run_on(case.side_length), short_and_plain(run_on(SWIN_WINDOW)))
+    return Implementation(run_on(case.side_length), short_and_plain(run_on(SWIN_WINDOW)))

@@ -1,24 +1,20 @@
-"""The sides of the cases: how each is built and called, and what it has to agree with.
+"""The implementations of the cases of ops: how each is built and called.
 
-`build` makes one side of one case. Inputs are random, the same for all sides of a case.
+Inputs are random, the same for all implementations of a case.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from audiomamba import ops
 from audiomamba.bench import peers
 from audiomamba.bench.cases import (
     N_STATES,
     N_TAPS,
-    Case,
     ConvCase,
     CrossScanCase,
     NormCase,
@@ -26,12 +22,19 @@ from audiomamba.bench.cases import (
     SequenceCase,
     SilenceCase,
 )
-from audiomamba.errors import BackendError, UnknownNameError
+from audiomamba.bench.implementation import Implementation, Outputs
+from audiomamba.errors import BackendError
 from audiomamba.ops.cross_scan import N_DIRECTIONS
 
-__all__ = ["Outputs", "Side", "build_op", "plain_pytorch", "random_scan_inputs", "short_and_plain"]
+__all__ = [
+    "build_conv",
+    "build_cross_scan",
+    "build_norm",
+    "build_scan",
+    "build_silence",
+    "random_scan_inputs",
+]
 
-Outputs = tuple[Tensor, ...]
 Op = Callable[..., Tensor | Outputs]
 
 # Step sizes are log-uniform from 0.001 to 0.1, as a fresh mixer has them.
@@ -39,79 +42,7 @@ LOG_STEPS = (-6.9, -2.3)
 LARGE_STEP = 6.0  # the fastest decay, exp(-16 * 6), is below the smallest normal number
 EPS = 1e-5
 COMPILED = ("cpu", "triton")
-REPLAYED = ", CUDA graph"  # of a side's name
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a case, ready to run.
-
-    Args:
-        call: what is timed; returns what it computed.
-        pair: a smaller run of the same code, and what it has to give; if None, what `call` returns
-            is compared with what the base returns.
-        n_updates: state updates of the recurrence in one call, each with one exponential; 0 if that
-            is not what it does.
-    """
-
-    call: Callable[[], Outputs]
-    pair: Callable[[], tuple[Outputs, Outputs]] | None = None
-    n_updates: int = 0
-
-
-@contextmanager
-def plain_pytorch() -> Iterator[None]:
-    """Run the ops, and attention, as written out in PyTorch."""
-    with ops.use_backend("torch"), sdpa_kernel(SDPBackend.MATH):
-        yield
-
-
-def short_and_plain(short: Callable[[], Outputs]) -> Callable[[], tuple[Outputs, Outputs]]:
-    """Pair a small run as it is with the same in plain PyTorch.
-
-    Args:
-        short: the small run.
-
-    Returns:
-        What runs both.
-    """
-
-    def pair() -> tuple[Outputs, Outputs]:
-        got = short()
-        with plain_pytorch():
-            return got, short()
-
-    return pair
-
-
-def build_op(case: Case, name: str, device: str) -> Side:
-    """Build a side of a case of an op.
-
-    Args:
-        case: what is run.
-        name: one of the case's sides.
-        device: "cpu" or "cuda".
-
-    Returns:
-        The side.
-
-    Raises:
-        BackendError: the side cannot run here, such as a package that is not installed.
-        UnknownNameError: the case has no such side.
-    """
-    if name not in case.sides:
-        raise UnknownNameError("side", name, case.sides)
-    if isinstance(case, SilenceCase):
-        return _silence_side(case, name, device)
-    if isinstance(case, ScanCase):
-        return _scan_side(case, name, device)
-    if isinstance(case, ConvCase):
-        return _conv_side(case, name, device)
-    if isinstance(case, NormCase):
-        return _norm_side(case, name, device)
-    if isinstance(case, CrossScanCase):
-        return _cross_scan_side(case, name, device)
-    raise TypeError(f"a {type(case).__name__} is no case of an op")
+REPLAYED = ", CUDA graph"  # of an implementation's name
 
 
 def random_scan_inputs(
@@ -201,7 +132,8 @@ def _with_backend(op: Op, backend: str, device: str) -> Op:
     return lambda **tensors: op(**tensors, backend=backend)
 
 
-def _scan_side(case: ScanCase, name: str, device: str) -> Side:
+def build_scan(case: ScanCase, name: str, device: str) -> Implementation:
+    """Build an implementation of a scan in both directions; as of `build`."""
     tensors = _scan_inputs(case, device)
     # The recurrence runs forward once in a step of training too, and again for the gradients.
     n_updates = 2 * case.batch * case.tokens * case.channels * N_STATES
@@ -212,7 +144,7 @@ def _scan_side(case: ScanCase, name: str, device: str) -> Side:
         ops.warmup(*sizes, dtype=tensors["u"].dtype, gradient=gradient)
     if name.endswith(REPLAYED):
         call = _replayed(call, device)
-    return Side(call, n_updates=0 if gradient else n_updates)
+    return Implementation(call, n_updates=0 if gradient else n_updates)
 
 
 def _replayed(call: Callable[[], Outputs], device: str) -> Callable[[], Outputs]:
@@ -240,7 +172,7 @@ def _replayed(call: Callable[[], Outputs], device: str) -> Callable[[], Outputs]
 
 
 def _scan_op(name: str, device: str) -> Op:
-    """A scan in both directions, as one side does it."""
+    """A scan in both directions, as one implementation does it."""
     name = name.removesuffix(REPLAYED)
     if name == "cpu, two calls":
         return _two_calls(_with_backend(ops.selective_scan, "cpu", device))
@@ -263,7 +195,8 @@ def _two_calls(op: Op) -> Op:
     return both
 
 
-def _silence_side(case: SilenceCase, name: str, device: str) -> Side:
+def build_silence(case: SilenceCase, name: str, device: str) -> Implementation:
+    """Build an implementation of a scan of silence or noise; as of `build`."""
     tensors = dict(_scan_inputs(case, device))
     u = tensors["u"].clone()
     if name == "silence":
@@ -281,14 +214,15 @@ def _silence_side(case: SilenceCase, name: str, device: str) -> Side:
         return _once(lambda **x: with_op(**x, delta_softplus=True), given, gradient=False)
 
     truth = _with_backend(ops.bidirectional_selective_scan, "reference", device)
-    return Side(
+    return Implementation(
         run(tensors, op),
         pair=lambda: (run(short, op)(), run(short, truth)()),
         n_updates=2 * u.numel() * N_STATES,
     )
 
 
-def _conv_side(case: ConvCase, name: str, device: str) -> Side:
+def build_conv(case: ConvCase, name: str, device: str) -> Implementation:
+    """Build an implementation of the causal convolution; as of `build`."""
     generator = torch.Generator().manual_seed(0)
     dtype = getattr(torch, case.dtype)
     xz = torch.randn(case.batch, case.tokens, 2 * case.channels, generator=generator)
@@ -300,11 +234,11 @@ def _conv_side(case: ConvCase, name: str, device: str) -> Side:
     op: Op = _pytorch_conv
     if name in COMPILED:
         op = partial(_with_backend(ops.causal_conv1d, name, device), activation="silu")
-    return Side(_once(op, tensors, gradient=case.direction != "forward"))
+    return Implementation(_once(op, tensors, gradient=case.direction != "forward"))
 
 
 def _pytorch_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The same by PyTorch, which wants channels before tokens, for what wants them behind."""
+    """The same by PyTorch, which wants channels before tokens, for what wants them after."""
     out = F.conv1d(
         x.transpose(1, 2),
         weight.unsqueeze(1),
@@ -315,7 +249,8 @@ def _pytorch_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.silu(out[..., : x.shape[1]]).transpose(1, 2).contiguous()
 
 
-def _norm_side(case: NormCase, name: str, device: str) -> Side:
+def build_norm(case: NormCase, name: str, device: str) -> Implementation:
+    """Build an implementation of the addition with RMSNorm; as of `build`."""
     generator = torch.Generator().manual_seed(0)
     dtype, shape = getattr(torch, case.dtype), (case.batch, case.tokens, case.channels)
     tensors = {
@@ -326,7 +261,7 @@ def _norm_side(case: NormCase, name: str, device: str) -> Side:
     op: Op = _pytorch_norm
     if name in COMPILED:
         op = _with_backend(ops.add_rms_norm, name, device)
-    return Side(_once(op, tensors, gradient=case.direction != "forward"))
+    return Implementation(_once(op, tensors, gradient=case.direction != "forward"))
 
 
 def _pytorch_norm(x: Tensor, residual: Tensor, weight: Tensor) -> Outputs:
@@ -335,11 +270,12 @@ def _pytorch_norm(x: Tensor, residual: Tensor, weight: Tensor) -> Outputs:
     return F.rms_norm(total, weight.shape, weight, EPS).to(x.dtype), total
 
 
-def _cross_scan_side(case: CrossScanCase, name: str, device: str) -> Side:
+def build_cross_scan(case: CrossScanCase, name: str, device: str) -> Implementation:
+    """Build an implementation of a scan of a map; as of `build`."""
     tensors = _map_inputs(case, device)
     op = _with_backend(ops.cross_selective_scan, name, device)
     n_updates = N_DIRECTIONS * tensors["u"].numel() * N_STATES
-    return Side(_once(op, tensors, gradient=False), n_updates=n_updates)
+    return Implementation(_once(op, tensors, gradient=False), n_updates=n_updates)
 
 
 @lru_cache(maxsize=1)
