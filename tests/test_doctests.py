@@ -4,7 +4,9 @@ import doctest
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 import audiomamba
@@ -19,6 +21,19 @@ MODULES = sorted(
 )
 
 
+@pytest.fixture
+def my_clips(tmp_path):
+    """A data set that examples read: four clips of half a second, in a folder for each class."""
+    rng = np.random.default_rng(0)
+    for label in ("dog", "rain"):
+        folder = tmp_path / "my-clips" / label
+        folder.mkdir(parents=True)
+        for number in (1, 2):
+            sound = rng.uniform(-0.5, 0.5, 8_000)
+            soundfile.write(folder / f"{number}.wav", sound, 16_000)
+
+
+@pytest.mark.usefixtures("my_clips")
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_give_what_they_show(name, tmp_path, monkeypatch, request):
     module = import_module(name)

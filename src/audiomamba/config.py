@@ -40,6 +40,10 @@ class Range:
         high: the highest one; None for no limit.
         open_low: whether `low` itself is left out.
         open_high: whether `high` itself is left out.
+
+    Example:
+        >>> 0 in Range(0, 1), 0 in Range(0, open_low=True), float("nan") in Range()
+        (True, False, False)
     """
 
     low: float | None = None
@@ -122,6 +126,11 @@ def to_plain(config: Any) -> dict[str, Any]:
 
     Returns:
         What json.dump can write.
+
+    Example:
+        >>> from audiomamba.audio import FrontEnd
+        >>> to_plain(FrontEnd(n_frames=128))["n_frames"]
+        128
     """
     plain: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     return plain
@@ -143,6 +152,11 @@ def from_plain(kind: type[T], values: Mapping[str, Any]) -> T:
     Raises:
         UnknownNameError: there is no such field.
         ConfigError: a field is missing, or its value does not fit.
+
+    Example:
+        >>> from audiomamba.audio import FrontEnd
+        >>> from_plain(FrontEnd, {"n_frames": 128, "low_hz": 50}).low_hz
+        50.0
     """
     return _build(kind, values, "")
 
@@ -161,6 +175,11 @@ def override(config: T, changes: Iterable[str]) -> T:
     Raises:
         UnknownNameError: there is no such field.
         ConfigError: a text is not NAME=VALUE, or the value does not fit.
+
+    Example:
+        >>> from audiomamba.audio import FrontEnd
+        >>> override(FrontEnd(), ["n_frames=128", "high_hz=none"]).n_frames
+        128
     """
     values = to_plain(config)
     for change in changes:

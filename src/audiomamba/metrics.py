@@ -126,6 +126,13 @@ def compute(
         MissingDependencyError: scikit-learn is not installed.
 
     Source: the evaluation of AST and AuM.
+
+    Example:
+        >>> scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
+        >>> targets = np.array([[1, 0], [0, 1], [0, 1], [0, 1]])
+        >>> found = compute(scores, targets, ["dog", "rain"])
+        >>> found.accuracy, found.confusion
+        (0.75, ((1, 0), (1, 2)))
     """
     present = _checked(scores, targets, len(labels))
     best = scores.argmax(axis=1)
@@ -171,6 +178,12 @@ def best_thresholds(scores: np.ndarray, targets: np.ndarray) -> tuple[float, ...
     Raises:
         DataError: the shapes do not agree, or scores are not finite.
         MissingDependencyError: scikit-learn is not installed.
+
+    Example:
+        >>> scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
+        >>> targets = np.array([[1, 0], [0, 1], [0, 1], [0, 1]])
+        >>> best_thresholds(scores, targets)
+        (0.75, 0.25)
     """
     present = _checked(scores, targets, scores.shape[1])
     return tuple(
@@ -205,6 +218,13 @@ def bootstrap(
         DataError: the shapes do not agree, or scores are not finite.
 
     Source: Efron, "Bootstrap Methods: Another Look at the Jackknife" (1979); percentile intervals.
+
+    Example:
+        >>> scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
+        >>> targets = np.array([[1, 0], [0, 1], [0, 1], [0, 1]])
+        >>> interval = bootstrap(scores, targets, n_resamples=200)["accuracy"]
+        >>> interval.low, interval.high
+        (0.25, 1.0)
     """
     present = _checked(scores, targets, scores.shape[1])
     right = present.argmax(axis=1) == scores.argmax(axis=1)
@@ -230,6 +250,10 @@ def d_prime(auc: float) -> float:
 
     Returns:
         The distance in standard deviations; infinite at 0 and 1.
+
+    Example:
+        >>> round(d_prime(0.95), 3)
+        2.326
     """
     if not 0 < auc < 1:
         return math.nan if math.isnan(auc) else math.copysign(math.inf, auc - 0.5)

@@ -18,6 +18,10 @@ def versions() -> dict[str, str]:
     Returns:
         Versions by name, "python" and "platform" first; packages that are not installed are left
         out.
+
+    Example:
+        >>> sorted(versions())[:2]
+        ['audiomamba', 'lightning']
     """
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in PACKAGES:

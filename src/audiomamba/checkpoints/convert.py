@@ -91,6 +91,14 @@ def convert(
 
     Raises:
         CheckpointError: as for read_released.
+
+    Example:
+        >>> import torch
+        >>> from audiomamba import models
+        >>> torch.save(models.create("vim_tiny", depth=1, dim=32).state_dict(), "vim.pth")
+        >>> report = convert("vim.pth", "vim")
+        >>> report.n_tensors, report.unused, report.folder.name
+        (24, (), 'vim')
     """
     out = Path(out)
     checkpoint, report = read_released(source, name=out.name, labels=labels)
@@ -115,6 +123,14 @@ def read_released(
     Raises:
         CheckpointError: the file cannot be read, is not of a known origin, has a key too many or
             too few, or has another number of classes than labels.
+
+    Example:
+        >>> import torch
+        >>> from audiomamba import models
+        >>> torch.save(models.create("vim_tiny", depth=1, dim=32).state_dict(), "vim.pth")
+        >>> checkpoint, report = read_released("vim.pth")
+        >>> report.origin, checkpoint.model.config.depth
+        ('Vision Mamba', 1)
     """
     source = Path(source)
     state = read_state(source)

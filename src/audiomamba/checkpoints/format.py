@@ -61,6 +61,16 @@ class Checkpoint:
     Raises:
         CheckpointError: labels and front end do not fit the model, a hidden label is none of the
             labels, or the ontology has a circle.
+
+    Example:
+        >>> from audiomamba import models
+        >>> model = models.create("cnn_small", n_classes=2, n_mels=64, n_frames=96)
+        >>> front_end = FrontEnd(n_mels=64, n_frames=96)
+        >>> Checkpoint(
+        ...     name="mine", model=model, front_end=front_end, labels=("dog",), scores="softmax"
+        ... )
+        Traceback (most recent call last):
+        audiomamba.errors.CheckpointError: mine: 1 labels for 2 classes
     """
 
     name: str
@@ -106,6 +116,12 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
         folder: where to; made if it is not there.
         checkpoint: the model and what belongs to it.
         dtype: of the floating-point weights in the file; loading gives float32 again.
+
+    Example:
+        >>> starter = load(find("starter"))
+        >>> save("copy", starter, dtype=torch.float16)
+        >>> load("copy").labels == starter.labels
+        True
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,6 +169,11 @@ def load(folder: str | Path) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing or damaged, or a key or shape is not what the settings
             say.
+
+    Example:
+        >>> starter = load(find("starter"))
+        >>> starter.front_end.sample_rate, len(starter.labels), starter.scores
+        (16000, 10, 'softmax')
     """
     folder = _model_folder(Path(folder))
     config = _read_config(folder / CONFIG_FILE)
@@ -199,6 +220,10 @@ def packaged() -> list[str]:
 
     Returns:
         Names that `find` takes, sorted.
+
+    Example:
+        >>> "starter" in packaged()
+        True
     """
     weights = files("audiomamba").joinpath("weights")
     if not weights.is_dir():
@@ -217,6 +242,10 @@ def find(name_or_folder: str | Path) -> Path:
 
     Raises:
         UnknownNameError: neither a packaged model nor a folder.
+
+    Example:
+        >>> find("starter").name
+        'starter'
     """
     if isinstance(name_or_folder, str) and name_or_folder in packaged():
         return Path(str(files("audiomamba").joinpath("weights", name_or_folder)))
@@ -236,6 +265,10 @@ def fingerprint(folder: str | Path) -> str:
 
     Raises:
         CheckpointError: a file is missing or cannot be read.
+
+    Example:
+        >>> len(fingerprint(find("starter")))
+        64
     """
     folder, found = _model_folder(Path(folder)), sha256()
     for name in (WEIGHTS_FILE, CONFIG_FILE):

@@ -35,6 +35,14 @@ def start_from(model: AudioModel, source: str | Path) -> TransferReport:
 
     Raises:
         CheckpointError: the weights cannot be read, or do not fit a model of this kind and size.
+
+    Example:
+        >>> import torch
+        >>> from audiomamba import models
+        >>> torch.save(models.create("vim_tiny", depth=1, dim=32).state_dict(), "vim.pth")
+        >>> model = models.create("aum_tiny", depth=1, dim=32, direction="bi-bi", n_classes=3)
+        >>> start_from(model, "vim.pth").fresh
+        ('head.weight', 'head.bias')
     """
     other = _read(Path(source))
     state = other.state_dict()

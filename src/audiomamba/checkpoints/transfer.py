@@ -69,6 +69,14 @@ def aum_from_aum(model: AuM, state: Mapping[str, Tensor], source: AuMConfig) -> 
 
     Raises:
         CheckpointError: the two differ in more than input size, patch and classes.
+
+    Example:
+        >>> from audiomamba import models
+        >>> source = models.create("aum_tiny", depth=1, dim=32, n_classes=5)
+        >>> model = models.create("aum_tiny", depth=1, dim=32, n_classes=3, n_frames=128)
+        >>> report = aum_from_aum(model, source.state_dict(), source.config)
+        >>> report.resized, report.fresh
+        (('pos_embed',), ('head.weight', 'head.bias'))
     """
     fitted = dict(state)
     if "pos_embed" in fitted and model.config.positions == "absolute":
@@ -98,6 +106,13 @@ def aum_from_vim(model: AuM, state: Mapping[str, Tensor]) -> TransferReport:
 
     Raises:
         CheckpointError: the tensors are not those of a Vision Mamba of this size.
+
+    Example:
+        >>> from audiomamba import models
+        >>> source = models.create("vim_tiny", depth=1, dim=32)
+        >>> model = models.create("aum_tiny", depth=1, dim=32, direction="bi-bi")
+        >>> aum_from_vim(model, source.state_dict()).resized
+        ('pos_embed', 'patch_embed.proj.weight')
     """
     missing = [key for key in ("pos_embed", "patch_embed.proj.weight") if key not in state]
     if missing:
@@ -135,6 +150,13 @@ def ast_from_ast(model: AST, state: Mapping[str, Tensor], source: ASTConfig) -> 
 
     Raises:
         CheckpointError: the two differ in more than input size, stride and classes.
+
+    Example:
+        >>> from audiomamba import models
+        >>> source = models.create("ast_tiny", depth=1)
+        >>> model = models.create("ast_tiny", depth=1, n_frames=128)
+        >>> ast_from_ast(model, source.state_dict(), source.config).resized
+        ('pos_embed',)
     """
     _check_class_tokens(model, state)
     fitted = dict(state)
@@ -160,6 +182,13 @@ def ast_from_deit(model: AST, state: Mapping[str, Tensor]) -> TransferReport:
 
     Raises:
         CheckpointError: the tensors are not those of a DeiT of this size.
+
+    Example:
+        >>> from audiomamba import models
+        >>> source = models.create("deit_tiny", depth=1)
+        >>> model = models.create("ast_tiny", depth=1, class_tokens="one")
+        >>> ast_from_deit(model, source.state_dict()).fresh
+        ('head_norm.weight', 'head_norm.bias', 'head.weight', 'head.bias')
     """
     _check_class_tokens(model, state)
     fitted = {key: state[key] for key in state if key not in (*AST_HEAD, *DISTILLATION_HEAD)}
@@ -192,6 +221,14 @@ def mambaout_from_mambaout(model: MambaOut, state: Mapping[str, Tensor]) -> Tran
 
     Raises:
         CheckpointError: the two differ in more than input and classes.
+
+    Example:
+        >>> from audiomamba import models
+        >>> small = {"depths": (1, 1), "dims": (8, 16)}
+        >>> source = models.create("mambaout_femto_224", **small)
+        >>> model = models.create("mambaout_femto", **small, n_classes=3)
+        >>> mambaout_from_mambaout(model, source.state_dict()).fresh
+        ('head.weight', 'head.bias')
     """
     renamed = rename_mambaout(state)
     stem = "downsample_layers.0.conv1.weight"
@@ -215,6 +252,13 @@ def same_from_same(model: AudioModel, state: Mapping[str, Tensor]) -> TransferRe
 
     Raises:
         CheckpointError: the two differ in more than their classes.
+
+    Example:
+        >>> from audiomamba import models
+        >>> source = models.create("cnn_small", n_classes=5)
+        >>> model = models.create("cnn_small", n_classes=3)
+        >>> same_from_same(model, source.state_dict()).fresh
+        ('head.weight', 'head.bias')
     """
     head = tuple(key for key in model.state_dict() if key.startswith("head"))
     return _fill(model, state, dict(state), head)

@@ -38,6 +38,14 @@ def audiomamba_from_vmamba(model: AudioMamba, state: Mapping[str, Tensor]) -> Tr
 
     Raises:
         CheckpointError: nothing fits.
+
+    Example:
+        >>> from audiomamba import models
+        >>> small = {"depths": (1, 1), "dims": (8, 16)}
+        >>> source = models.create("vmamba_tiny_v0", **small)
+        >>> model = models.create("audiomamba_tiny", **small)
+        >>> audiomamba_from_vmamba(model, source.state_dict()).resized
+        ('patch_embed.conv1.weight',)
     """
     return _fill(model, _for_sound(state))
 
@@ -56,6 +64,14 @@ def dass_from_vmamba(model: VMamba, state: Mapping[str, Tensor]) -> TransferRepo
 
     Raises:
         CheckpointError: the tensors are not those of a VMamba of this size.
+
+    Example:
+        >>> from audiomamba import models
+        >>> small = {"depths": (1, 1), "dims": (8, 16)}
+        >>> source = models.create("vmamba_tiny_s1l8", **small)
+        >>> model = models.create("dass_small", **small, n_classes=3)
+        >>> dass_from_vmamba(model, source.state_dict()).fresh
+        ('head.weight', 'head.bias')
     """
     fitted, own = _for_sound(state), model.state_dict()
     head = {key: value for key, value in own.items() if key.startswith(HEAD)}

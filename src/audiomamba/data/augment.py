@@ -73,6 +73,14 @@ class Augment:
 
     Source: SpecAugment (Park et al. 2019) for the masks and the warp; AST and AuM for mixup of
     waveforms, noise and roll; CutMix (Yun et al. 2019).
+
+    Example:
+        >>> augment = Augment(mixup=0.5, n_frame_masks=1, frame_mask_frames=48)
+        >>> augment.mixup_of, augment.mixes_features
+        ('waveforms', False)
+        >>> Augment(mixup=1.5)
+        Traceback (most recent call last):
+        audiomamba.errors.ConfigError: Augment.mixup is 1.5; expected a number from 0 to 1
     """
 
     speed: tuple[float, float] = (1.0, 1.0)

@@ -34,6 +34,11 @@ class EpochBatches(Sampler[list[Key]]):
 
     Raises:
         ConfigError: a number is out of range, or there are fewer clips than processes.
+
+    Example:
+        >>> sampler = EpochSampler(n_clips=5, seed=0)
+        >>> [len(batch) for batch in EpochBatches(sampler, batch_size=2)]
+        [2, 2, 1]
     """
 
     def __init__(

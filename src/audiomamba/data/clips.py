@@ -40,6 +40,11 @@ class Clip:
         sample_rate: the recording's rate in Hz; None if nobody has looked.
         digest: hash of the recording's bytes, BLAKE2b of 128 bits in hex; None if nobody has
             computed it.
+
+    Example:
+        >>> clip = Clip(path=Path("day.wav"), labels=("dog",), start_s=1.5, end_s=3.0)
+        >>> clip.name
+        'day.wav@1.5-3.0'
     """
 
     path: Path
@@ -157,6 +162,12 @@ class Clips(Sequence[Clip]):
 
     Args:
         clips: the clips.
+
+    Example:
+        >>> names = ("a.wav", "b.wav", "c.wav")
+        >>> clips = Clips(Clip(path=Path(name), labels=("dog",)) for name in names)
+        >>> len(clips), clips[0].name, clips[1:].label_names
+        (3, 'a.wav', ('dog',))
     """
 
     def __init__(self, clips: Iterable[Clip] = ()) -> None:
@@ -334,6 +345,11 @@ class LabelVectors(Sequence[np.ndarray]):
         classes: (ones,) class numbers, those of one clip side by side.
         begins: (clips + 1,) where each clip's classes begin.
         n_classes: length of a vector.
+
+    Example:
+        >>> vectors = LabelVectors(np.array([0, 2, 1]), np.array([0, 2, 3]), n_classes=3)
+        >>> vectors[0].tolist(), vectors.counts.tolist()
+        ([1.0, 0.0, 1.0], [1, 1, 1])
     """
 
     def __init__(self, classes: np.ndarray, begins: np.ndarray, n_classes: int) -> None:

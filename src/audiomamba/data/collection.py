@@ -131,6 +131,11 @@ def prepare_collection(
         ConfigError: n_workers is less than 1.
         DataError: a table cannot be read, out cannot be written, or no recording can be used.
         AudioError: the folder is missing or has no audio files in it.
+
+    Example:
+        >>> found = prepare_collection(Path("my-clips"), Path("collection"))
+        >>> found.n_listed, len(found.manifest.clips), found.counts["duplicate"]
+        (4, 4, 0)
     """
     n_side_by_side = worker_count(n_workers)
     table, denied = _source_table(source, sources), read_deny_lists(exclude)

@@ -46,6 +46,12 @@ class Corpus:
         download: where it may be fetched; None where that takes more than one archive.
         license: under which terms it may be used, where these are known.
         also: other spellings of its name.
+
+    Example:
+        >>> from audiomamba.data import CORPORA
+        >>> corpus = CORPORA["speech_commands"]
+        >>> corpus.front_end.n_frames, corpus.metric, corpus.label_list.names[0]
+        (128, 'accuracy', 'backward')
     """
 
     name: str

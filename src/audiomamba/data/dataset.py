@@ -44,6 +44,13 @@ class ClipCache:
         clips: the clips.
         sample_rate: rate to decode to, in Hz.
         budget_bytes: memory to use at most.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from audiomamba.data import open_manifest
+        >>> cache = ClipCache(open_manifest(Path("my-clips")).clips, sample_rate=16_000)
+        >>> cache.waveform(0).shape, cache.used_bytes
+        ((8000,), 16000)
     """
 
     def __init__(
@@ -114,6 +121,22 @@ class TrainingDataset(Dataset[Example]):
         front_end: settings of the model's input.
         augment: settings of the augmentation.
         seed: seed of the run.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from audiomamba.data import open_manifest
+        >>> manifest = open_manifest(Path("my-clips"))
+        >>> cache = ClipCache(manifest.clips, sample_rate=16_000)
+        >>> examples = TrainingDataset(
+        ...     cache,
+        ...     manifest.clips.label_vectors(manifest.labels),
+        ...     FrontEnd(n_frames=48),
+        ...     Augment(mixup=0.5),
+        ...     seed=0,
+        ... )
+        >>> first = examples[0, 2]  # epoch 0, clip 2
+        >>> first.waveform.shape, torch.equal(first.waveform, examples[0, 2].waveform)
+        (torch.Size([7920]), True)
     """
 
     def __init__(
@@ -214,6 +237,17 @@ def collate(examples: Sequence[Example]) -> Example:
 
     Returns:
         The same fields with a leading batch dimension.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from audiomamba.data import open_manifest
+        >>> manifest = open_manifest(Path("my-clips"))
+        >>> cache = ClipCache(manifest.clips, sample_rate=16_000)
+        >>> vectors = manifest.clips.label_vectors(manifest.labels)
+        >>> examples = TrainingDataset(cache, vectors, FrontEnd(n_frames=48), Augment(), seed=0)
+        >>> batch = collate([examples[0, 0], examples[0, 3]])
+        >>> batch.waveform.shape, batch.target.tolist()
+        (torch.Size([2, 7920]), [[1.0, 0.0], [0.0, 1.0]])
     """
     batch: Example = default_collate(list(examples))
     return batch
@@ -234,6 +268,14 @@ def clip_features(clip: Clip, front_end: FrontEnd, *, pad: bool = True) -> Tenso
     Raises:
         AudioError: the file cannot be read.
         DataError: the piece lies outside the file.
+
+    Example:
+        >>> from pathlib import Path
+        >>> clip = Clip(path=Path("my-clips/dog/1.wav"), labels=("dog",))  # half a second
+        >>> clip_features(clip, FrontEnd(n_frames=100)).shape
+        torch.Size([100, 128])
+        >>> clip_features(clip, FrontEnd(n_frames=100), pad=False).shape
+        torch.Size([48, 128])
     """
     samples = load_clip(clip, front_end.sample_rate)
     samples = F.pad(samples, (0, max(0, front_end.window_samples - len(samples))))
@@ -253,6 +295,15 @@ class EvaluationDataset(Dataset[tuple[Tensor, Tensor]]):
         front_end: settings of the model's input.
         budget_bytes: memory to use at most.
         pad: as for clip_features.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from audiomamba.data import open_manifest
+        >>> manifest = open_manifest(Path("my-clips"))
+        >>> targets = manifest.clips.label_vectors(manifest.labels).dense()
+        >>> features, target = EvaluationDataset(manifest.clips, targets, FrontEnd(n_frames=48))[3]
+        >>> features.shape, target.tolist()
+        (torch.Size([48, 128]), [0.0, 1.0])
     """
 
     def __init__(
@@ -304,6 +355,14 @@ def measure(cache: ClipCache, front_end: FrontEnd) -> Statistics:
     Raises:
         AudioError: a file cannot be read.
         DataError: all values are the same, so that there is nothing to learn from.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from audiomamba.data import open_manifest
+        >>> cache = ClipCache(open_manifest(Path("my-clips")).clips, sample_rate=16_000)
+        >>> found = measure(cache, FrontEnd())
+        >>> -20 < found.mean < 20, found.std > 0
+        (True, True)
     """
     count, total, squares = 0, 0.0, 0.0
     for index in range(len(cache)):

@@ -28,6 +28,13 @@ class Manifest:
         clips: the clips.
         corpus: the published corpus that this is, whose label list and splits stay as they were
             published; None for a data set of one's own.
+
+    Example:
+        >>> from pathlib import Path
+        >>> clips = (Clip(path=Path(f"{i}.wav"), labels=("dog",), split=str(i)) for i in range(3))
+        >>> manifest = Manifest(labels=("dog",), clips=clips)
+        >>> manifest.splits, [clip.name for clip in manifest.leave_out(["1"])]
+        (('0', '1', '2'), ['0.wav', '2.wav'])
     """
 
     labels: tuple[str, ...]

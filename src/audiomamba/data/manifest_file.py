@@ -46,6 +46,12 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
     Raises:
         DataError: the file cannot be written.
+
+    Example:
+        >>> clips = [Clip(path=Path("clips/1.wav").absolute(), labels=("dog",))]
+        >>> write_manifest(Path("manifest.jsonl"), Manifest(labels=("dog",), clips=clips))
+        >>> read_manifest(Path("manifest.jsonl")).clips[0].path.name
+        '1.wav'
     """
     head = {
         MARK: VERSION,
@@ -76,6 +82,11 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises:
         DataError: the file cannot be read, is not a manifest, or is damaged.
+
+    Example:
+        >>> write_manifest(Path("manifest.jsonl"), Manifest(labels=("dog", "rain"), clips=()))
+        >>> read_manifest(Path("manifest.jsonl")).labels
+        ('dog', 'rain')
     """
     try:
         with path.open(encoding="utf-8", errors="surrogateescape") as file:

@@ -102,6 +102,11 @@ def prepare(
         DataError: the corpus has another layout, nothing of it is there, or out cannot be written.
         AudioError: a folder or an HDF5 file cannot be read.
         MissingDependencyError: a package that reads a format is not installed.
+
+    Example:
+        >>> found = prepare("own", Path("my-clips"), Path("manifests"))
+        >>> found.path.name, found.n_listed, found.n_missing, round(3600 * found.hours, 2)
+        ('manifest.jsonl', 4, 0, 2.0)
     """
     n_side_by_side = worker_count(n_workers)
     listing = list_clips(source, corpus)

@@ -152,6 +152,12 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
         seed: seed of the run.
         draw: what gives the clips of an epoch: `shuffled`, `weighted` or `by_class`; None for every
             clip once.
+
+    Example:
+        >>> sampler = EpochSampler(n_clips=4, seed=0)
+        >>> sampler.set_epoch(1)
+        >>> sorted(clip for epoch, clip, take in sampler)
+        [0, 1, 2, 3]
     """
 
     def __init__(self, n_clips: int, seed: int, draw: Draw | None = None) -> None:

@@ -89,6 +89,13 @@ def shard(
         DataError: clips have not been measured, the folder holds shards of other clips or
             settings, it cannot be written, or no clip could be read.
         MissingDependencyError: a package that reads a format is not installed.
+
+    Example:
+        >>> from audiomamba.data import open_manifest, prepare
+        >>> listed = prepare("own", Path("my-clips"), Path("manifests")).manifest
+        >>> found = shard(listed, Path("shards"))
+        >>> found.n_shards, found.n_clips, open_manifest(Path("shards")).clips[0].path.name
+        (1, 4, 'clips-000000.tar')
     """
     if not shard_seconds > 0 or (n_workers is not None and n_workers < 1):
         raise ConfigError(

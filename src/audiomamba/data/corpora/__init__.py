@@ -96,6 +96,11 @@ def list_clips(source: Path, corpus: str) -> Manifest:
         DataError: nothing is there, or it has another layout.
         AudioError: a folder or an HDF5 file cannot be read.
         MissingDependencyError: the corpus is in HDF5 files and h5py is not installed.
+
+    Example:
+        >>> manifest = list_clips(Path("my-clips"), "own")  # a folder with the folders dog and rain
+        >>> manifest.labels, len(manifest.clips)
+        (('dog', 'rain'), 4)
     """
     known = get_corpus(corpus)
     if not source.exists():
@@ -121,6 +126,11 @@ def open_manifest(source: Path, corpus: str | None = None) -> Manifest:
             consistent.
         AudioError: a folder or an HDF5 file cannot be read.
         MissingDependencyError: the corpus is in HDF5 files and h5py is not installed.
+
+    Example:
+        >>> manifest = open_manifest(Path("my-clips"))  # a folder with the folders dog and rain
+        >>> manifest.index["rain"], manifest.clips[0].labels
+        (1, ('dog',))
     """
     path = find_manifest(source)
     if path is None:
