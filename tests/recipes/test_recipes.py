@@ -252,3 +252,12 @@ def test_a_record_with_a_missing_or_unknown_field_is_refused():
 def test_every_field_of_a_recipe_can_be_set():
     recipe = Recipe(name="x", corpus="own", model="cnn_small", epochs=1)
     assert recipes.from_dict(recipes.to_dict(recipe)) == recipe
+
+
+def test_a_recipe_that_an_older_version_saved_is_read():
+    recipe = recipes.get("esc10/starter")
+    saved = recipes.to_dict(recipe)
+    saved["familiarity_limit"] = saved.pop("ood_limit")
+
+    assert recipes.from_dict(saved) == recipe
+    assert recipe.ood_limit == 3.0

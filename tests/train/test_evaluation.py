@@ -77,7 +77,7 @@ def test_any_baseline_is_evaluated_and_unreadable_clips_are_named(tagger, folder
     assert not (model / "evaluation.json").exists()  # it is no run
 
 
-def test_familiarity_lowers_the_scores(folder):
+def test_out_of_distribution_detection_lowers_the_scores(folder):
     plain = checkpoints.load(checkpoints.find("starter"))
     clips = open_manifest(folder).clips
     lowered = score_clips(infer.Tagger(plain), clips).scores.sum(axis=1)

@@ -388,7 +388,7 @@ def test_a_fold_ends_with_the_process_that_started_it(corpus, recipe, tmp_path):
 
 
 def test_the_last_model_knows_what_is_familiar(corpus, recipe, tmp_path):
-    changes = ["epochs=1", "familiarity_limit=3", "model_changes.dim=8"]
+    changes = ["epochs=1", "ood_limit=3", "model_changes.dim=8"]
     train.fit(override(recipe, changes), corpus, tmp_path, fold=1, progress=False)
     found = checkpoints.load(tmp_path)
     assert found.ood_detector.limit == 3
@@ -400,7 +400,7 @@ def test_the_last_model_knows_what_is_familiar(corpus, recipe, tmp_path):
 
 
 def test_too_few_clips_to_know_what_is_familiar_are_refused(corpus, recipe, tmp_path):
-    changes = override(recipe, ["epochs=1", "familiarity_limit=3"])
+    changes = override(recipe, ["epochs=1", "ood_limit=3"])
     with pytest.raises(ConfigError, match="12 training clips are too few"):
         train.fit(changes, corpus, tmp_path, fold=1, progress=False)
     assert not (tmp_path / "metrics.jsonl").exists()

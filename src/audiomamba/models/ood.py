@@ -119,5 +119,5 @@ def check_enough_clips(n_clips: int, dim: int) -> None:
     if n_clips <= dim:
         raise ConfigError(
             f"{n_clips} training clips are too few to know the spread of {dim} channels; "
-            "set familiarity_limit to none"
+            "set ood_limit to none"
         )

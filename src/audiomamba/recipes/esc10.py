@@ -60,7 +60,7 @@ STARTER = Recipe(
     final_lr_fraction=0.01,
     clip_norm=1.0,
     ema_decay=0.99,
-    familiarity_limit=3.0,  # 98 % of the held-out clips lie within
+    ood_limit=3.0,  # 98 % of the held-out clips lie within
     precision="bfloat16",
     evaluate_every=10,
 )
@@ -70,7 +70,7 @@ CNN_SMALL = replace(
     STARTER,
     name="esc10/cnn-small",
     model="cnn_small",
-    familiarity_limit=None,
+    ood_limit=None,
     augment=replace(STARTER.augment, negatives=0.0),
     epochs=40,
 )

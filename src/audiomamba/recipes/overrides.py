@@ -8,6 +8,8 @@ from audiomamba.recipes.schema import Recipe
 
 __all__ = ["from_dict", "override", "to_dict"]
 
+RENAMED = {"familiarity_limit": "ood_limit"}  # fields by the names that older runs saved
+
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
     """Turn a recipe into dictionaries, lists, numbers and strings.
@@ -22,7 +24,7 @@ def to_dict(recipe: Recipe) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Make a recipe of what to_dict gave.
+    """Make a recipe of what to_dict gave, also in a version in which fields had other names.
 
     Args:
         values: the fields by name.
@@ -39,7 +41,7 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
         >>> recipes.from_dict(recipes.to_dict(recipe)) == recipe
         True
     """
-    return config.from_plain(Recipe, values)
+    return config.from_plain(Recipe, {RENAMED.get(name, name): it for name, it in values.items()})
 
 
 def override(recipe: Recipe, changes: Iterable[str]) -> Recipe:

@@ -6,4 +6,4 @@ from audiomamba.recipes import esc10
 
 __all__ = ["RECIPES"]
 
-RECIPES = (replace(esc10.STARTER, name="own/starter", corpus="own", familiarity_limit=None),)
+RECIPES = (replace(esc10.STARTER, name="own/starter", corpus="own", ood_limit=None),)

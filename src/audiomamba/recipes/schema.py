@@ -63,7 +63,7 @@ class Recipe:
         ema_decay: a moving average of the weights is kept, with this decay per step; None for none.
         swa_epochs: the run hands over the mean of the weights after each of the last so many
             epochs (stochastic weight averaging); 0 for the last weights.
-        familiarity_limit: lower the scores of sounds that lie further than this from all classes;
+        ood_limit: lower the scores of sounds that lie further than this from all classes;
             see models.ood. None for scores as they are. It needs more training clips than
             an embedding has channels.
         precision: "bfloat16" or "float16" for automatic mixed precision in training; the state of
@@ -112,7 +112,7 @@ class Recipe:
     clip_norm: Positive | None = 1.0
     ema_decay: Decay | None = None
     swa_epochs: NotNegative = 0
-    familiarity_limit: Positive | None = None
+    ood_limit: Positive | None = None
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     evaluate_every: int = 1
     best_by: Literal["accuracy", "mean_average_precision"] = "accuracy"

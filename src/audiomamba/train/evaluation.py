@@ -128,8 +128,9 @@ def evaluate(
     device: str = "cpu",
     n_threads: int | None = None,
 ) -> Evaluation:
-    """Evaluate a model on a data set as `tag` reads recordings: all windows, familiarity included.
+    """Evaluate a model on a data set as `tag` reads recordings.
 
+    All windows are read, and out-of-distribution detection is applied.
     A rest after a clip's last window that is shorter than a hundredth of a window is left out.
     What is found on the clips that a run held out is kept in its folder, for its report.
 

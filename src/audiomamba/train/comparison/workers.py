@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from audiomamba.errors import ConfigError, TrainingError
-from audiomamba.recipes import Recipe, to_dict
+from audiomamba.recipes import Recipe, from_dict
 from audiomamba.train.fitting.processes import started_together
 from audiomamba.train.run import Run
 
@@ -63,7 +63,10 @@ class Worker:
     def is_done(self, recipe: Recipe) -> bool:
         """Whether an earlier call finished this run with the same recipe."""
         record = self.run.record() or {}
-        return "metrics" in record and record["recipe"] == to_dict(recipe)
+        try:
+            return "metrics" in record and from_dict(record["recipe"]) == recipe
+        except ConfigError:  # a recipe of another version
+            return False
 
     def start(self) -> None:
         """Start the process; it ends itself if this one ends, which closes its standard input."""

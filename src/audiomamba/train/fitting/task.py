@@ -85,11 +85,11 @@ class Task:
             n_mels=front_end.n_mels,
             n_frames=front_end.n_frames,
         )
-        if recipe.familiarity_limit is not None:  # what is measured after training must be possible
+        if recipe.ood_limit is not None:  # what is measured after training must be possible
             if not isinstance(model.head, nn.Linear):
                 raise ConfigError(
-                    f"familiarity_limit is {recipe.familiarity_limit}, but the head of "
-                    f"{recipe.model} does not read one vector per clip; set familiarity_limit to "
+                    f"ood_limit is {recipe.ood_limit}, but the head of "
+                    f"{recipe.model} does not read one vector per clip; set ood_limit to "
                     "none"
                 )
             check_enough_clips(len(self.split.training), model.head.in_features)
@@ -139,7 +139,7 @@ class Task:
         Args:
             checkpoint: the trained model.
         """
-        limit, front_end = self.recipe.familiarity_limit, checkpoint.front_end
+        limit, front_end = self.recipe.ood_limit, checkpoint.front_end
         if limit is None or front_end is None:
             return None
         clips = self.split.training
