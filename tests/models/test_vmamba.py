@@ -122,7 +122,7 @@ def test_it_compiles_and_exports_whole():
     ("changes", "message"),
     [
         ({"dims": (8, 16)}, "depths has 3 stages, dims 2"),
-        ({"patch": 3}, "patch is 3; expected an even number"),
+        ({"patch": 8}, "patch is 8; with 'convs' expected 4"),
         ({"downsample": "v3"}, "expected 'merge' or 'merge-crop'"),
         ({"mlp": 4.0}, "expected a group of settings, MLPConfig or None"),
     ],

@@ -6,6 +6,9 @@ leaves a sequence of steps of 32 frames. Two forms of it were released, with the
     clip       the maximum and the mean over time are added, and scored once
     segments   every step is scored together with its neighbors; the clip has each class's best step
 
+As in PANNs' own code, all frames are read; the copy of the second form in HTS-AT's code leaves the
+last frame out.
+
 Source: Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern
 Recognition" (2020), sections II and III.
 """

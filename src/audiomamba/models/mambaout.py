@@ -245,7 +245,9 @@ class MambaOut(HierarchicalModel):
                 width) of any size, if the config says so.
 
         Returns:
-            The stages' outputs, the largest map first.
+            The stages' outputs, the largest map first: of n rows or columns of the input each has
+            n / stride, rounded up, as all convolutions pad. The last of them then stands for less
+            of the input than the others.
 
         Raises:
             ConfigError: the features have another number of channels or mel bands.

@@ -41,7 +41,7 @@ class VMambaConfig(StagesConfig, VisionConfig):
         patch_norm: whether layer norms follow the patch embedding's convolutions.
 
     Raises:
-        ConfigError: patch is odd with two convolutions.
+        ConfigError: patch is not 4 with two convolutions, which shrink the input fourfold.
     """
 
     family: ClassVar[str] = "vmamba"
@@ -56,8 +56,8 @@ class VMambaConfig(StagesConfig, VisionConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.patch_embed == "convs" and self.patch % 2:
-            raise ConfigError(f"patch is {self.patch}; expected an even number with 'convs'")
+        if self.patch_embed == "convs" and self.patch != 4:
+            raise ConfigError(f"patch is {self.patch}; with 'convs' expected 4, their stride")
 
     @property
     def min_side(self) -> int:
