@@ -158,7 +158,7 @@ def test_a_training_step_adds_both_losses(taught, corpus, loss):
     model.reset_head(3)
     names = parts.training.names
     module = TrainingModule(model, recipe, recipe.front_end, 1, names, distillation=distillation)
-    found = module.training_step(batch, 0)
+    found = module(batch, 0)
     example, said = distillation.for_batch(batch)
     logits = module.model(module._features(example))
     by_labels = label_loss(logits, smooth(example.target, 0.1), loss)

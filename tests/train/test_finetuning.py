@@ -97,13 +97,13 @@ def test_what_is_chosen_suits_the_clips(tuned):
 
 def test_the_time_holds_on_a_machine_that_gets_slower(folder, tmp_path, monkeypatch):
     """Steps take a hundred times as long as when they were measured."""
-    end = TrainingModule.on_train_batch_end
+    end = TrainingModule.end_batch
 
     def slow(self, *arguments) -> None:
         time.sleep(0.3)
         end(self, *arguments)
 
-    monkeypatch.setattr(TrainingModule, "on_train_batch_end", slow)
+    monkeypatch.setattr(TrainingModule, "end_batch", slow)
     changes = [change for change in SMALL if not change.startswith("epochs")]
     tuned = train.finetune(
         folder,

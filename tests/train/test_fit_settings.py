@@ -134,16 +134,16 @@ class StoppedError(Exception):
 def test_a_run_goes_on_within_an_epoch(corpus, recipe, tmp_path, monkeypatch, changes):
     changed = override(recipe, [*QUICK, "epochs=3", *changes])
     whole = train.fit(changed, corpus, tmp_path / "a", fold=1, n_threads=1, progress=False)
-    end, n_batches = TrainingModule.on_train_batch_end, 0
+    end, n_batches = TrainingModule.end_batch, 0
 
-    def end_or_stop(self, outputs, batch, batch_idx) -> None:
+    def end_or_stop(self, batch_idx) -> None:
         nonlocal n_batches
         n_batches += 1
-        end(self, outputs, batch, batch_idx)
-        if self.current_epoch == 1 and batch_idx == self.n_steps - 1:
+        end(self, batch_idx)
+        if self.epoch == 1 and batch_idx == self.n_steps - 1:
             raise StoppedError
 
-    monkeypatch.setattr(TrainingModule, "on_train_batch_end", end_or_stop)
+    monkeypatch.setattr(TrainingModule, "end_batch", end_or_stop)
     with pytest.raises(StoppedError):
         train.fit(
             changed,

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from torch import nn
 
 from audiomamba import audio, models
@@ -46,7 +45,7 @@ def test_training_may_be_on_shorter_pieces(recipe):
     module = small_module(override(recipe, ["training_frames=16"]))
     seen = []
     module.model.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].shape))
-    module.training_step(batch_of(recipe), 0)
+    module(batch_of(recipe), 0)
     assert seen == [(2, 16, 32)]
 
 
@@ -61,7 +60,7 @@ def test_the_loss_is_the_written_one(recipe, loss):
     else:
         p = logits.sigmoid()
         expected = -(target * p.log() + (1 - target) * (1 - p).log()).mean()
-    found = module.training_step(batch, 0)
+    found = module(batch, 0)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -79,7 +78,7 @@ def test_the_average_follows_a_hand_computed_one(recipe):
         nn.init.constant_(model[0].weight, weight)
         model[1].running_mean.fill_(mean)
         model[1].num_batches_tracked.fill_(count)
-        module.on_train_batch_end(None, batch_of(recipe), 0)
+        module.end_batch(0)
     averaged = module.final_model
     first = 0.9 * 0.0 + 0.1 * 1.0
     torch.testing.assert_close(averaged[0].weight, torch.full((1, 2), 0.9 * first + 0.1 * 3.0))
@@ -99,22 +98,21 @@ def test_a_loss_that_is_not_finite_names_epoch_and_clips(recipe):
     with torch.no_grad():
         module.model.head.bias.fill_(torch.nan)
     with pytest.raises(TrainingError, match=r"loss is nan in epoch 1, step 8: .*a.wav, b.wav"):
-        module.training_step(batch_of(recipe), 7)
+        module(batch_of(recipe), 7)
 
 
 def test_a_gradient_that_is_not_finite_names_the_weight(recipe):
     module = small_module(recipe)
-    module.training_step(batch_of(recipe), 0).backward()
+    module(batch_of(recipe), 0).backward()
     module.model.head.weight.grad[0, 0] = torch.inf
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     with pytest.raises(TrainingError, match=r"gradient of head.weight is not finite in epoch 1"):
-        module.configure_gradient_clipping(optimizer)
+        module.clip_gradients()
 
 
 def test_long_gradients_are_shortened(recipe):
     module = small_module(override(recipe, ["clip_norm=0.01"]))
-    (100 * module.training_step(batch_of(recipe), 0)).backward()
-    module.configure_gradient_clipping(torch.optim.SGD(module.parameters(), lr=0.1))
+    (100 * module(batch_of(recipe), 0)).backward()
+    module.clip_gradients()
     grads = [weight.grad.norm() for weight in module.parameters() if weight.grad is not None]
     assert torch.stack(grads).norm().item() == pytest.approx(0.01, rel=1e-3)
 
@@ -125,19 +123,12 @@ def test_the_mean_over_the_last_epochs_is_a_hand_computed_one(recipe):
     handed_over = []
     for epoch, weight in enumerate([1.0, 2.0, 4.0, 8.0]):
         nn.init.constant_(model.weight, weight)
-        module.on_train_batch_end(None, batch_of(recipe), 0)  # steps play no part
-        at_epoch(module, epoch)
-        module.on_train_epoch_end()
+        module.end_batch(0)  # steps play no part
+        module.start_epoch(epoch)
+        module.end_epoch()
         handed_over.append(module.final_model.weight[0, 0].item())
     assert handed_over == [1.0, 2.0, 4.0, 6.0]
     assert module.averages
-
-
-def at_epoch(module: TrainingModule, epoch: int) -> None:
-    """Let a module believe that it is trained."""
-    module.trainer = Trainer(max_epochs=9, logger=False, enable_checkpointing=False)
-    module.trainer.fit_loop.epoch_progress.current.completed = epoch
-    module.trainer.fit_loop.epoch_progress.current.processed = epoch
 
 
 def test_the_average_moves_with_the_steps_of_the_optimizer(recipe):
@@ -146,21 +137,21 @@ def test_the_average_moves_with_the_steps_of_the_optimizer(recipe):
     module.n_steps = 5  # batches: steps after the third and after the last
     counts = []
     for place in range(5):
-        module.on_train_batch_end(None, batch_of(recipe), place)
+        module.end_batch(place)
         counts.append(int(module.average.n_averaged))
     assert counts == [0, 0, 1, 1, 2]
 
 
 def test_without_a_limit_gradients_keep_their_length(recipe):
     module = small_module(override(recipe, ["clip_norm=none"]))
-    (100 * module.training_step(batch_of(recipe), 0)).backward()
+    (100 * module(batch_of(recipe), 0)).backward()
     before = [weight.grad.clone() for weight in module.model.parameters()]
-    module.configure_gradient_clipping(torch.optim.SGD(module.parameters(), lr=0.1))
+    module.clip_gradients()
     for weight, grad in zip(module.model.parameters(), before, strict=True):
         assert torch.equal(weight.grad, grad)
     module.model.head.weight.grad[0, 0] = torch.inf
     with pytest.raises(TrainingError, match=r"gradient of head.weight is not finite"):
-        module.configure_gradient_clipping(torch.optim.SGD(module.parameters(), lr=0.1))
+        module.clip_gradients()
 
 
 def test_a_padded_clip_is_read_as_evaluation_reads_it(recipe):
@@ -170,7 +161,7 @@ def test_a_padded_clip_is_read_as_evaluation_reads_it(recipe):
     batch.waveform[1, length:] = 0
     batch.n_samples[1] = length
     module.model.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    module.training_step(batch, 0)
+    module(batch, 0)
     expected = audio.features(batch.waveform[1, :length], recipe.front_end)
     torch.testing.assert_close(seen[0][1], expected)
 
@@ -182,7 +173,7 @@ def test_features_of_two_clips_are_mixed(recipe):
         waveform=batch.waveform.flip(0), share=torch.tensor([0.25, 1.0]), n_samples=batch.n_samples
     )
     module.model.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    module.training_step(batch._replace(second=second), 0)
+    module(batch._replace(second=second), 0)
     plain = audio.features(batch.waveform, recipe.front_end)
     torch.testing.assert_close(seen[0][0], 0.25 * plain[0] + 0.75 * plain[1])
     torch.testing.assert_close(seen[0][1], plain[1])

@@ -71,15 +71,15 @@ def test_the_layer_where_the_gradient_fails_is_named():
 
 def test_a_run_names_layer_and_clips(corpus, recipe, tmp_path, monkeypatch):
     """A weight grows beyond all bounds in the second epoch."""
-    start = TrainingModule.on_train_epoch_start
+    start = TrainingModule.start_epoch
 
-    def start_and_break(self) -> None:
-        start(self)
-        if self.current_epoch == 1:
+    def start_and_break(self, epoch, *done) -> None:
+        start(self, epoch, *done)
+        if epoch == 1:
             with torch.no_grad():
                 self.model.norm_f.weight.fill_(3e38)
 
-    monkeypatch.setattr(TrainingModule, "on_train_epoch_start", start_and_break)
+    monkeypatch.setattr(TrainingModule, "start_epoch", start_and_break)
     with pytest.raises(
         TrainingError,
         match=r"the loss is nan in epoch 2, step 1: the output of head is the first that is "
@@ -90,13 +90,13 @@ def test_a_run_names_layer_and_clips(corpus, recipe, tmp_path, monkeypatch):
 
 def test_a_gradient_that_is_not_finite_names_layer_and_clips(corpus, recipe, tmp_path, monkeypatch):
     """Outputs are finite, but not the slope of the square root at 0."""
-    start = TrainingModule.on_train_epoch_start
+    start = TrainingModule.start_epoch
 
-    def start_and_break(self) -> None:
-        start(self)
+    def start_and_break(self, epoch, *done) -> None:
+        start(self, epoch, *done)
         self.model.head.register_forward_hook(lambda _head, _inputs, out: out + (0 * out).sqrt())
 
-    monkeypatch.setattr(TrainingModule, "on_train_epoch_start", start_and_break)
+    monkeypatch.setattr(TrainingModule, "start_epoch", start_and_break)
     with pytest.raises(
         TrainingError,
         match=r"the gradient of the output of layers.0 is not finite in epoch 1; "
@@ -112,4 +112,4 @@ def test_gradients_that_are_too_long_together_are_refused(recipe):
     for weight in module.model.parameters():
         weight.grad = torch.full_like(weight, 1e30)
     with pytest.raises(TrainingError, match="gradient of all weights together is not finite"):
-        module.configure_gradient_clipping(torch.optim.SGD(module.parameters(), lr=0.1))
+        module.clip_gradients()

@@ -23,6 +23,7 @@ from audiomamba.data.sampler import draw_for
 from audiomamba.models import MODELS, AudioModel
 from audiomamba.recipes import STARTS, Recipe, ablations
 from audiomamba.train.fitting.module import TrainingModule
+from audiomamba.train.fitting.optimizer import new_optimizer
 from audiomamba.train.split import split_clips
 
 N_FRAMES = 64
@@ -112,12 +113,10 @@ def step(recipe: Recipe, manifest: Manifest, folder: Path) -> tuple[AudioModel, 
     sampler = EpochSampler(len(clips), recipe.seed, draw_for(recipe.sampling, targets))
     batch = collate([clips[key] for key in list(sampler)[:2]])
     module = TrainingModule(model, recipe, recipe.front_end, 1, list(parts.training.names))
-    optimizer = module.configure_optimizers()["optimizer"]
-    loss = module.training_step(batch, 0)
+    optimizer = new_optimizer(model, recipe)
+    loss = module(batch, 0)
     loss.backward()
-    module.configure_gradient_clipping(optimizer)
-    for group in optimizer.param_groups:
-        group["lr"] = recipe.learning_rate  # a warm-up may begin at 0
+    module.clip_gradients()
     optimizer.step()
     return model, loss.item()
 

@@ -66,13 +66,13 @@ def test_time_before_an_interruption_is_spent(clock):
 
 def slowed(monkeypatch, seconds: float) -> None:
     """Make every training step take longer."""
-    step = TrainingModule.training_step
+    step = TrainingModule.forward
 
     def slow(self, batch, batch_idx):
         time.sleep(seconds)
         return step(self, batch, batch_idx)
 
-    monkeypatch.setattr(TrainingModule, "training_step", slow)
+    monkeypatch.setattr(TrainingModule, "forward", slow)
 
 
 def test_a_run_ends_on_time_at_the_end_of_its_schedule(recipe, corpus, tmp_path, monkeypatch):

@@ -167,13 +167,7 @@ def evaluate(
     manifest = open_manifest(data, corpus)
     warn(manifest.warnings())
     chosen, clips = _choose(manifest, split, folder, record)
-    unknown = [label for label in clips.label_names if label not in checkpoint.labels]
-    if unknown:
-        more = f" and {len(unknown) - 1} more labels" if len(unknown) > 1 else ""
-        raise DataError(
-            f"{folder} does not know the label {unknown[0]!r}{more} of {data}; "
-            f"it knows {', '.join(checkpoint.labels[:5])} ..."
-        )
+    _check_labels(checkpoint, folder, clips, data)
     scored = score_clips(SoundModel(checkpoint).to(device), clips)
     found = describe(checkpoint, scored, n_resamples=n_resamples)
     done = replace(
@@ -182,6 +176,17 @@ def evaluate(
     if split is None and chosen is not None:
         write_json(_home(folder) / EVALUATION_NAME, done.to_dict())
     return done
+
+
+def _check_labels(checkpoint: Checkpoint, folder: Path, clips: Clips, data: Path) -> None:
+    """Refuse clips with a label that the model has not."""
+    unknown = [label for label in clips.label_names if label not in checkpoint.labels]
+    if unknown:
+        more = f" and {len(unknown) - 1} more labels" if len(unknown) > 1 else ""
+        raise DataError(
+            f"{folder} does not know the label {unknown[0]!r}{more} of {data}; "
+            f"it knows {', '.join(checkpoint.labels[:5])} ..."
+        )
 
 
 def score_clips(sound_model: SoundModel, clips: Clips) -> ScoredClips:

@@ -185,7 +185,7 @@ def _step_seconds(
         began = time.perf_counter()
         batch: Example = collate([training[turn, index] for index in range(n_clips)])
         with torch.autocast(device.type, getattr(torch, recipe.precision), enabled=autocast):
-            loss = module.training_step(move_data_to_device(batch, device), 0)
+            loss = module(move_data_to_device(batch, device), 0)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -1,23 +1,18 @@
-"""What a run writes: metrics after each epoch, models, and the state to go on from."""
+"""What a run writes: metrics after each epoch, models, and the state to resume from."""
 
 import shutil
-import signal
-import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Checkpoint as CheckpointCallback
 from torch import Tensor
 
 from audiomamba import checkpoints
-from audiomamba.atomic import replace_folder, write_json
+from audiomamba.atomic import replace_folder, replacing, write_json
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import Checkpoint
-from audiomamba.errors import TrainingError
 from audiomamba.models import AudioModel
 from audiomamba.train.fitting import processes
 from audiomamba.train.fitting.full_state import full_model
@@ -30,7 +25,7 @@ from audiomamba.train.run import Run, RunResult, metric_of
 __all__ = ["Checkpointer", "checkpoint_of"]
 
 
-class Checkpointer(CheckpointCallback):
+class Checkpointer:
     """Saves the state now and then; after each epoch evaluates the held-out clips, writes, saves.
 
     Args:
@@ -53,60 +48,66 @@ class Checkpointer(CheckpointCallback):
         self.save_every_s = save_every_s
         self.best_metric = -1.0
         self.started = self.saved = time.perf_counter()
-        self.position = Position(epochs=0)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Where processes train together, stop at once when asked to, without asking the others."""
-        del trainer, pl_module
+    def resume(self, position: Position) -> None:
+        """Go on from a saved state, or from the beginning; later metrics are forgotten.
+
+        Args:
+            position: how far the state is.
+        """
         self.saved = time.perf_counter()
-        if processes.n_processes() > 1:
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        self.started = self.saved - position.seconds
+        if processes.rank() == 0:
+            for line in self.run.keep_epochs(position.epochs):
+                self.best_metric = max(self.best_metric, metric_of(line, self.best_by) or -1.0)
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
-        del trainer, pl_module
-        self.started = time.perf_counter()
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Save the state if it is time, between two steps of the optimizer."""
-        del batch
-        module = _training(pl_module)
-        if batch_idx == 0 or batch_idx % module.recipe.accumulate:
-            return
+    def is_due(self) -> bool:
+        """Tell whether it is time to save the state, in all processes by the first one's clock."""
         is_due = time.perf_counter() - self.saved >= self.save_every_s
-        if processes.total([is_due and processes.rank() == 0])[0]:
-            self._save(
-                trainer,
-                Position(
-                    epochs=trainer.current_epoch,
-                    steps=batch_idx,
-                    loss_sum=module.loss_sum,
-                    seconds=time.perf_counter() - self.started,
-                ),
-            )
+        return bool(processes.total([is_due and processes.rank() == 0])[0])
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Evaluate, write, save, in this order."""
-        module = _training(pl_module)
-        epoch, recipe = trainer.current_epoch + 1, module.recipe
-        models: dict[str, AudioModel] = {}
+    def spent_s(self) -> float:
+        """Return the seconds that the current epoch has taken so far."""
+        return time.perf_counter() - self.started
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write a state that is complete or not there, in the first process.
+
+        Args:
+            state: all that is needed to go on.
+        """
+        if processes.rank() == 0:
+            with replacing(self.run.state_path) as part:
+                torch.save(dict(state), part)
+        self.saved = time.perf_counter()
+
+    def end_epoch(
+        self, module: TrainingModule, learning_rate: float, *, is_last: bool
+    ) -> dict[str, float]:
+        """Evaluate if it is time, and write what was found and the model if it is the best so far.
+
+        Args:
+            module: the model in training, after an epoch.
+            learning_rate: at its end.
+            is_last: whether the run ends with this epoch.
+
+        Returns:
+            The epoch's line of metrics.
+        """
+        recipe, models = module.recipe, dict[str, AudioModel]()
         line: dict[str, float] = {
-            "epoch": epoch,
-            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "epoch": module.epoch + 1,
+            "learning_rate": learning_rate,
             "loss": module.loss_sum / module.n_losses,
         }
-        is_last = epoch == recipe.epochs or trainer.should_stop
-        if len(self.targets) and (epoch % recipe.evaluate_every == 0 or is_last):
+        if len(self.targets) and (line["epoch"] % recipe.evaluate_every == 0 or is_last):
             processes.share_buffers(module)
             models = _models(module)
             line |= self._evaluate(module, models)
         if processes.rank() == 0:
             self._write(module, line, models)
-        for logger in trainer.loggers:
-            logger.log_metrics(line, step=epoch)
-        self._save(trainer, Position(epochs=epoch))
+        self.started = time.perf_counter()
+        return line
 
     def _write(
         self, module: TrainingModule, line: dict[str, float], models: Mapping[str, AudioModel]
@@ -117,37 +118,8 @@ class Checkpointer(CheckpointCallback):
             self.best_metric = metric
             (*_, best) = models.values()
             self.save_model(replace(checkpoint_of(module, self.labels, line), model=best), "best")
-        line["seconds"] = round(time.perf_counter() - self.started, 3)
+        line["seconds"] = round(self.spent_s(), 3)
         self.run.add_epoch(line)
-
-    def _save(self, trainer: pl.Trainer, position: Position) -> None:
-        """Write a state that is complete or not there."""
-        self.position = position
-        part = self.run.state_path.with_name("state.ckpt.part")
-        trainer.save_checkpoint(part)
-        if processes.rank() == 0:
-            part.replace(self.run.state_path)
-        self.saved = time.perf_counter()
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Add to a state how far it is."""
-        del trainer, pl_module
-        checkpoint["position"] = asdict(self.position)
-
-    def resume(self, module: TrainingModule, position: Position) -> None:
-        """Resume from a saved state; metrics of epochs after it are forgotten.
-
-        Args:
-            module: the model in training; its sum of losses is changed.
-            position: how far the state is.
-        """
-        module.loss_sum, module.n_losses = position.loss_sum, position.steps
-        self.started = time.perf_counter() - position.seconds
-        if processes.rank() == 0:
-            for line in self.run.keep_epochs(position.epochs):
-                self.best_metric = max(self.best_metric, metric_of(line, self.best_by) or -1.0)
 
     def finish(
         self, module: TrainingModule, position: Position, record: Mapping[str, Any]
@@ -218,13 +190,6 @@ def _models(module: TrainingModule) -> dict[str, AudioModel]:
         prefix = "swa_" if module.recipe.swa_epochs else "ema_"
         models[prefix] = full_model(module.final_model)
     return models
-
-
-def _training(module: pl.LightningModule) -> TrainingModule:
-    """The module that is trained."""
-    if not isinstance(module, TrainingModule):
-        raise TrainingError(f"a {type(module).__name__} is trained; expected TrainingModule")
-    return module
 
 
 def checkpoint_of(

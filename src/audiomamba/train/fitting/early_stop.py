@@ -1,44 +1,25 @@
 """Ending a run when its held-out clips have nothing more to gain."""
 
-import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Checkpoint
+from collections.abc import Mapping, Sequence
 
-from audiomamba.train.run import Run, metric_of
+from audiomamba.train.run import metric_of
 
-__all__ = ["EarlyStop"]
+__all__ = ["gains_nothing"]
 
 
-class EarlyStop(Checkpoint):  # as these are called last, after what writes the metrics
-    """Ends a run whose held-out metric has not risen for a number of evaluations.
+def gains_nothing(epochs: Sequence[Mapping[str, float]], best_by: str, patience: int) -> bool:
+    """Tell whether a held-out metric has not risen for a number of evaluations.
 
-    It goes by what the run wrote down, so that a run that was interrupted ends where it would have.
+    It goes by what a run wrote down, so that one that was interrupted ends where it would have.
 
     Args:
-        run: the run's folder.
+        epochs: lines of metrics.
         best_by: the metric.
         patience: evaluations without a better one than before.
+
+    Example:
+        >>> gains_nothing([{"accuracy": it} for it in (0.5, 0.7, 0.6, 0.7)], "accuracy", 2)
+        True
     """
-
-    def __init__(self, run: Run, best_by: str, patience: int) -> None:
-        self.run = run
-        self.best_by = best_by
-        self.patience = patience
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """End a run at once that was over when it was interrupted."""
-        del pl_module
-        self._decide(trainer)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """End the run if it is time."""
-        del pl_module
-        self._decide(trainer)
-
-    def _decide(self, trainer: pl.Trainer) -> None:
-        metrics = [metric_of(line, self.best_by) for line in self.run.epochs()]
-        known = [metric for metric in metrics if metric is not None]
-        is_over = len(known) > self.patience and max(known[-self.patience :]) <= max(
-            known[: -self.patience]
-        )
-        if trainer.strategy.reduce_boolean_decision(is_over, all=False):
-            trainer.should_stop = True
+    known = [it for it in (metric_of(line, best_by) for line in epochs) if it is not None]
+    return len(known) > patience and max(known[-patience:]) <= max(known[:-patience])

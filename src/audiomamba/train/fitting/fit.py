@@ -24,11 +24,10 @@ from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe
 from audiomamba.train.fitting import processes
 from audiomamba.train.fitting.execution import Execution, complete
-from audiomamba.train.fitting.quiet import quiet
 from audiomamba.train.fitting.record import new_record, open_record
 from audiomamba.train.fitting.schedule_clock import ScheduleClock
 from audiomamba.train.fitting.start import find_start
-from audiomamba.train.fitting.state import Position, position_of
+from audiomamba.train.fitting.state import Position, load_state, position_of
 from audiomamba.train.fitting.task import Task, open_task
 from audiomamba.train.run import Run, RunResult
 
@@ -108,12 +107,13 @@ def _train(
     started: float,
 ) -> RunResult:
     """Train from the beginning or from the last saved state to the end."""
-    recipe, n_workers = task.recipe, execution["n_workers"]
-    with quiet():
-        from audiomamba.train.fitting.checkpointer import Checkpointer
-        from audiomamba.train.fitting.loader import new_loader
-        from audiomamba.train.fitting.loop import train
-        from audiomamba.train.fitting.module import TrainingModule
+    from audiomamba.train.fitting.checkpointer import Checkpointer
+    from audiomamba.train.fitting.devices import new_precision
+    from audiomamba.train.fitting.loader import TrainingBatches
+    from audiomamba.train.fitting.loop import Loop
+    from audiomamba.train.fitting.module import TrainingModule
+
+    recipe = task.recipe
     cache = ClipCache(task.split.training, recipe.front_end.sample_rate)
     front_end = FrontEnd(**record["front_end"]) if record else task.new_front_end(cache)
     model = task.new_model(front_end)
@@ -123,20 +123,23 @@ def _train(
     labels, distillation = _targets(task, execution)
     if record is None:
         record = processes.from_first(lambda: new_record(run, task.plan(), front_end, start))
-    state = run.state_path if run.state_path.exists() else None
-    position = Position(epochs=0) if state is None else position_of(state)
-    loader = new_loader(recipe, cache, labels, front_end, n_workers=n_workers, position=position)
+    saved = load_state(run.state_path) if run.state_path.exists() else None
+    position = Position(epochs=0) if saved is None else position_of(saved)
+    batches = TrainingBatches(
+        recipe, cache, labels, front_end, n_workers=execution["n_workers"], position=position
+    )
     module = TrainingModule(
         model,
         recipe,
         front_end,
-        len(loader),
+        batches.n_steps,
         task.split.training.names,
-        clock=_clock(recipe, execution, started, len(loader)),
         distillation=distillation,
+        precision=new_precision(recipe),
     )
-    checkpointer.resume(module, position)
-    train(module, loader, checkpointer, state=state, execution=execution)
+    clock = _clock(recipe, execution, started, batches.n_steps)
+    loop = Loop(module, batches, checkpointer, execution=execution, clock=clock, saved=saved)
+    loop.run(position)
     return processes.from_first(lambda: checkpointer.finish(module, position, record))
 
 

@@ -1,122 +1,230 @@
-"""The loop: Lightning's trainer with this package's choices."""
+"""The loop: epochs and steps. Devices, processes and precision are Lightning Fabric's."""
 
-import os
-from importlib.util import find_spec
-from pathlib import Path
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from typing import Any
 
-import lightning.pytorch as pl
-import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.plugins.precision import MixedPrecision, Precision
-from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.fabric.wrappers import _FabricModule
+from torch import Tensor
+from tqdm import tqdm
 
-from audiomamba.recipes import Recipe
+from audiomamba.data import Example
 from audiomamba.train.fitting import processes
 from audiomamba.train.fitting.checkpointer import Checkpointer
-from audiomamba.train.fitting.early_stop import EarlyStop
+from audiomamba.train.fitting.devices import new_fabric, synchronize_batch_norms
+from audiomamba.train.fitting.early_stop import gains_nothing
 from audiomamba.train.fitting.execution import Execution
-from audiomamba.train.fitting.loader import EpochLoader
+from audiomamba.train.fitting.full_state import full_tensor
+from audiomamba.train.fitting.interruption import interruptible
+from audiomamba.train.fitting.loader import TrainingBatches
+from audiomamba.train.fitting.loggers import open_loggers
 from audiomamba.train.fitting.module import TrainingModule
-from audiomamba.train.fitting.quiet import interruptible, quiet
-from audiomamba.train.run import Run
+from audiomamba.train.fitting.optimizer import new_optimizer
+from audiomamba.train.fitting.schedule import learning_rate_fraction
+from audiomamba.train.fitting.schedule_clock import ScheduleClock
+from audiomamba.train.fitting.state import Position
 
-__all__ = ["train"]
+__all__ = ["Loop"]
 
-
-class ProgressBar(TQDMProgressBar):
-    """One bar for the current epoch, with the last epoch's metrics beside it.
-
-    Args:
-        run: the run's folder.
-    """
-
-    def __init__(self, run: Run) -> None:
-        super().__init__()
-        self.run = run
-
-    def get_metrics(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> dict[str, int | str | float | dict[str, float]]:
-        """Return the metrics to show."""
-        del trainer, pl_module
-        last = self.run.epochs()[-1:]
-        shown = ("loss", "accuracy", "ema_accuracy", "swa_accuracy")
-        return {name: f"{line[name]:.3f}" for line in last for name in shown if name in line}
+SHOWN = ("loss", "accuracy", "ema_accuracy", "swa_accuracy")  # beside the progress bar
 
 
-def train(
-    module: TrainingModule,
-    loader: EpochLoader,
-    checkpointer: Checkpointer,
-    *,
-    state: Path | None,
-    execution: Execution,
-) -> None:
-    """Train from the beginning or from a saved state to the end.
+class Loop:
+    """A run on its way from the beginning or a saved state to the end.
 
     Args:
-        module: the model in training.
-        loader: its batches.
-        checkpointer: evaluates, logs and saves.
-        state: the saved state; None for the beginning.
-        execution: how it is done.
-
-    Raises:
-        TrainingError: the loss is not finite, or the run was interrupted.
+        module: the model in training; its weights are those of the state afterwards.
+        batches: what it is trained on.
+        checkpointer: evaluates, writes and saves.
+        execution: how the run is executed.
+        clock: says where in its schedule the run is; None to go by its steps.
+        saved: the saved state; None for the beginning.
     """
-    run, recipe = checkpointer.run, module.recipe
-    with quiet():
-        trainer = _new_trainer(recipe, checkpointer, execution)
-        with interruptible(run, recipe.epochs):
-            trainer.fit(module, loader, ckpt_path=state, weights_only=True)
 
+    def __init__(
+        self,
+        module: TrainingModule,
+        batches: TrainingBatches,
+        checkpointer: Checkpointer,
+        *,
+        execution: Execution,
+        clock: ScheduleClock | None,
+        saved: Mapping[str, Any] | None,
+    ) -> None:
+        self.module, self.batches, self.checkpointer = module, batches, checkpointer
+        self.execution, self.clock, self.recipe = execution, clock, module.recipe
+        self.is_sharded = execution["shard"]
+        self.n_steps = 0  # that the optimizer has made
+        self.fraction = learning_rate_fraction(
+            self.recipe, math.ceil(batches.n_steps / self.recipe.accumulate)
+        )
+        if saved is not None:
+            module.load_state_dict(saved["state_dict"])
+        self.fabric = new_fabric(module.precision)
+        self.step = self._set_up()
+        self.optimizer = new_optimizer(module.model, self.recipe)  # of the weights as they now are
+        if saved is not None:
+            self._load(saved)
+        self._set_learning_rate()
 
-def _new_trainer(recipe: Recipe, checkpointer: Checkpointer, execution: Execution) -> pl.Trainer:
-    """A trainer for one device per process, a GPU if there is one.
+    def run(self, position: Position) -> None:
+        """Train to the end.
 
-    Processes that torchrun started average their gradients; on GPUs also what batch norms measure.
-    """
-    run, bar = checkpointer.run, execution["progress"]
-    n_processes = processes.n_processes()
-    n_here = int(os.environ["LOCAL_WORLD_SIZE"]) if n_processes > 1 else 1
-    strategy: Strategy | str = "auto"
-    if n_processes > 1:
-        strategy = DDPStrategy()
-    if execution["shard"]:
-        from audiomamba.train.fitting.sharding import ShardingStrategy
+        Args:
+            position: where the run is.
 
-        strategy = ShardingStrategy()
-    loggers: list[Logger] = []
-    if find_spec("tensorboard") is not None:
-        loggers.append(TensorBoardLogger(run.folder, name="", version="tensorboard"))
-    if execution["wandb"] is not None:
-        loggers.append(WandbLogger(run.folder.name, run.folder, project=execution["wandb"]))
-    callbacks = [checkpointer, *([ProgressBar(run)] if bar else [])]
-    if recipe.patience is not None:
-        callbacks.append(EarlyStop(run, recipe.best_by, recipe.patience))
-    return pl.Trainer(
-        max_epochs=recipe.epochs,
-        accelerator="auto",
-        devices=n_here,
-        num_nodes=n_processes // n_here,
-        strategy=strategy,
-        sync_batchnorm=n_processes > 1 and torch.cuda.is_available(),
-        accumulate_grad_batches=recipe.accumulate,
-        plugins=[_precision(recipe)],
-        logger=loggers,
-        callbacks=callbacks,
-        default_root_dir=run.folder,
-        enable_progress_bar=bar,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
+        Raises:
+            TrainingError: the loss is not finite, or the run was interrupted.
+        """
+        self.module.train()
+        self.checkpointer.resume(position)
+        run, epoch = self.checkpointer.run, position.epochs
+        with interruptible(run, self.recipe.epochs), open_loggers(run, self.execution) as loggers:
+            while epoch < self.recipe.epochs and not self._is_over():
+                line = self._epoch(epoch, position if epoch == position.epochs else None)
+                for logger in loggers:
+                    logger.log_metrics(line, step=epoch + 1)
+                epoch += 1
+                self._save(Position(epochs=epoch))
+        if self.is_sharded:
+            self.module.gather()
+        self.module.cpu()
 
+    def _epoch(self, epoch: int, position: Position | None) -> dict[str, float]:
+        """One epoch, or the rest of it; its metrics."""
+        done = position or Position(epochs=epoch)
+        module, checkpointer = self.module, self.checkpointer
+        module.start_epoch(epoch, done.loss_sum, done.steps)
+        with self._bar(epoch, done.steps) as bar:
+            for index, batch in enumerate(self.batches.of_epoch(epoch), done.steps):
+                if index and index % self.recipe.accumulate == 0 and checkpointer.is_due():
+                    self._save(
+                        Position(
+                            epochs=epoch,
+                            steps=index,
+                            loss_sum=module.loss_sum,
+                            seconds=checkpointer.spent_s(),
+                        )
+                    )
+                self._batch(self.fabric.to_device(batch), index)
+                bar.update()
+                if self._is_late():
+                    break
+        module.end_epoch()
+        is_last = epoch + 1 == self.recipe.epochs or self._is_late()
+        return checkpointer.end_epoch(module, self._learning_rate, is_last=is_last)
 
-def _precision(recipe: Recipe) -> Precision:
-    """Lightning's plugin; named here, as by itself it takes no float16 on a CPU."""
-    if recipe.precision == "float32":
-        return Precision()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return MixedPrecision("16-mixed" if recipe.precision == "float16" else "bf16-mixed", device)
+    def _batch(self, batch: Example, index: int) -> None:
+        """The gradients of one batch, and a step of the optimizer if it completes one."""
+        is_step = self.module.ends_step(index)
+        with self._alone() if not is_step else nullcontext():
+            loss = self._loss(batch, index)
+            self.fabric.backward(loss / self.recipe.accumulate)
+        if is_step:
+            precision = self.module.precision
+            precision.unscale_gradients(self.optimizer)
+            self.module.clip_gradients()
+            precision.optimizer_step(self.optimizer)
+            self.optimizer.zero_grad()
+            self.n_steps += 1
+            if self.clock is not None:
+                self.clock.advance()
+            self._set_learning_rate()
+        self.module.end_batch(index)
+
+    def _loss(self, batch: Example, index: int) -> Tensor:
+        """The loss of one batch."""
+        with self.fabric.autocast():
+            loss: Tensor = self.step(batch, index)
+        return loss
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """Where gradients are not averaged over the processes, as more will be added to them."""
+        if processes.n_processes() == 1 or not isinstance(self.step, _FabricModule):
+            return nullcontext()
+        return self.fabric.no_backward_sync(self.step)
+
+    def _set_up(self) -> TrainingModule | _FabricModule:
+        """Bring the model to its device; what computes a loss so that processes stay together."""
+        synchronize_batch_norms(self.module)
+        if not self.is_sharded:
+            return self.fabric.setup_module(self.module)
+        from audiomamba.train.fitting.sharding import shard_training
+
+        self.module.to(self.fabric.device)
+        shard_training(self.module, self.fabric.device.type)
+        return self.module
+
+    def _is_late(self) -> bool:
+        """Whether nothing is left of the schedule."""
+        return self.clock is not None and self.clock.is_over
+
+    def _is_over(self) -> bool:
+        """Whether the run ends before its last epoch."""
+        patience, best_by = self.recipe.patience, self.recipe.best_by
+        if patience is None:
+            return self._is_late()
+        run = self.checkpointer.run
+        return processes.from_first(
+            lambda: self._is_late() or gains_nothing(run.epochs(), best_by, patience)
+        )
+
+    @property
+    def _learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        step = self.n_steps if self.clock is None else int(self.clock.position)
+        return self.recipe.learning_rate * self.fraction(step)
+
+    def _set_learning_rate(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate
+
+    def _save(self, position: Position) -> None:
+        """Save all that is needed to go on; all processes have to call this."""
+        state = self.optimizer.state_dict()
+        state["state"] = {
+            number: {name: full_tensor(value) for name, value in of_weight.items()}
+            for number, of_weight in state["state"].items()
+        }
+        self.checkpointer.save(
+            {
+                "position": asdict(position),
+                "state_dict": {
+                    name: full_tensor(value) for name, value in self.module.state_dict().items()
+                },
+                "optimizer_states": [state],
+                "lr_schedulers": [{"last_epoch": self.n_steps}],
+                "MixedPrecision": self.module.precision.state_dict(),
+                "pace": {} if self.clock is None else self.clock.state(),
+            }
+        )
+
+    def _load(self, saved: Mapping[str, Any]) -> None:
+        """Go on from a state, but for the weights; those of older versions have the same names."""
+        (state,) = saved["optimizer_states"]
+        if self.is_sharded:
+            from audiomamba.train.fitting.sharding import with_shares
+
+            state = with_shares(self.optimizer, state)
+        self.optimizer.load_state_dict(state)
+        self.n_steps = saved["lr_schedulers"][0]["last_epoch"]
+        self.module.precision.load_state_dict(saved.get("MixedPrecision", {}))
+        if self.clock is not None and saved.get("pace"):
+            self.clock.resume(saved["pace"])
+
+    def _bar(self, epoch: int, n_done: int) -> "tqdm[Any]":
+        """A bar for one epoch, with the last epoch's metrics beside it."""
+        quiet = not self.execution["progress"] or processes.rank() > 0
+        bar = tqdm(
+            total=self.batches.n_steps,
+            initial=n_done,
+            desc=f"epoch {epoch + 1} of {self.recipe.epochs}",
+            unit="step",
+            leave=False,
+            disable=quiet,
+        )
+        for line in [] if quiet else self.checkpointer.run.epochs()[-1:]:
+            bar.set_postfix({name: f"{line[name]:.3f}" for name in SHOWN if name in line})
+        return bar

@@ -1,17 +1,13 @@
-"""One training step, for Lightning: features, loss, optimizer, schedule, average of weights."""
+"""A model in training: features, loss, gradients, average of weights."""
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRSchedulerConfig
+from lightning.fabric.plugins.precision import Precision
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from audiomamba import audio
@@ -26,9 +22,6 @@ from audiomamba.train.fitting.activations import checkpoint_blocks
 from audiomamba.train.fitting.full_state import full_model, full_tensor
 from audiomamba.train.fitting.losses import label_loss, smooth
 from audiomamba.train.fitting.not_finite import name_layer, name_layer_of_gradient, record_outputs
-from audiomamba.train.fitting.optimizer import new_optimizer
-from audiomamba.train.fitting.schedule import learning_rate_fraction
-from audiomamba.train.fitting.schedule_clock import ScheduleClock
 
 __all__ = ["TrainingModule"]
 
@@ -38,7 +31,7 @@ if TYPE_CHECKING:
 SMALLEST_SCALE = 1e-3  # of the loss in float16: below it gradients overflow whatever the scale
 
 
-class TrainingModule(pl.LightningModule):
+class TrainingModule(nn.Module):
     """A model in training.
 
     Args:
@@ -47,8 +40,8 @@ class TrainingModule(pl.LightningModule):
         front_end: how its input is made, statistics included.
         n_steps: batches in one epoch.
         clip_names: names of the training clips, for messages.
-        clock: where in its schedule the run is; None for step by step.
         distillation: what is learned from teachers; None for the labels alone.
+        precision: that of the steps; None for float32.
     """
 
     def __init__(
@@ -59,8 +52,8 @@ class TrainingModule(pl.LightningModule):
         n_steps: int,
         clip_names: Sequence[str],
         *,
-        clock: ScheduleClock | None = None,
         distillation: "DistillationTargets | None" = None,
+        precision: Precision | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -68,10 +61,9 @@ class TrainingModule(pl.LightningModule):
         self.front_end = front_end
         self.n_steps = n_steps
         self.clip_names = clip_names
-        self.clock = clock
         self.distillation = distillation  # its models are no part of this one
-        self.loss_sum = 0.0
-        self.n_losses = 0
+        self.precision = precision or Precision()
+        self.start_epoch(0)
         self._last: tuple[Example, int] | None = None
         self.average: AveragedModel | None = None
         if recipe.ema_decay is not None:
@@ -96,15 +88,17 @@ class TrainingModule(pl.LightningModule):
             return self.model
         return cast(AudioModel, self.average.module)
 
-    def on_train_start(self) -> None:
-        """End a run at once that was at its end when it was interrupted."""
-        self._stop_if_over()
+    def start_epoch(self, epoch: int, loss_sum: float = 0.0, n_losses: int = 0) -> None:
+        """Begin an epoch, or go on in the middle of one.
 
-    def on_train_epoch_start(self) -> None:
-        """Forget the losses of the epoch before."""
-        self.loss_sum, self.n_losses = 0.0, 0
+        Args:
+            epoch: its number, from 0.
+            loss_sum: sum of its losses so far.
+            n_losses: how many these were.
+        """
+        self.epoch, self.loss_sum, self.n_losses = epoch, loss_sum, n_losses
 
-    def training_step(self, batch: Example, batch_idx: int) -> Tensor:
+    def forward(self, batch: Example, batch_idx: int) -> Tensor:
         """Return the loss of one batch.
 
         Args:
@@ -135,7 +129,7 @@ class TrainingModule(pl.LightningModule):
 
     def _seed(self, batch_idx: int) -> None:
         """Begin the random numbers of dropout anew: a step does not depend on those before it."""
-        key = (self.recipe.seed, self.current_epoch, batch_idx, processes.rank())
+        key = (self.recipe.seed, self.epoch, batch_idx, processes.rank())
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
 
     def _inputs(self, batch: Example) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -143,7 +137,7 @@ class TrainingModule(pl.LightningModule):
         taught = None
         if self.distillation is not None:
             batch, taught = self.distillation.for_batch(batch)
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+        with torch.no_grad(), torch.autocast(batch.waveform.device.type, enabled=False):
             target = smooth(batch.target, self.recipe.label_smoothing)
             return self._features(batch), target, taught
 
@@ -163,7 +157,7 @@ class TrainingModule(pl.LightningModule):
 
     def _divergence(self, value: float, features: Tensor, batch_idx: int) -> TrainingError:
         """The error for a loss that is not finite, here or in another process."""
-        where = f"in epoch {self.current_epoch + 1}, step {batch_idx + 1}"
+        where = f"in epoch {self.epoch + 1}, step {batch_idx + 1}"
         model = full_model(self.model)
         if math.isfinite(value):
             return TrainingError(f"the loss of another process is not finite {where}")
@@ -202,35 +196,32 @@ class TrainingModule(pl.LightningModule):
         """How the input of training is made."""
         return self.recipe.training_front_end(self.front_end)
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: int | float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
+    def clip_gradients(self) -> None:
         """Shorten a long gradient.
 
         Raises:
             TrainingError: a gradient is not finite.
         """
-        del optimizer, gradient_clip_val, gradient_clip_algorithm
         limit = self.recipe.clip_norm or torch.finfo(torch.float32).max
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         if not math.isfinite(full_tensor(norm).item()) and not self._will_skip_step():
             raise TrainingError(
                 f"the gradient of {self._worst_gradient()} is not finite in epoch "
-                f"{self.current_epoch + 1}; lower the learning rate or look at the clips: "
+                f"{self.epoch + 1}; lower the learning rate or look at the clips: "
                 f"{self._names()}"
             )
 
     def _worst_gradient(self) -> str:
         """Where on the way back the gradient is not finite first: at a layer, or at a weight."""
-        context = self.trainer.precision_plugin.forward_context if self._trainer else nullcontext
         if self._last is not None:
             batch, batch_idx = self._last
             self._seed(batch_idx)
             model = full_model(self.model)
-            with torch.enable_grad(), context(), record_outputs(model) as outputs:
+            with (
+                torch.enable_grad(),
+                self.precision.forward_context(),
+                record_outputs(model) as outputs,
+            ):
                 loss = self._loss(*self._inputs(batch), model)
             layer = name_layer_of_gradient(loss, list(outputs))
             if layer is not None:
@@ -245,61 +236,38 @@ class TrainingModule(pl.LightningModule):
 
     def _will_skip_step(self) -> bool:
         """Whether gradients overflowed float16 and the scale of the loss is lowered for it."""
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None) if self._trainer else None
+        scaler = getattr(self.precision, "scaler", None)
         return scaler is not None and scaler.get_scale() > SMALLEST_SCALE
 
-    def on_train_batch_end(self, outputs: Any, batch: Example, batch_idx: int) -> None:
-        """Move the moving average of the weights, if they moved."""
-        del outputs, batch
+    def ends_step(self, batch_idx: int) -> bool:
+        """Tell whether the optimizer makes a step after a batch.
+
+        Args:
+            batch_idx: number of the batch in the epoch.
+        """
+        return (batch_idx + 1) % self.recipe.accumulate == 0 or batch_idx + 1 == self.n_steps
+
+    def end_batch(self, batch_idx: int) -> None:
+        """Move the moving average of the weights, if they moved.
+
+        Args:
+            batch_idx: number of the batch in the epoch.
+        """
         if (
             self.average is not None
             and self.recipe.ema_decay is not None
-            and self._moved(batch_idx)
+            and self.ends_step(batch_idx)
         ):
             self.average.update_parameters(self.model)
 
-    def on_train_epoch_end(self) -> None:
+    def gather(self) -> None:
+        """Put sharded weights together again; all processes have to call this."""
+        self.model = full_model(self.model)
+        if self.average is not None:
+            self.average.module = full_model(cast(AudioModel, self.average.module))
+
+    def end_epoch(self) -> None:
         """Add the weights to the mean over the last epochs, if this is one of them."""
         first = self.recipe.epochs - self.recipe.swa_epochs
-        if self.average is not None and self.recipe.swa_epochs and self.current_epoch >= first:
+        if self.average is not None and self.recipe.swa_epochs and self.epoch >= first:
             self.average.update_parameters(self.model)
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return the optimizer and its schedule, stepped after every step of the optimizer."""
-        optimizer = new_optimizer(self.model, self.recipe)
-        n_steps = math.ceil(self.n_steps / self.recipe.accumulate)
-        fraction, clock = learning_rate_fraction(self.recipe, n_steps), self.clock
-        if clock is None:
-            schedule = LambdaLR(optimizer, fraction)
-        else:
-            schedule = LambdaLR(optimizer, lambda _step: fraction(int(clock.position)))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
-
-    def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: Any | None) -> None:
-        """Go on in the schedule, and end the run where it ends."""
-        if self.clock is not None:
-            self.clock.advance()
-            self._stop_if_over()
-        super().lr_scheduler_step(scheduler, metric)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add to a state how far the schedule is."""
-        if self.clock is not None:
-            checkpoint["pace"] = self.clock.state()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on in the schedule from there."""
-        if self.clock is not None and "pace" in checkpoint:
-            self.clock.resume(checkpoint["pace"])
-
-    def _stop_if_over(self) -> None:
-        """End the run at the end of its schedule."""
-        if self.clock is not None and self.clock.is_over:
-            self.trainer.should_stop = True
-
-    def _moved(self, batch_idx: int) -> bool:
-        """Whether the optimizer made a step after a batch."""
-        return (batch_idx + 1) % self.recipe.accumulate == 0 or batch_idx + 1 == self.n_steps
