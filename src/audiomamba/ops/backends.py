@@ -176,6 +176,11 @@ def use_backend(name: str) -> Iterator[None]:
 
     Raises:
         UnknownNameError: no backend has this name.
+
+    Example:
+        >>> from audiomamba import ops
+        >>> with ops.use_backend("reference"):
+        ...     normed, _ = ops.add_rms_norm(torch.ones(2, 3), None, torch.ones(3))
     """
     token = _forced.set(_named(name).name)
     try:
@@ -189,6 +194,10 @@ def available_backends() -> tuple[str, ...]:
 
     Returns:
         The names, the definition first, the fastest last.
+
+    Example:
+        >>> available_backends()[:2]
+        ('reference', 'torch')
     """
     return tuple(name for name, backend in BACKENDS.items() if backend.problem() is None)
 
@@ -198,6 +207,10 @@ def explain_backends() -> list[BackendStatus]:
 
     Returns:
         One entry per op and backend.
+
+    Example:
+        >>> explain_backends()[0].reason
+        'plain PyTorch, slow; any device and floating dtype'
     """
     problems = {name: backend.problem() for name, backend in BACKENDS.items()}
     reasons = {name: problem or BACKENDS[name].describe() for name, problem in problems.items()}

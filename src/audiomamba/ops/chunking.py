@@ -42,6 +42,14 @@ def map_in_chunks(
 
     Returns:
         What the layers give, (batch, channels, rows, columns / stride, rounded up).
+
+    Example:
+        >>> smooth = torch.nn.AvgPool2d(3, stride=1, padding=1)
+        >>> x = torch.randn(1, 1, 4, 20_000)
+        >>> with torch.no_grad():
+        ...     found = map_in_chunks(lambda x, _: smooth(x), x, None, reach=1, stride=1)
+        >>> torch.allclose(found, smooth(x))
+        True
     """
     n_columns = x.shape[3]
     if not nothing_is_kept() or n_columns <= 2 * CHUNK_COLUMNS:

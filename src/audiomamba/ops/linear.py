@@ -29,6 +29,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Returns:
         (..., n_out).
+
+    Example:
+        >>> linear(torch.ones(2, 3), torch.ones(4, 3)).shape
+        torch.Size([2, 4])
     """
     if not _suits_onednn(x, weight, bias):
         return F.linear(x, weight, bias)
@@ -55,7 +59,12 @@ def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """torch.nn.Linear, computed by linear()."""
+    """torch.nn.Linear, computed by linear().
+
+    Example:
+        >>> Linear(3, 4)(torch.ones(2, 3)).shape
+        torch.Size([2, 4])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply with the weight and add the bias.

@@ -38,6 +38,11 @@ def add_rms_norm(
         BackendError: the named backend cannot run this call.
 
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019), equation 4.
+
+    Example:
+        >>> normed, total = add_rms_norm(torch.ones(2, 3), torch.ones(2, 3), torch.ones(3), eps=0.0)
+        >>> total[0].tolist(), normed[0].tolist()
+        ([2.0, 2.0, 2.0], [1.0, 1.0, 1.0])
     """
     if x.ndim == 0 or not x.is_floating_point():
         raise ConfigError(

@@ -42,6 +42,11 @@ def causal_conv1d(
     Raises:
         ConfigError: shapes do not fit together, or the activation is unknown.
         BackendError: the named backend cannot run this call.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 2.0, 3.0]]).mT.unsqueeze(0)  # one channel
+        >>> causal_conv1d(x, torch.tensor([[10.0, 1.0]])).flatten().tolist()
+        [1.0, 12.0, 23.0]
     """
     _check(x, weight, bias, activation, lengths)
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32

@@ -64,6 +64,13 @@ def cross_selective_scan(
         BackendError: the named backend cannot run this call.
 
     Source: Liu et al. 2024, SS2D.
+
+    Example:
+        >>> u, dt = torch.ones(1, 2, 3, 4), torch.ones(1, 2, 3, 4, 1)
+        >>> maps = torch.ones(1, 2, 3, 4, 5)
+        >>> A, D, weight = -torch.ones(16, 5), torch.ones(16), torch.ones(4, 4, 1)
+        >>> cross_selective_scan(u, dt, A, maps, maps, dt_weight=weight, D=D, delta_bias=D).shape
+        torch.Size([1, 2, 3, 4])
     """
     for name, value in {"dt": dt, "B": B, "C": C}.items():
         if value.ndim != 5 or value.shape[:4] != (*u.shape[:3], N_DIRECTIONS):
@@ -71,11 +78,15 @@ def cross_selective_scan(
                 f"{name} has shape {tuple(value.shape)}; "
                 f"expected {(*u.shape[:3], N_DIRECTIONS)} and one more"
             )
-    padding = None
-    if columns is not None:
-        padding = torch.arange(u.shape[2], device=u.device) >= columns[:, None, None]
-        padding = padding.expand(-1, u.shape[1], -1).unsqueeze(-1)
     op = "cross_selective_scan"
-    inputs = MapInputs(u, dt, A, B, C, dt_weight, D, delta_bias, padding)
+    inputs = MapInputs(u, dt, A, B, C, dt_weight, D, delta_bias, _padding(u, columns))
     y: Tensor = implementation(op, backend, u).scan(inputs, choose_backend(op, backend, u))
     return y
+
+
+def _padding(u: Tensor, columns: Tensor | None) -> Tensor | None:
+    """True where a map has no columns of its own, (batch, rows, columns, 1)."""
+    if columns is None:
+        return None
+    padding = torch.arange(u.shape[2], device=u.device) >= columns[:, None, None]
+    return padding.expand(-1, u.shape[1], -1).unsqueeze(-1)

@@ -85,8 +85,7 @@ def selective_scan(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Scan a batch of token sequences in one direction.
 
-    Differentiable in every tensor but lengths. Inputs of mixed dtypes are cast to u's; A, D,
-    delta_bias and initial_state to float32 (float64 where u is float64).
+    Differentiable in all but lengths. Tensors by token get u's dtype, the others float32 or wider.
 
     Args:
         u: (batch, tokens, channels), at least one token.
@@ -102,9 +101,8 @@ def selective_scan(
         reverse: scan from the last token to the first.
         initial_state: (batch, channels, states), the state before the first step; zeros if None.
         return_last_state: also return the state after the last step.
-        lengths: (batch,); sample b is valid on tokens [0, lengths[b]), the rest is as if absent:
-            out and gradients are 0 there, and a reverse scan starts at the sample's own end. All
-            tokens if None.
+        lengths: (batch,); sample b has tokens [0, lengths[b]): out and gradients are 0 after them,
+            and a reverse scan starts at the sample's own end. All tokens if None.
         out: (batch, tokens, channels) in u's dtype, where the result is written; u and delta may
             be given. Without gradients only.
         backend: the name of a backend; None picks.
@@ -116,10 +114,15 @@ def selective_scan(
     Raises:
         ConfigError: shapes do not fit together, or out is given where a gradient is asked for.
         BackendError: the named backend cannot run this call.
+
+    Example:
+        >>> import torch
+        >>> u, A, B = torch.randn(1, 9, 4), -torch.ones(4, 2), torch.randn(1, 9, 2)
+        >>> selective_scan(u, u, A, B, B, delta_softplus=True).shape
+        torch.Size([1, 9, 4])
     """
-    given = ScanInputs(
-        u, delta, A, None, B, C, D, z, delta_bias, initial_state, lengths, delta_softplus, reverse
-    )
+    tensors = (u, delta, A, None, B, C, D, z, delta_bias, initial_state, lengths)
+    given = ScanInputs(*tensors, delta_softplus, reverse)
     y, last_state = _scan("selective_scan", given, out, backend, return_last_state)
     return (y, last_state) if return_last_state else y
 
@@ -168,6 +171,14 @@ def bidirectional_selective_scan(
         BackendError: the named backend cannot run this call.
 
     Source: Erol et al. 2024, the Fo-Bi block.
+
+    Example:
+        >>> import torch
+        >>> u, A, B = torch.randn(1, 9, 4), -torch.ones(4, 2), torch.randn(1, 9, 2)
+        >>> both = bidirectional_selective_scan(u, u, A, A, B, B)
+        >>> one = selective_scan(u, u, A, B, B) + selective_scan(u, u, A, B, B, reverse=True)
+        >>> torch.allclose(both, one, atol=1e-5)
+        True
     """
     given = ScanInputs(
         u, delta, A, A_b, B, C, D, z, delta_bias, None, lengths, softplus=delta_softplus
