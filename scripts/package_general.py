@@ -2,8 +2,8 @@
 
 python scripts/package_general.py FOLDER --notes notes.json
 
-FOLDER holds the trained model with its thresholds, its hidden labels and the ontology; notes.json says
-what it was trained on and how good it is.
+FOLDER holds the trained model with its thresholds, its hidden labels and the ontology; notes.json
+says what it was trained on and how good it is.
 """
 
 import argparse

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from audiomamba.cli.options import Device, Model, Threads, load_tagger
+from audiomamba.cli.options import DEFAULT_MODEL, Device, Model, Threads, load_tagger
 from audiomamba.cli.recordings import Recordings, find_files
 from audiomamba.infer.formats.embeddings import EMBEDDING_FORMATS
 from audiomamba.infer.formats.format import suffixes_of
@@ -32,7 +32,7 @@ def embed(
             "it).",
         ),
     ],
-    model: Model = "starter",
+    model: Model = DEFAULT_MODEL,
     frames: Annotated[
         bool, typer.Option("--frames", help="Embed every moment, not recordings as a whole.")
     ] = False,

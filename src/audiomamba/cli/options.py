@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from audiomamba.infer import Tagger
 
 __all__ = [
+    "DEFAULT_MODEL",
     "AllLabels",
     "Data",
     "DataIfAny",
@@ -29,6 +30,7 @@ __all__ = [
     "with_teachers",
 ]
 
+DEFAULT_MODEL = "general"
 Model = Annotated[
     str,
     typer.Option("--model", "-m", metavar="NAME|DIR", help="A shipped model, or a model's folder."),

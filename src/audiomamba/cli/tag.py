@@ -10,6 +10,7 @@ import typer
 
 from audiomamba import __version__
 from audiomamba.cli.options import (
+    DEFAULT_MODEL,
     AllLabels,
     Device,
     Hop,
@@ -108,7 +109,7 @@ Picture = Annotated[
 
 def tag(
     recordings: Recordings,
-    model: Model = "starter",
+    model: Model = DEFAULT_MODEL,
     top: Top = None,
     threshold: Threshold = 0.0,
     window: Window = None,

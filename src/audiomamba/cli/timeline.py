@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audiomamba.cli.options import (
+    DEFAULT_MODEL,
     AllLabels,
     Device,
     LabelFile,
@@ -23,9 +24,12 @@ from audiomamba.infer.formats.pictures import PICTURE_FORMATS
 from audiomamba.terminal import output, print_error, progress_bar
 
 if TYPE_CHECKING:
+    from audiomamba.infer import Tagger
     from audiomamba.infer.events import PerClass
 
 __all__ = ["EXAMPLES", "timeline"]
+
+DEFAULT_THRESHOLD = 0.3
 
 EXAMPLES = (
     "Examples:\n\n`audiomamba timeline garden.flac --picture garden.png`\n\n"
@@ -36,7 +40,7 @@ Threshold = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SCORE|LABEL=SCORE",
-        show_default="0.3",
+        show_default=f"the model's own, or {DEFAULT_THRESHOLD}",
         help="An event begins at this score. May be given several times, for single classes.",
     ),
 ]
@@ -107,7 +111,7 @@ Picture = Annotated[
 
 def timeline(
     recordings: Recordings,
-    model: Model = "starter",
+    model: Model = DEFAULT_MODEL,
     threshold: Threshold = None,
     stay: Stay = 0.7,
     median: Median = None,
@@ -145,7 +149,7 @@ def timeline(
         all_labels=all_labels,
     )
     rule = infer.EventRule(
-        threshold=_per_class("--threshold", threshold or ["0.3"], tagger.labels),
+        threshold=_thresholds(threshold or [], tagger),
         stay=stay,
         median_s=_per_class("--median", median or ["0.9"], tagger.labels),
         shortest_s=shortest,
@@ -169,6 +173,14 @@ def timeline(
             advance()
     if n_failed:
         raise typer.Exit(1)
+
+
+def _thresholds(given: Sequence[str], tagger: "Tagger") -> "PerClass":
+    """The thresholds that were given; of the classes without one those of the model."""
+    if not (given or tagger.thresholds):
+        return DEFAULT_THRESHOLD
+    chosen = _per_class("--threshold", given, tagger.labels)
+    return {**tagger.thresholds, **chosen} if isinstance(chosen, dict) else chosen
 
 
 def _per_class(option: str, given: Sequence[str], labels: Sequence[str]) -> "PerClass":
