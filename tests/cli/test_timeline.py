@@ -38,7 +38,9 @@ def rooster(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_sound_is_found_and_drawn(rooster: Path, tmp_path: Path) -> None:
     picture = tmp_path / "rooster.png"
 
-    result = run("timeline", rooster, "--format", "json", "--picture", picture)
+    result = run(
+        "timeline", rooster, "--model", "starter", "--format", "json", "--picture", picture
+    )
 
     assert result.exit_code == 0
     row = json.loads(result.stdout)
@@ -50,7 +52,7 @@ def test_a_sound_is_found_and_drawn(rooster: Path, tmp_path: Path) -> None:
 
 def test_a_threshold_may_differ_for_a_class(rooster: Path) -> None:
     def labels(*options: object) -> set[str]:
-        result = run("timeline", rooster, "--format", "csv", *options)
+        result = run("timeline", rooster, "--model", "starter", "--format", "csv", *options)
         return {row["label"] for row in csv.DictReader(io.StringIO(result.stdout))}
 
     low = labels("--threshold", "0.02")
@@ -64,7 +66,9 @@ def test_a_bad_recording_is_named_and_the_others_are_done(rooster: Path, tmp_pat
     bad, out = tmp_path / "bad.wav", tmp_path / "events.rttm"
     bad.write_text("no sound")
 
-    result = run("timeline", bad, tmp_path / "none.wav", rooster, "--out", out)
+    result = run(
+        "timeline", bad, tmp_path / "none.wav", rooster, "--model", "starter", "--out", out
+    )
 
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -90,7 +94,7 @@ def test_a_bad_recording_is_named_and_the_others_are_done(rooster: Path, tmp_pat
 def test_wrong_calls_end_with_2_and_one_line(
     rooster: Path, options: list[str], message: str
 ) -> None:
-    result = run("timeline", rooster, *options)
+    result = run("timeline", rooster, "--model", "starter", *options)
 
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
@@ -107,7 +111,7 @@ def test_embeddings_tell_the_hash_of_the_model(rooster: Path, tmp_path: Path) ->
     table = pq.read_table(out)
     facts = json.loads(table.schema.metadata[b"audiomamba"])
     assert table.num_rows == 1
-    assert facts["model_sha256"] == checkpoints.fingerprint(checkpoints.find("starter"))
+    assert facts["model_sha256"] == checkpoints.fingerprint(checkpoints.find("general"))
 
 
 def test_frames_are_embedded_with_a_step(rooster: Path, tmp_path: Path) -> None:
