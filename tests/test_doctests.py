@@ -2,6 +2,7 @@
 
 import doctest
 from importlib import import_module
+from inspect import isclass, isfunction
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,13 @@ MODULES = sorted(
     )
     for path in ROOT.rglob("*.py")
     if ">>> " in path.read_text("utf-8")
+)
+# Packages whose every public class and function has an example, in the package's `__all__`.
+COMPLETE = (
+    "audiomamba.config",
+    "audiomamba.counting",
+    "audiomamba.models",
+    "audiomamba.models.ood",
 )
 
 
@@ -48,3 +56,12 @@ def test_examples_give_what_they_show(name, tmp_path, monkeypatch, request):
         report: list[str] = []
         result = runner.run(example, out=report.append)
         assert not result.failed, "".join(report)
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_every_public_name_has_an_example(name):
+    package = import_module(name)
+    public = {key: getattr(package, key) for key in package.__all__}
+    documented = {key: it.__doc__ for key, it in public.items() if isclass(it) or isfunction(it)}
+    assert documented
+    assert not [key for key, text in documented.items() if ">>> " not in (text or "")]

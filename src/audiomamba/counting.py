@@ -50,6 +50,11 @@ class Count:
         n_parameters: how many numbers it learns.
         macs: multiply-accumulates for one input.
         scan_steps: state updates for one input, over all tokens, channels, states and directions.
+
+    Example:
+        >>> from audiomamba import models
+        >>> count(models.MODELS["aum_tiny"])
+        Count(n_parameters=6438479, macs=..., scan_steps=...)
     """
 
     n_parameters: int
@@ -69,6 +74,12 @@ class Layer:
         n_parameters: of all together.
         macs: of all together, for one input; those of work outside of any called module are in the
             layer around it.
+
+    Example:
+        >>> from audiomamba import models
+        >>> first = count_layers(models.MODELS["aum_tiny"])[0]
+        >>> first.name, first.output, first.n_parameters
+        ('patch_embed', (1, 192, 8, 64), 49344)
     """
 
     name: str
@@ -89,6 +100,10 @@ class Sequence:
             would be attention, which is quadratic in the tokens.
 
     Source: Yu and Wang, "MambaOut" (2024), section 3.2, equation 7.
+
+    Example:
+        >>> Sequence(n_tokens=513, threshold=6 * 192).n_tokens
+        513
     """
 
     n_tokens: int
@@ -103,6 +118,12 @@ def at_standard_size(config: ModelConfig) -> ModelConfig:
 
     Returns:
         The same with 1024 frames, if the model is made for shorter sound but takes any.
+
+    Example:
+        >>> from audiomamba import models
+        >>> config = models.MODELS["conv_aum_tiny"]
+        >>> config.n_frames, at_standard_size(config).n_frames
+        (512, 1024)
     """
     if config.any_length and config.reads_sound and config.n_frames < LEAST_FRAMES:
         return config.changed(n_frames=STANDARD_FRAMES)
@@ -119,6 +140,11 @@ def example_input(config: ModelConfig, batch: int = 1, device: str = "cpu") -> T
 
     Returns:
         Features (batch, frames, mels), or images (batch, 3, height, width).
+
+    Example:
+        >>> from audiomamba import models
+        >>> example_input(models.MODELS["aum_tiny"], batch=2).shape
+        torch.Size([2, 1024, 128])
     """
     if config.reads_sound:
         return torch.zeros(batch, config.n_frames, config.n_mels, device=device)
@@ -133,6 +159,12 @@ def count(config: ModelConfig) -> Count:
 
     Returns:
         The figures.
+
+    Example:
+        >>> from audiomamba import models
+        >>> found = count(models.MODELS["vim_small"])
+        >>> f"{found.macs / 1e9:.1f} G"
+        '5.1 G'
     """
     return _Census(config, watch=False).total()
 
@@ -146,6 +178,11 @@ def count_layers(config: ModelConfig, depth: int = 2) -> list[Layer]:
 
     Returns:
         The layers in the order in which they are first called, each before its parts.
+
+    Example:
+        >>> from audiomamba import models
+        >>> [layer.name for layer in count_layers(models.MODELS["aum_tiny"], depth=1)]
+        ['patch_embed', 'layers.0-23', 'head']
     """
     census = _Census(config, watch=True)
     return list(census.layers(census.model, "", "", 1, depth))
@@ -159,6 +196,11 @@ def sequences(config: ModelConfig) -> list[Sequence]:
 
     Returns:
         One entry, or one per stage of a hierarchical model.
+
+    Example:
+        >>> from audiomamba import models
+        >>> sequences(models.MODELS["aum_base"])
+        [Sequence(n_tokens=513, threshold=4608)]
     """
     model = _on_meta(config)
     x = example_input(config, device="meta")

@@ -71,6 +71,10 @@ def describe_model(name_or_folder: str) -> str:
     Raises:
         UnknownNameError: there is no such model or folder.
         CheckpointError: the folder is damaged or holds something else.
+
+    Example:
+        >>> describe_model("aum_tiny").splitlines()[0]
+        'model aum_tiny'
     """
     if name_or_folder in models.names():
         config = counting.at_standard_size(models.MODELS[name_or_folder])

@@ -102,6 +102,10 @@ def names() -> list[str]:
 
     Returns:
         Names that `create` takes.
+
+    Example:
+        >>> names()[:3]
+        ['ast_base', 'ast_gong_base', 'ast_gong_small']
     """
     return sorted(MODELS)
 
@@ -120,6 +124,14 @@ def create(name: str, **changes: Any) -> AudioModel:
     Raises:
         UnknownNameError: no such model or field; the message offers the nearest names.
         ConfigError: a value does not fit its field.
+
+    Example:
+        >>> model = create("aum_tiny", depth=2, n_classes=10, direction="bi-bi")
+        >>> model.config.grid  # of patches, for 128 mel bands and 1024 frames
+        (8, 64)
+        >>> create("aum_tinny")
+        Traceback (most recent call last):
+        audiomamba.errors.UnknownNameError: unknown model 'aum_tinny'; ...
     """
     if name not in MODELS:
         raise UnknownNameError("model", name, MODELS)

@@ -48,6 +48,11 @@ class ASTConfig(VisionConfig):
 
     Raises:
         ConfigError: dim is no multiple of n_heads.
+
+    Example:
+        >>> config = ASTConfig(stride=(10, 10))  # patches of 16 by 16 that overlap
+        >>> config.grid, config.reads_sound
+        ((12, 101), True)
     """
 
     family: ClassVar[str] = "ast"
@@ -109,6 +114,12 @@ class AST(AudioModel):
 
     Args:
         config: its settings.
+
+    Example:
+        >>> import torch
+        >>> model = ASTConfig(dim=32, depth=2, n_heads=2, n_frames=64, n_classes=10).build()
+        >>> model(torch.zeros(2, 64, 128)).shape
+        torch.Size([2, 10])
     """
 
     undecayed = frozenset({"pos_embed", "cls_token"})
@@ -262,6 +273,11 @@ def crop_or_stretch_positions(table: Tensor, grid: Size, new_grid: Size, n_prefi
         columns before the rows.
 
     Source: Gong et al., "AST" (2021), section 2.2, and the authors' released code.
+
+    Example:
+        >>> table = torch.arange(4.0).view(1, 4, 1)  # one row of four patches, no class token
+        >>> crop_or_stretch_positions(table, (1, 4), (1, 2), n_prefix=0).flatten()
+        tensor([1., 2.])
     """
     if grid == new_grid:
         return table

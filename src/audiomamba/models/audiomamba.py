@@ -41,6 +41,10 @@ class AudioMambaConfig(MelImageConfig, StagesConfig):
 
     Raises:
         ConfigError: n_heads has not one number per stage that divides its channels.
+
+    Example:
+        >>> AudioMambaConfig().most_frames  # four chunks of 256 frames, one below the other
+        1024
     """
 
     family: ClassVar[str] = "audiomamba"
@@ -123,6 +127,13 @@ class AudioMamba(MelImageModel):
 
     Raises:
         ConfigError: the image cannot be shrunk as often as there are stages.
+
+    Example:
+        >>> import torch
+        >>> sizes = {"depths": (1, 1), "dims": (8, 16), "image_size": 128, "n_classes": 10}
+        >>> model = AudioMambaConfig(**sizes).build().eval()
+        >>> model(torch.zeros(2, 100, 64)).shape
+        torch.Size([2, 10])
     """
 
     config: AudioMambaConfig

@@ -28,6 +28,12 @@ class ModelConfig(ABC):
 
     Raises:
         ConfigError: a field has a value that its type does not allow.
+
+    Example:
+        >>> from audiomamba import models
+        >>> config = models.MODELS["cnn_small"].changed(n_classes=10)
+        >>> config.family, config.n_classes, config.reads_sound
+        ('cnn', 10, True)
     """
 
     family: ClassVar[str]
@@ -92,6 +98,14 @@ class AudioModel(nn.Module, ABC):
 
     Args:
         config: the model's settings; kept as `self.config`.
+
+    Example:
+        >>> import torch
+        >>> from audiomamba import models
+        >>> model = models.create("cnn_small", n_classes=10).eval()
+        >>> features, lengths = torch.zeros(2, 100, 128), torch.tensor([100, 60])
+        >>> model(features, lengths).shape, model.embed(features, lengths).shape
+        (torch.Size([2, 10]), torch.Size([2, 256]))
     """
 
     undecayed: ClassVar[frozenset[str]] = frozenset()  # names of matrices without weight decay

@@ -25,6 +25,10 @@ class CNNConfig(ModelConfig):
     Args:
         widths: channels after each halving of the map; every halving but the last is followed by
             one more convolution.
+
+    Example:
+        >>> CNNConfig(widths=(8, 16, 32, 64), n_classes=10).any_length
+        True
     """
 
     family: ClassVar[str] = "cnn"
@@ -43,6 +47,13 @@ class CNN(AudioModel):
 
     Args:
         config: its settings.
+
+    Example:
+        >>> model = CNNConfig(widths=(4, 8, 16, 32), n_classes=10).build()
+        >>> model.embed(torch.zeros(2, 50, 128)).shape
+        torch.Size([2, 32])
+        >>> model.frame_steps(50)
+        FrameSteps(count=4, n_frames=16)
     """
 
     config: CNNConfig

@@ -50,6 +50,11 @@ class ConvAuMConfig(ModelConfig):
 
     Raises:
         ConfigError: n_mels is no multiple of 16.
+
+    Example:
+        >>> config = ConvAuMConfig(dim=96, n_classes=10)
+        >>> config.any_length, config.one_pass
+        (True, True)
     """
 
     family: ClassVar[str] = "conv_aum"
@@ -79,6 +84,12 @@ class ConvAuM(AudioModel):
 
     Args:
         config: its settings.
+
+    Example:
+        >>> model = ConvAuMConfig(stem=(4, 8, 16), dim=32, depth=2, n_classes=10).build()
+        >>> clips = torch.zeros(2, 80, 128)
+        >>> model(clips, torch.tensor([80, 33])).shape  # the second clip ends after 33 frames
+        torch.Size([2, 10])
     """
 
     undecayed = UNDECAYED | {"pos_embed"}

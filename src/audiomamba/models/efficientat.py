@@ -46,6 +46,10 @@ class EfficientATConfig(ModelConfig):
 
     Raises:
         ConfigError: the width is 0, or a stride neither 1 nor 2.
+
+    Example:
+        >>> EfficientATConfig(strides=(2, 2, 1, 1)).stride  # frames per column of the last map
+        8
     """
 
     family: ClassVar[str] = "efficientat"
@@ -142,6 +146,11 @@ class EfficientAT(AudioModel):
 
     Args:
         config: its settings.
+
+    Example:
+        >>> model = EfficientATConfig(width=0.1, n_classes=10).build().eval()
+        >>> model(torch.zeros(2, 100, 128)).shape
+        torch.Size([2, 10])
     """
 
     config: EfficientATConfig

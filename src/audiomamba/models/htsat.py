@@ -43,6 +43,11 @@ class HTSATConfig(MelImageConfig):
 
     Raises:
         ConfigError: stages, heads, patches and windows do not fit each other or the image.
+
+    Example:
+        >>> config = HTSATConfig()
+        >>> [config.map_size(stage) for stage in range(4)]
+        [(64, 64), (32, 32), (16, 16), (8, 8)]
     """
 
     family: ClassVar[str] = "htsat"
@@ -300,6 +305,12 @@ class HTSAT(MelImageModel):
 
     Args:
         config: its settings.
+
+    Example:
+        >>> sizes = {"depths": (1, 1), "n_heads": (2, 2), "dim": 8, "image_size": 128, "window": 4}
+        >>> model = HTSATConfig(n_classes=10, **sizes).build().eval()
+        >>> model(torch.zeros(2, 100, 64)).shape
+        torch.Size([2, 10])
     """
 
     undecayed = frozenset({"relative_position_bias_table"})

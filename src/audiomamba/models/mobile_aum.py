@@ -62,6 +62,10 @@ class MobileAuMConfig(ModelConfig):
 
     Raises:
         ConfigError: the width is 0, or n_mels is no multiple of 16 times n_bands.
+
+    Example:
+        >>> MobileAuMConfig(width=0.4, dim=192, n_classes=10).family
+        'mobile_aum'
     """
 
     family: ClassVar[str] = "mobile_aum"
@@ -100,6 +104,11 @@ class MobileAuM(AudioModel):
 
     Args:
         config: its settings.
+
+    Example:
+        >>> model = MobileAuMConfig(width=0.1, dim=16, depth=1, n_classes=10).build().eval()
+        >>> model(torch.zeros(2, 100, 128)).shape
+        torch.Size([2, 10])
     """
 
     undecayed = UNDECAYED | {"pos_embed"}

@@ -115,6 +115,11 @@ def check_enough_clips(n_clips: int, dim: int) -> None:
 
     Raises:
         ConfigError: there are too few clips for the number of channels.
+
+    Example:
+        >>> check_enough_clips(n_clips=10, dim=64)
+        Traceback (most recent call last):
+        audiomamba.errors.ConfigError: 10 training clips are too few to know the spread of 64 ...
     """
     if n_clips <= dim:
         raise ConfigError(

@@ -47,6 +47,10 @@ class RotaryPositions:
 
     Raises:
         ConfigError: a field has a value that its type does not allow.
+
+    Example:
+        >>> VimConfig(positions=RotaryPositions(absolute=False)).has_absolute_positions
+        False
     """
 
     side: int = 14

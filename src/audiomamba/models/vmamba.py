@@ -42,6 +42,10 @@ class VMambaConfig(StagesConfig, VisionConfig):
 
     Raises:
         ConfigError: patch is not 4 with two convolutions, which shrink the input fourfold.
+
+    Example:
+        >>> VMambaConfig().weights_from, VMambaConfig(n_channels=1).weights_from
+        ('VMamba', 'DASS')
     """
 
     family: ClassVar[str] = "vmamba"
@@ -80,6 +84,12 @@ class VMamba(HierarchicalModel):
 
     Args:
         config: its settings.
+
+    Example:
+        >>> import torch
+        >>> model = VMambaConfig(depths=(1, 1), dims=(8, 16), n_classes=10).build()
+        >>> model(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
 
     config: VMambaConfig

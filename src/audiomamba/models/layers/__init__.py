@@ -2,3 +2,5 @@
 
 A model file imports `models.base` and these files, never another model.
 """
+
+__all__: list[str] = []

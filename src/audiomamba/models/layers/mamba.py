@@ -40,6 +40,10 @@ class SSMConfig:
 
     Raises:
         ConfigError: a field has a value that its type does not allow.
+
+    Example:
+        >>> SSMConfig(d_state=8, expand=1)
+        SSMConfig(d_state=8, d_conv=4, expand=1, dt_rank=None, halve_sum=True)
     """
 
     d_state: int = 16

@@ -41,6 +41,10 @@ class SS2DConfig:
 
     Raises:
         ConfigError: a field has a value that its type does not allow, or d_conv is even.
+
+    Example:
+        >>> SS2DConfig(d_state=1, gate=False).ratio
+        2.0
     """
 
     d_state: int = 16

@@ -37,6 +37,10 @@ class MLPConfig:
 
     Raises:
         ConfigError: a field has a value that its type does not allow.
+
+    Example:
+        >>> MLPConfig(kind="gated", ratio=2.0).activation
+        'gelu'
     """
 
     kind: Literal["plain", "gated"] = "plain"

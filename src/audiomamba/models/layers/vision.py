@@ -53,7 +53,17 @@ class FeatureMap(NamedTuple):
 
 
 class HierarchicalModel(AudioModel):
-    """A model whose stages give maps of falling size."""
+    """A model whose stages give maps of falling size.
+
+    Example:
+        >>> import torch
+        >>> from audiomamba import models
+        >>> model = models.create("mambaout_tiny", depths=(1, 1), dims=(8, 16))
+        >>> isinstance(model, HierarchicalModel)
+        True
+        >>> [stage.stride for stage in model.forward_intermediates(torch.zeros(1, 64, 128))]
+        [4, 8]
+    """
 
     @abstractmethod
     def forward_intermediates(self, features: Tensor) -> list[FeatureMap]:
