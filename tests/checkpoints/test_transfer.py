@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from audiomamba import checkpoints, models
+from audiomamba.audio import FrontEnd
+from audiomamba.checkpoints.transfer import mobile_aum_from_efficientat
 from audiomamba.errors import CheckpointError
 
 SIZE = {"n_mels": 32, "n_frames": 64, "dim": 16, "depth": 1, "patch": (8, 8), "n_classes": 3}
@@ -54,3 +56,48 @@ def test_images_of_another_shape_are_refused():
         checkpoints.aum_from_vim(aum(direction="bi-bi"), state)
     with pytest.raises(CheckpointError, match="tensor 'pos_embed' is missing"):
         checkpoints.aum_from_vim(aum(direction="bi-bi"), {})
+
+
+def test_a_mobile_aum_starts_from_an_efficientat(tmp_path):
+    source = models.create("mn01_as", n_classes=5, n_mels=64)
+    checkpoints.save(
+        tmp_path,
+        checkpoints.Checkpoint(
+            name="teacher",
+            model=source,
+            front_end=FrontEnd(n_mels=64, n_frames=1000),
+            labels=tuple("abcde"),
+            scores="sigmoid",
+        ),
+    )
+    hidden = source.head.hidden.weight
+    size = {"width": 0.1, "n_mels": 64, "embed_dim": hidden.shape[1], "n_hidden": hidden.shape[0]}
+    model = models.create("mobile_aum_small", n_classes=5, **size)
+    report = checkpoints.start_from(model, tmp_path)
+    ours, theirs = model.state_dict(), source.state_dict()
+    assert {key.split(".")[0] for key in report.taken} == {"stem", "blocks", "head"}
+    assert all(torch.equal(ours[key], theirs[key]) for key in report.taken)
+    assert set(report.taken) | set(report.fresh) == set(ours)
+    assert {key.split(".")[1] for key in report.unused if key.startswith("blocks")} == {
+        "12",
+        "13",
+        "14",
+    }
+
+
+def test_a_mobile_aum_of_other_classes_keeps_its_head():
+    source = models.create("mn01_as", n_classes=5)
+    model = models.create("mobile_aum_small", n_classes=3, width=0.1)
+    head = model.head.output.weight.clone()
+    report = mobile_aum_from_efficientat(model, source.state_dict())
+    assert "head.output.weight" in report.fresh
+    assert "head.hidden.weight" in report.fresh
+    assert torch.equal(model.head.output.weight, head)
+
+
+def test_a_mobile_aum_of_another_width_is_refused():
+    source = models.create("mn02_as")
+    with pytest.raises(CheckpointError, match="expected"):
+        mobile_aum_from_efficientat(
+            models.create("mobile_aum_small", width=0.4), source.state_dict()
+        )

@@ -14,11 +14,22 @@ from audiomamba.checkpoints.transfer import (
     aum_from_aum,
     aum_from_vim,
     mambaout_from_mambaout,
+    mobile_aum_from_efficientat,
     same_from_same,
 )
 from audiomamba.checkpoints.transfer_vmamba import audiomamba_from_vmamba, dass_from_vmamba
 from audiomamba.errors import CheckpointError
-from audiomamba.models import AST, AudioMamba, AudioModel, AuM, MambaOut, Vim, VMamba
+from audiomamba.models import (
+    AST,
+    AudioMamba,
+    AudioModel,
+    AuM,
+    EfficientAT,
+    MambaOut,
+    MobileAuM,
+    Vim,
+    VMamba,
+)
 
 __all__ = ["start_from"]
 
@@ -78,5 +89,6 @@ _TRANSFERS: dict[tuple[type[AudioModel], type[AudioModel]], _Transfer] = {
     (AuM, Vim): lambda model, state, _: aum_from_vim(model, state),
     (AudioMamba, VMamba): lambda model, state, _: audiomamba_from_vmamba(model, state),
     (MambaOut, MambaOut): lambda model, state, _: mambaout_from_mambaout(model, state),
+    (MobileAuM, EfficientAT): lambda model, state, _: mobile_aum_from_efficientat(model, state),
     (VMamba, VMamba): lambda model, state, _: dass_from_vmamba(model, state),
 }

@@ -15,7 +15,7 @@ from torch import Tensor
 from audiomamba.checkpoints.from_mambaout import rename as rename_mambaout
 from audiomamba.checkpoints.state import State, check_state
 from audiomamba.errors import CheckpointError
-from audiomamba.models import AST, ASTConfig, AudioModel, AuM, AuMConfig, MambaOut
+from audiomamba.models import AST, ASTConfig, AudioModel, AuM, AuMConfig, MambaOut, MobileAuM
 from audiomamba.models.ast import crop_or_stretch_positions
 from audiomamba.models.layers.patches import (
     resize_patch_kernel,
@@ -29,6 +29,7 @@ __all__ = [
     "aum_from_aum",
     "aum_from_vim",
     "mambaout_from_mambaout",
+    "mobile_aum_from_efficientat",
     "same_from_same",
 ]
 
@@ -238,6 +239,46 @@ def mambaout_from_mambaout(model: MambaOut, state: Mapping[str, Tensor]) -> Tran
     if model.config.n_channels == 1 and fitted[stem].shape[1] == 3:
         fitted[stem] = fitted[stem].sum(1, keepdim=True)
     return _fill(model, renamed, fitted)
+
+
+def mobile_aum_from_efficientat(model: MobileAuM, state: Mapping[str, Tensor]) -> TransferReport:
+    """Start a MobileAuM from the first layers and the head of an EfficientAT.
+
+    Args:
+        model: the model to fill; its scan blocks stay fresh, and its head if it has other sizes.
+        state: the other's tensors, by the keys of models.EfficientAT.
+
+    Returns:
+        The report.
+
+    Raises:
+        CheckpointError: the two differ in the width of their layers.
+
+    Example:
+        >>> from audiomamba import models
+        >>> source = models.create("mn01_as")
+        >>> model = models.create("mobile_aum_small", width=0.1)
+        >>> report = mobile_aum_from_efficientat(model, source.state_dict())
+        >>> report.taken[0], report.fresh[0]
+        ('stem.conv.weight', 'pos_embed')
+    """
+    own = model.state_dict()
+    first = {key for key in own if key.startswith(("stem.", "blocks."))}
+    head = {key for key in own if key.startswith("head.")}
+    if all(key in state and state[key].shape == own[key].shape for key in head):
+        first |= head
+    filled = {key: state[key] if key in first and key in state else own[key] for key in own}
+    missing = sorted(first - state.keys())
+    if missing:
+        raise CheckpointError(f"EfficientAT's tensor {missing[0]!r} is missing")
+    check_state(model, filled, "the source")
+    model.load_state_dict(filled)
+    return TransferReport(
+        taken=tuple(key for key in own if key in first),
+        resized=(),
+        fresh=tuple(key for key in own if key not in first),
+        unused=tuple(key for key in state if key not in first),
+    )
 
 
 def same_from_same(model: AudioModel, state: Mapping[str, Tensor]) -> TransferReport:
