@@ -151,14 +151,14 @@ def tag(
     from audiomamba.infer.reading import TagOptions, as_mode
     from audiomamba.infer.tag_table import TaggedTable
 
-    folder = checkpoints.find(model)
-    tagger = load_tagger(
-        folder, device, threads, label_file=labels, level=level, all_labels=all_labels
-    )
     if top is None and not threshold:
         top = 1 if live else DEFAULT_TOP
     options = TagOptions(
         top=top, threshold=threshold, window_s=window, hop_s=hop, mode=as_mode(mode)
+    )
+    folder = checkpoints.find(model)
+    tagger = load_tagger(
+        folder, device, threads, label_file=labels, level=level, all_labels=all_labels
     )
     tagger.check(options)
     if live:
@@ -166,13 +166,7 @@ def tag(
         return
     files, n_failed = find_files(recordings, keep_missing=out is not None)
     if out is None:
-        layout = TagLayout(
-            files=list(map(str, files)),
-            labels=tagger.labels,
-            n_tags=min(top or len(tagger.labels), len(tagger.labels)),
-            heard=bool(tagger.thresholds),
-        )
-        n_failed += _print(tagger, files, options, chosen(layout), picture)
+        n_failed += _print(tagger, files, options, chosen, picture)
     else:
         about = {"audiomamba": __version__, "model_sha256": checkpoints.fingerprint(folder)}
         table = TaggedTable(tagger, files, out, options, about=about, overwrite=overwrite)
@@ -223,7 +217,7 @@ def _print(
     tagger: "Tagger",
     files: list[Path],
     options: "TagOptions",
-    writer: "TagText",
+    chosen: "type[TagText]",
     picture: Path | None,
 ) -> int:
     """Write the tags to stdout, and draw them if asked for; returns how many files failed."""
@@ -233,6 +227,15 @@ def _print(
 
     if picture is not None:
         check_tag_picture(picture, len(files))
+    n_labels = len(tagger.labels)
+    writer = chosen(
+        TagLayout(
+            files=list(map(str, files)),
+            labels=tagger.labels,
+            n_tags=min(options.top or n_labels, n_labels),
+            heard=bool(tagger.thresholds),
+        )
+    )
     count = Count()
     drawn: list[Tagged] = []
     is_first = True

@@ -1,8 +1,8 @@
 """`audiomamba timeline`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,13 +18,14 @@ from audiomamba.cli.options import (
 )
 from audiomamba.cli.recordings import Recordings, find_files
 from audiomamba.errors import ConfigError
-from audiomamba.infer.formats.events import EVENT_FORMATS, choose_event_format
+from audiomamba.infer.formats.events import EVENT_FORMATS, EventText, choose_event_format
 from audiomamba.infer.formats.format import suffixes_of
 from audiomamba.infer.formats.pictures import PICTURE_FORMATS
 from audiomamba.terminal import output, print_error, progress_bar
 
 if TYPE_CHECKING:
-    from audiomamba.infer import Tagger
+    from audiomamba.infer import Failed, RecordingEvents, Tagger
+    from audiomamba.infer.event_picture import Pictured
     from audiomamba.infer.events import PerClass
 
 __all__ = ["EXAMPLES", "timeline"]
@@ -161,16 +162,7 @@ def timeline(
     writer = chosen(list(map(str, files)), tagger.labels)
     results = infer.find_events_in_files(tagger, files, framing, rule, listener=pictured.listen)
     with output(out) as stream, progress_bar("listening", len(files)) as advance:
-        stream.write(writer.header())
-        for result in results:
-            if isinstance(result, infer.Failed):
-                print_error(result.error)
-                n_failed += 1
-            else:
-                stream.write(writer.lines(result.to_dict()))
-                stream.flush()
-                pictured.draw(result)
-            advance()
+        n_failed += _write(results, writer, stream, pictured, advance)
     if n_failed:
         raise typer.Exit(1)
 
@@ -181,6 +173,30 @@ def _thresholds(given: Sequence[str], tagger: "Tagger") -> "PerClass":
         return DEFAULT_THRESHOLD
     chosen = _per_class("--threshold", given, tagger.labels)
     return {**tagger.thresholds, **chosen} if isinstance(chosen, dict) else chosen
+
+
+def _write(
+    results: Iterable["RecordingEvents | Failed"],
+    writer: EventText,
+    stream: IO[str],
+    pictured: "Pictured",
+    advance: Callable[[], None],
+) -> int:
+    """Write events as they are found; returns how many files failed."""
+    from audiomamba.infer import Failed
+
+    n_failed = 0
+    stream.write(writer.header())
+    for result in results:
+        if isinstance(result, Failed):
+            print_error(result.error)
+            n_failed += 1
+        else:
+            stream.write(writer.lines(result.to_dict()))
+            stream.flush()
+            pictured.draw(result)
+        advance()
+    return n_failed
 
 
 def _per_class(option: str, given: Sequence[str], labels: Sequence[str]) -> "PerClass":
