@@ -26,7 +26,7 @@ def main() -> None:
     args = parser.parse_args()
     found = checkpoints.load(args.folder)
     notes = json.loads(args.notes.read_text("utf-8"))
-    packaged = replace(found, name="general", license="Apache-2.0", notes=notes)
+    packaged = replace(found, name="general", license="Apache-2.0 AND MIT", notes=notes)
     checkpoints.save(OUT, packaged, dtype=torch.float16)
 
 

@@ -167,3 +167,18 @@ def test_a_file_imports_only_what_its_part_may_use(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_file_has_at_most_500_lines(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) <= 500
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_function_has_at_most_60_lines(path: Path) -> None:
+    if path.stem.startswith("triton") and path.stem.endswith("_kernels"):
+        return  # a kernel is one function
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    long = [
+        node.name
+        for node in nodes
+        if isinstance(node, functions) and (node.end_lineno or 0) - node.lineno >= 60
+    ]
+
+    assert long == []

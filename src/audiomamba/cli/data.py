@@ -79,6 +79,26 @@ def download(
     typer.echo(f"{found.name} is in {to}; its license: {found.license}")
 
 
+Sources = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CSV",
+        show_default="DIR/sources.csv if it is there",
+        help="For a collection: source and license of files and folders, with the columns "
+        "path, source, license and freesound_id.",
+    ),
+]
+Exclude = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="LIST",
+        show_default=False,
+        help="For a collection: what must not be in it, a text file or CSV table of SHA-256 "
+        "hashes, hashes of sound and Freesound ids. May be repeated.",
+    ),
+]
+
+
 @app.command(epilog=PREPARE_EXAMPLES)
 def prepare(
     corpus: Annotated[
@@ -100,24 +120,8 @@ def prepare(
         ),
     ],
     to: To,
-    sources: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="CSV",
-            show_default="DIR/sources.csv if it is there",
-            help="For a collection: source and license of files and folders, with the columns "
-            "path, source, license and freesound_id.",
-        ),
-    ] = None,
-    exclude: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="LIST",
-            show_default=False,
-            help="For a collection: what must not be in it, a text file or CSV table of SHA-256 "
-            "hashes, hashes of sound and Freesound ids. May be repeated.",
-        ),
-    ] = None,
+    sources: Sources = None,
+    exclude: Exclude = None,
     jobs: Jobs = None,
 ) -> None:
     """Read a corpus from beginning to end and list its clips in DIR/manifest.jsonl.

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from audiomamba.infer import Failed, Tagged, Tagger
     from audiomamba.infer.formats.tags import TagText
     from audiomamba.infer.reading import TagOptions
-    from audiomamba.infer.tag_table import TaggedTable
 
 __all__ = ["EXAMPLES", "tag"]
 
@@ -136,23 +135,18 @@ def tag(
     stderr; the others are done. A model that `finetune` made knows from which score on each class
     is heard: a * after the score, "heard" in JSON.
 
-    Of sound from standard input every window is shown as soon as it is heard, with its start, its
-    end and its tags. Windows begin every second: after the first, a sound is shown within one.
+    Of sound from standard input every window, one a second, is shown as soon as it is heard.
     """
-    live = STDIN in recordings
-    asked = {"--format": printed_as, "--json": as_json and "json", "--csv": as_csv and "csv-rows"}
-    text_format = _only_one(asked)
-    if live:
+    text_format = _text_format(printed_as, as_json=as_json, as_csv=as_csv)
+    if live := STDIN in recordings:
         _check_live(recordings, raw, others=[out, picture, mode != "windows"], text=text_format)
     else:
         _check_output(out, overwrite, texts=[text_format, picture], lives=[raw, events])
     chosen = choose_by_name(TAG_TEXTS, text_format or "table")
     from audiomamba import checkpoints
     from audiomamba.infer.reading import TagOptions, as_mode
-    from audiomamba.infer.tag_table import TaggedTable
 
-    if top is None and not threshold:
-        top = 1 if live else DEFAULT_TOP
+    top = _top(top, threshold, live=live)
     options = TagOptions(
         top=top, threshold=threshold, window_s=window, hop_s=hop, mode=as_mode(mode)
     )
@@ -168,11 +162,23 @@ def tag(
     if out is None:
         n_failed += _print(tagger, files, options, chosen, picture)
     else:
-        about = {"audiomamba": __version__, "model_sha256": checkpoints.fingerprint(folder)}
-        table = TaggedTable(tagger, files, out, options, about=about, overwrite=overwrite)
-        n_failed += _write_table(table, out)
+        sha256 = checkpoints.fingerprint(folder)
+        n_failed += _write_table(tagger, files, options, out, sha256=sha256, overwrite=overwrite)
     if n_failed:
         raise typer.Exit(1)
+
+
+def _top(asked: int | None, threshold: float, *, live: bool) -> int | None:
+    """How many tags are shown at most: what was asked for, or what suits the rest of the call."""
+    if asked is not None or threshold:
+        return asked
+    return 1 if live else DEFAULT_TOP
+
+
+def _text_format(printed_as: str | None, *, as_json: bool, as_csv: bool) -> str | None:
+    """The format of standard output that was asked for, in one way at most."""
+    asked = {"--format": printed_as, "--json": as_json and "json", "--csv": as_csv and "csv-rows"}
+    return _only_one(asked)
 
 
 def _only_one(asked: Mapping[str, str | Literal[False] | None]) -> str | None:
@@ -255,8 +261,20 @@ def _print(
     return count.n_failed
 
 
-def _write_table(table: "TaggedTable", out: Path) -> int:
-    """Write the table; returns how many files failed."""
+def _write_table(
+    tagger: "Tagger",
+    files: list[Path],
+    options: "TagOptions",
+    out: Path,
+    *,
+    sha256: str,
+    overwrite: bool,
+) -> int:
+    """Write a table of tags; returns how many files failed."""
+    from audiomamba.infer.tag_table import TaggedTable
+
+    about = {"audiomamba": __version__, "model_sha256": sha256}
+    table = TaggedTable(tagger, files, out, options, about=about, overwrite=overwrite)
     if table.n_failed is not None:
         typer.echo(f"audiomamba: {out} is complete already; --overwrite tags anew", err=True)
         return table.n_failed

@@ -25,7 +25,7 @@ from audiomamba.data.deny_list import DenyList, freesound_ids, read_deny_lists
 from audiomamba.data.journal import Journal, Recording, worker_count
 from audiomamba.data.manifest import Manifest
 from audiomamba.data.manifest_file import MANIFEST_NAME, write_manifest
-from audiomamba.data.preparation import PROBLEMS_NAME, Prepared, Problem, write_problems
+from audiomamba.data.preparation import PROBLEMS_NAME, Prepared, Problem, first_of, write_problems
 from audiomamba.data.source_table import TABLE_NAME, Source, SourceTable, read_source_table
 from audiomamba.errors import AudioError, DataError
 from audiomamba.progress import Progress
@@ -153,16 +153,23 @@ def prepare_collection(
     left_out = sorted([*left_out, *more], key=lambda it: it.clip)
     write_problems(out / PROBLEMS_NAME, left_out)
     if not kept:
-        first = f"; the first: {left_out[0].clip} ({left_out[0].reason})" if left_out else ""
-        raise DataError(f"{source}: none of its {len(paths)} recordings can be used{first}")
+        of = f"its {len(paths)} recordings"
+        raise DataError(f"{source}: none of {of} can be used{first_of(left_out)}")
+    return _written(out, len(paths), kept, tuple(left_out))
+
+
+def _written(
+    out: Path, n_listed: int, kept: list[_Found], left_out: tuple[LeftOut, ...]
+) -> Collection:
+    """Write what stays, and say what it is."""
     _write_table(out / RECORDINGS_NAME, kept)
     manifest = Manifest(labels=(), clips=map(_clip, kept))
     write_manifest(out / MANIFEST_NAME, manifest)
     return Collection(
         path=out / MANIFEST_NAME,
         manifest=manifest,
-        n_listed=len(paths),
-        problems=tuple(left_out),
+        n_listed=n_listed,
+        problems=left_out,
         problems_path=out / PROBLEMS_NAME,
         recordings_path=out / RECORDINGS_NAME,
         license_hours=_license_hours(kept),

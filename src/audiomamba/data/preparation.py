@@ -7,7 +7,7 @@ stands in a journal beside the manifest, and the manifest is written at the end,
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from audiomamba.data.manifest_file import MANIFEST_NAME, write_manifest
 from audiomamba.errors import AudioError, DataError
 from audiomamba.progress import Progress
 
-__all__ = ["PROBLEMS_NAME", "Prepared", "Problem", "prepare", "write_problems"]
+__all__ = ["PROBLEMS_NAME", "Prepared", "Problem", "first_of", "prepare", "write_problems"]
 
 PROBLEMS_NAME = "problems.csv"
 JOURNAL_NAME = "journal.jsonl"
@@ -111,9 +111,7 @@ def prepare(
     n_side_by_side = worker_count(n_workers)
     listing = list_clips(source, corpus)
     problems: list[Problem] = []
-    rates: dict[Recording, int | None] = {}
-    for clip in listing.clips:
-        rates.setdefault((str(clip.path), clip.key), clip.sample_rate)
+    rates = _rates(listing)
     with Journal(out / JOURNAL_NAME, Examined) as journal:
         failed = journal.complete(
             [*rates],
@@ -125,10 +123,8 @@ def prepare(
         manifest = Manifest(labels=listing.labels, clips=clips, corpus=listing.corpus)
     write_problems(out / PROBLEMS_NAME, problems)
     if not manifest.clips:
-        first = f"; the first: {problems[0].clip} ({problems[0].reason})" if problems else ""
-        raise DataError(
-            f"{source}: none of the {len(listing.clips)} clips of {corpus} can be used{first}"
-        )
+        of = f"the {len(listing.clips)} clips of {corpus}"
+        raise DataError(f"{source}: none of {of} can be used{first_of(problems)}")
     write_manifest(out / MANIFEST_NAME, manifest)
     return Prepared(
         path=out / MANIFEST_NAME,
@@ -137,6 +133,26 @@ def prepare(
         problems=tuple(problems),
         problems_path=out / PROBLEMS_NAME,
     )
+
+
+def first_of(problems: Sequence[Problem]) -> str:
+    """Say which problem came first, after a semicolon.
+
+    Args:
+        problems: any number.
+
+    Returns:
+        The end of a line; empty if there are none.
+    """
+    return f"; the first: {problems[0].clip} ({problems[0].reason})" if problems else ""
+
+
+def _rates(listing: Manifest) -> dict[Recording, int | None]:
+    """The sample rates that a listing claims for its recordings, where it does."""
+    rates: dict[Recording, int | None] = {}
+    for clip in listing.clips:
+        rates.setdefault((str(clip.path), clip.key), clip.sample_rate)
+    return rates
 
 
 def _read(recording: Recording, sample_rate: int | None) -> Examined | str:

@@ -97,11 +97,7 @@ def shard(
         >>> found.n_shards, found.n_clips, open_manifest(Path("shards")).clips[0].path.name
         (1, 4, 'clips-000000.tar')
     """
-    if not shard_seconds > 0 or (n_workers is not None and n_workers < 1):
-        raise ConfigError(
-            f"shard_seconds is {shard_seconds} and n_workers {n_workers}; "
-            "expected more than 0 and at least 1"
-        )
+    _check_numbers(shard_seconds, n_workers)
     plan = _plan(manifest, shard_seconds)
     try:
         _check_settings(out, manifest, shard_seconds, sample_rate)
@@ -162,6 +158,14 @@ def _plan(manifest: Manifest, shard_seconds: float) -> dict[str, list[int]]:
         for number, same in enumerate(np.unique(shards)):
             plan[f"{title}-{number:06d}.tar"] = indices[shards == same].tolist()
     return plan
+
+
+def _check_numbers(shard_seconds: float, n_workers: int | None) -> None:
+    if not shard_seconds > 0 or (n_workers is not None and n_workers < 1):
+        raise ConfigError(
+            f"shard_seconds is {shard_seconds} and n_workers {n_workers}; "
+            "expected more than 0 and at least 1"
+        )
 
 
 def _check_settings(
