@@ -56,6 +56,10 @@ def load_model(model_file_path: str = "") -> Model:
     Raises:
         UnknownNameError: no model has that name, and no folder either.
         CheckpointError: the folder is damaged or holds something else.
+
+    Example:
+        >>> load_model().sample_rate
+        16000
     """
     return Model(infer.load(model_file_path or "starter")).eval()
 
@@ -72,6 +76,10 @@ def get_scene_embeddings(audio: Tensor, model: Model) -> Tensor:
 
     Raises:
         ConfigError: the audio has another shape.
+
+    Example:
+        >>> get_scene_embeddings(torch.zeros(2, 16_000), load_model()).shape
+        torch.Size([2, 192])
     """
     recordings = _recordings(audio, model)
     return torch.stack([model.tagger.embed(one) for one in recordings]).to(audio.device)
@@ -90,6 +98,11 @@ def get_timestamp_embeddings(audio: Tensor, model: Model) -> tuple[Tensor, Tenso
 
     Raises:
         ConfigError: the audio has another shape.
+
+    Example:
+        >>> _, times_ms = get_timestamp_embeddings(torch.zeros(1, 2_400), load_model())
+        >>> times_ms
+        tensor([[ 25.,  75., 125.]])
     """
     framing = Framing(step_s=STEP_MS / 1000)
     recordings = _recordings(audio, model)

@@ -43,6 +43,12 @@ class Blocks(Iterator[Tensor]):
         AudioError: the file is empty or not audio; from the blocks: it is damaged, cut short, has
             no samples, or samples that are not finite numbers. The message names the file.
         MissingDependencyError: the file needs PyAV, and it is not installed.
+
+    Example:
+        >>> with open("my-clips/dog/1.wav", "rb") as file:
+        ...     blocks = Blocks(file, "a clip", 16_000, owned=False)
+        ...     len(next(blocks))
+        8000
     """
 
     sample_rate: int  # of the blocks, in Hz
@@ -144,6 +150,13 @@ def stream(source: str | Path | BinaryIO, *, sample_rate: int | None = None) -> 
             names the file.
         MissingDependencyError: the file needs PyAV, and it is not installed.
         ConfigError: sample_rate is out of range.
+
+    Example:
+        >>> blocks = stream("my-clips/dog/1.wav")
+        >>> blocks.sample_rate, blocks.declared_s
+        (16000, 0.5)
+        >>> sum(len(block) for block in blocks)
+        8000
     """
     if sample_rate is not None and sample_rate not in RATES_HZ:
         raise ConfigError(

@@ -40,6 +40,10 @@ def kaldi_fbank(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
         AudioError: the waveforms have no samples.
 
     Source: Kaldi's compute-fbank-feats with htk-compat, as called by AST and AuM.
+
+    Example:
+        >>> kaldi_fbank(torch.zeros(400), FrontEnd(n_mels=2))  # silence: the smallest power
+        tensor([[-15.9424, -15.9424]])
     """
     batch = as_batch(waveforms)
     with torch.autocast(batch.device.type, enabled=False):

@@ -31,6 +31,10 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
 
     Raises:
         AudioError: a path does not exist, a folder cannot be read, or a folder has no audio in it.
+
+    Example:
+        >>> [file.as_posix() for file in find(["my-clips/rain"])]
+        ['my-clips/rain/1.wav', 'my-clips/rain/2.wav']
     """
     return [file for path in paths for file in _expand(Path(path))]
 

@@ -35,6 +35,11 @@ class FrontEnd:
 
     Raises:
         ConfigError: a setting is out of its range.
+
+    Example:
+        >>> front_end = FrontEnd(n_frames=98)
+        >>> front_end.clip_s, front_end.frames_in(32_000)
+        (0.995, 198)
     """
 
     kind: Kind = "kaldi"

@@ -26,6 +26,11 @@ def load(source: str | Path | BinaryIO, *, sample_rate: int) -> Tensor:
             or samples that are not finite numbers. The message names the file.
         MissingDependencyError: the file needs PyAV, and it is not installed.
         ConfigError: sample_rate is out of range.
+
+    Example:
+        >>> samples = load("my-clips/dog/1.wav", sample_rate=8_000)
+        >>> samples.shape, samples.dtype
+        (torch.Size([4000]), torch.float32)
     """
     samples = bytearray()  # grows in place, so that the waveform is held only once
     for block in stream(source, sample_rate=sample_rate):

@@ -59,6 +59,13 @@ def tag_files(
     Raises:
         ConfigError: a length is out of its range, or the model cannot read natively.
         UnknownNameError: there is no such mode.
+
+    Example:
+        >>> import audiomamba
+        >>> tagger = audiomamba.load("starter")
+        >>> files = [Path("my-clips/dog/1.wav"), Path("missing.wav")]
+        >>> [type(result).__name__ for result in tag_files(tagger, files, top=3)]
+        ['Tagged', 'Failed']
     """
     options = TagOptions(top=top, threshold=threshold, window_s=window_s, hop_s=hop_s, mode=mode)
     sound_model.check(options)

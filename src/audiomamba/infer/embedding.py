@@ -102,6 +102,13 @@ def embed_files(
     Raises:
         ConfigError: nothing can be written there, or the framing does not fit the model.
         MissingDependencyError: the format needs pyarrow, and it is not installed.
+
+    Example:
+        >>> import audiomamba
+        >>> files = [Path("my-clips/dog/1.wav"), Path("my-clips/dog/2.wav")]
+        >>> made = embed_files(audiomamba.load("starter"), files, Path("clips.npy"))
+        >>> [one.to_dict()["first_row"] for one in made], np.load("clips.npy").shape
+        ([0, 1], (2, 192))
     """
     chosen = check_output(out, dtype)
     if framing is not None:

@@ -43,6 +43,11 @@ class EventRule:
 
     Raises:
         ConfigError: a setting is out of its range.
+
+    Example:
+        >>> rule = EventRule(threshold={"dog": 0.5}, median_s=0.0)
+        >>> rule.of("threshold", ["dog", "rain"])
+        [0.5, 0.3]
     """
 
     threshold: PerClass = 0.3
@@ -274,6 +279,12 @@ def find_events(
     Raises:
         ConfigError: scores or step_s are not what they should be.
         UnknownNameError: the rule names a class that does not exist.
+
+    Example:
+        >>> import torch
+        >>> scores = torch.tensor([[0.1], [0.8], [0.9], [0.1]])
+        >>> find_events(scores, ["dog"], 0.5, EventRule(median_s=0.0))
+        [Event(label='dog', start_s=0.5, end_s=1.5, score=0.899999...)]
     """
     finder = EventFinder(labels, step_s, rule or EventRule())
     return in_order(finder.add(scores) + finder.finish(seconds))

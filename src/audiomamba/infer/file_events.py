@@ -37,6 +37,13 @@ def find_events_in_files(
     Raises:
         ConfigError: the framing does not fit the model.
         UnknownNameError: the rule names a class that the model has not.
+
+    Example:
+        >>> import audiomamba
+        >>> tagger = audiomamba.load("starter")
+        >>> (found,) = find_events_in_files(tagger, [Path("my-clips/dog/1.wav")])
+        >>> found.seconds, found.step_s
+        (0.5, 0.1)
     """
     framing, rule = framing or Framing(), rule or EventRule()
     step_samples(sound_model, framing)  # what is wrong is said before the first recording is read

@@ -27,6 +27,10 @@ class Framing(Reading):
     Raises:
         ConfigError: as for Reading.
         UnknownNameError: as for Reading.
+
+    Example:
+        >>> Framing(step_s=0.5).mode
+        'windows'
     """
 
     step_s: float = STEP_S

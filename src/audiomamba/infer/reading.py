@@ -25,6 +25,14 @@ class Reading:
     Raises:
         ConfigError: windows are described in mode "native".
         UnknownNameError: there is no such mode.
+
+    Example:
+        >>> Reading(window_s=1.0, hop_s=0.5).mode
+        'windows'
+        >>> Reading(mode="native", hop_s=0.5)
+        Traceback (most recent call last):
+            ...
+        audiomamba.errors.ConfigError: windows were asked for in mode 'native', which has none
     """
 
     mode: Mode = "windows"

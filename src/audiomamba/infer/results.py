@@ -68,6 +68,11 @@ class Scored:
         scores: (classes,) float32, each from 0 to 1, in the order of the model's labels.
         seconds: length of the recording.
         window_s: length of the windows that it was read in.
+
+    Example:
+        >>> import torch
+        >>> Scored(torch.tensor([0.5]), seconds=0.25, window_s=5.0).note
+        '0.25 s of sound, under half of a window of 5 s'
     """
 
     scores: "Tensor"
@@ -115,6 +120,11 @@ class Failed:
     Args:
         file: the recording.
         error: why; the message names the file.
+
+    Example:
+        >>> from audiomamba.errors import AudioError
+        >>> Failed(Path("a.wav"), AudioError("a.wav: no such file")).to_dict()["error"]
+        'a.wav: no such file'
     """
 
     file: Path
@@ -188,6 +198,11 @@ class RecordingEvents:
         seconds: its length.
         step_s: seconds from one frame to the next.
         events: in the order of their starts; may be empty.
+
+    Example:
+        >>> found = RecordingEvents(Path("a.wav"), 3.0, 0.1, [Event("dog", 0.5, 2.0, 0.9)])
+        >>> found.to_dict()["events"]
+        [{'label': 'dog', 'start_s': 0.5, 'end_s': 2.0, 'score': 0.9}]
     """
 
     file: Path
@@ -214,6 +229,10 @@ class Embedded:
         seconds: its length.
         first_row: the index of its first row in the file.
         n_rows: how many rows are its.
+
+    Example:
+        >>> Embedded(Path("a.wav"), 3.0, first_row=0, n_rows=1).to_dict()
+        {'file': 'a.wav', 'seconds': 3.0, 'first_row': 0, 'n_rows': 1}
     """
 
     file: Path

@@ -38,6 +38,13 @@ class SoundModel:
 
     Raises:
         ConfigError: the model reads images.
+
+    Example:
+        >>> from audiomamba import checkpoints
+        >>> sound_model = SoundModel(checkpoints.load(checkpoints.find("starter")))
+        >>> batch = next(sound_model.windows("my-clips/dog/1.wav"))
+        >>> sound_model.score_windows(batch).shape  # one window, ten labels
+        torch.Size([1, 10])
     """
 
     def __init__(self, checkpoint: Checkpoint, view: LabelView | None = None) -> None:

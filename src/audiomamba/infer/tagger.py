@@ -30,6 +30,17 @@ class Tagger(SoundModel):
 
     Raises:
         ConfigError: the model reads images.
+
+    Example:
+        >>> import audiomamba
+        >>> tagger = audiomamba.load("starter")
+        >>> tags = tagger.tag("my-clips/dog/1.wav")
+        >>> len(tags), tags[0].score >= tags[1].score
+        (10, True)
+        >>> tagger.timeline("my-clips/dog/1.wav").scores.shape  # five frames, ten labels
+        torch.Size([5, 10])
+        >>> tagger.embed("my-clips/dog/1.wav").shape
+        torch.Size([192])
     """
 
     def tag(

@@ -24,6 +24,12 @@ class Timeline:
         step_s: seconds from one frame to the next; the first begins with the recording.
         seconds: length of the recording.
         scores: (frames, classes) float32, each from 0 to 1; as many frames as cover the recording.
+
+    Example:
+        >>> scores = torch.tensor([[0.1], [0.8], [0.9], [0.1]])
+        >>> line = Timeline(("dog",), 0.5, 2.0, scores)
+        >>> [(event.start_s, event.end_s) for event in line.events(EventRule(median_s=0.0))]
+        [(0.5, 1.5)]
     """
 
     labels: tuple[str, ...]
