@@ -38,6 +38,11 @@ class ClassMetrics:
         precision: share of the clips given the class that have its label; None if none was given.
         recall: share of the clips with its label that were given the class; None without such.
         f1: harmonic mean of the two, 0 if no clip was rightly given the class; None without clips.
+
+    Example:
+        >>> found = compute(np.eye(2), np.eye(2), ["dog", "rain"]).classes[0]
+        >>> found.label, found.n_clips, found.average_precision, found.recall
+        ('dog', 1, 1.0, 1.0)
     """
 
     label: str
@@ -58,6 +63,11 @@ class Interval:
         low: lower end.
         high: upper end.
         confidence: share of the resamples whose metric lies within.
+
+    Example:
+        >>> interval = Interval(low=0.81, high=0.93, confidence=0.95)
+        >>> interval.low <= 0.9 <= interval.high
+        True
     """
 
     low: float
@@ -82,6 +92,11 @@ class Metrics:
         left_out: classes without clips, which no mean includes.
         confusion: clips by true class and class of the highest score; None if any clip has several
             labels or none.
+
+    Example:
+        >>> found = compute(np.eye(2), np.eye(2), ["dog", "rain"])
+        >>> found.n_clips, found.accuracy, found.left_out
+        (2, 1.0, ())
     """
 
     n_clips: int
