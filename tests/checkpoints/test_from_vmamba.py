@@ -128,7 +128,7 @@ def test_a_released_file_becomes_a_model_folder(tmp_path, name, forms, origin):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"patch": 8, "patch_norm": False},
+        {"patch_norm": False},
         {"patch": 8, "patch_norm": False, "patch_embed": "patch", "downsample": "conv2"},
         {"mlp": models.MLPConfig(kind="gated", ratio=3.0), "downsample": "merge"},
         {"mlp": None, "n_channels": 1, "depths": (1,), "dims": (8,)},

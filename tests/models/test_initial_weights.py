@@ -94,8 +94,8 @@ def of_one_block_in_four(weight: Tensor, _module: nn.Module) -> None:
     is_uniform(weight, fans(weight)[0] ** -0.5 / 2)
 
 
-def of_one_block_in_three(weight: Tensor, _module: nn.Module) -> None:
-    is_uniform(weight, fans(weight)[0] ** -0.5 / 3**0.5)
+def of_one_block_in_two(weight: Tensor, _module: nn.Module) -> None:
+    is_uniform(weight, fans(weight)[0] ** -0.5 / 2**0.5)
 
 
 def log_of_states(weight: Tensor, _module: nn.Module) -> None:
@@ -153,7 +153,7 @@ LAWS = {
     "mobile_aum": [
         *TABLES,
         *MIXER,
-        (r"out_proj", of_one_block_in_three),
+        (r"out_proj", of_one_block_in_two),
         (r"merge|widen", torch_default),
         *SMALL_LINEAR,
     ],

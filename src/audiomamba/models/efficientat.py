@@ -19,7 +19,12 @@ from torch.nn import functional as F
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig
 from audiomamba.models.layers.conv import masked_batch_norm
-from audiomamba.models.layers.inverted_residual import ConvNormActivation, round_channels
+from audiomamba.models.layers.inverted_residual import (
+    ConvNormActivation,
+    draw_normal,
+    fan_out_std,
+    round_channels,
+)
 from audiomamba.models.layers.mlp_head import MLPHead
 from audiomamba.models.layers.mobilenet import (
     BLOCKS,
@@ -107,7 +112,7 @@ class ConvHead(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(dim, n_classes, 1, bias=False)
         self.norm = nn.BatchNorm2d(n_classes)
-        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
+        draw_normal(self.conv.weight, fan_out_std(self.conv))
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Score means by the running statistics; (..., dim) to logits (..., classes).

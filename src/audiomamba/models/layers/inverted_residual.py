@@ -7,6 +7,7 @@ Source: Howard et al., "Searching for MobileNetV3" (2019), section 5; Hu et al.,
 "Squeeze-and-Excitation Networks" (2018).
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -22,6 +23,8 @@ __all__ = [
     "ConvNormActivation",
     "InvertedResidual",
     "SqueezeExcitation",
+    "draw_normal",
+    "fan_out_std",
     "round_channels",
 ]
 
@@ -29,6 +32,32 @@ Activation = Literal["hard-swish", "relu", "none"]
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01
 SQUEEZE_RATIO = 4
 MULTIPLE = 8  # of channels, as kernels like them
+
+
+def draw_normal(weight: Tensor, std: float) -> None:
+    """Fill a weight with normal numbers.
+
+    On the meta device, where models are made to be loaded, nothing is drawn: PyTorch would import
+    its compiler for it, which takes a second.
+
+    Args:
+        weight: any shape.
+        std: their standard deviation.
+    """
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)
+
+
+def fan_out_std(conv: nn.Conv2d) -> float:
+    """The standard deviation of He et al. (2015) for a convolution, by its outputs.
+
+    Args:
+        conv: the convolution.
+
+    Returns:
+        The square root of 2 / (output channels x window), whatever the groups.
+    """
+    return math.sqrt(2 / (conv.out_channels * math.prod(conv.kernel_size)))
 
 
 def round_channels(n: float) -> int:
@@ -78,7 +107,7 @@ class ConvNormActivation(nn.Module):
             n_in, n_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False
         )
         self.norm = nn.BatchNorm2d(n_out, eps=NORM_EPS, momentum=NORM_MOMENTUM)
-        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
+        draw_normal(self.conv.weight, fan_out_std(self.conv))
 
     def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
         """Convolve a map.
@@ -131,7 +160,7 @@ class SqueezeExcitation(nn.Module):
         self.fc1 = Linear(n_channels, n_squeezed)
         self.fc2 = Linear(n_squeezed, n_channels)
         for layer in (self.fc1, self.fc2):
-            nn.init.normal_(layer.weight, std=0.01)
+            draw_normal(layer.weight, 0.01)
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:

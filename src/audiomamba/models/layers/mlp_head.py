@@ -6,6 +6,7 @@ Source: Howard et al., "Searching for MobileNetV3" (2019), section 5.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audiomamba.models.layers.inverted_residual import draw_normal
 from audiomamba.ops import Linear
 
 __all__ = ["MLPHead"]
@@ -43,5 +44,5 @@ class MLPHead(nn.Module):
 
 
 def _init_linear(layer: nn.Linear) -> None:
-    nn.init.normal_(layer.weight, std=0.01)
+    draw_normal(layer.weight, 0.01)
     nn.init.zeros_(layer.bias)
