@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the new file is not there, cannot be flushed, or cannot be renamed.
 
-    Example:
+    Examples:
         >>> path = Path("clips.txt")
         >>> with replacing(path) as part:
         ...     _ = part.write_text("1.wav")

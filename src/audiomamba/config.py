@@ -41,7 +41,7 @@ class Range:
         open_low: whether `low` itself is left out.
         open_high: whether `high` itself is left out.
 
-    Example:
+    Examples:
         >>> 0 in Range(0, 1), 0 in Range(0, open_low=True), float("nan") in Range()
         (True, False, False)
     """
@@ -102,7 +102,7 @@ def check(config: Any) -> None:
     Raises:
         ConfigError: a value does not fit; the message names the field and what is allowed.
 
-    Example:
+    Examples:
         >>> @dataclass(frozen=True)
         ... class Crop:
         ...     n_frames: int
@@ -127,7 +127,7 @@ def to_plain(config: Any) -> dict[str, Any]:
     Returns:
         What json.dump can write.
 
-    Example:
+    Examples:
         >>> from audiomamba.audio import FrontEnd
         >>> to_plain(FrontEnd(n_frames=128))["n_frames"]
         128
@@ -153,7 +153,7 @@ def from_plain(kind: type[T], values: Mapping[str, Any]) -> T:
         UnknownNameError: there is no such field.
         ConfigError: a field is missing, or its value does not fit.
 
-    Example:
+    Examples:
         >>> from audiomamba.audio import FrontEnd
         >>> from_plain(FrontEnd, {"n_frames": 128, "low_hz": 50}).low_hz
         50.0
@@ -176,7 +176,7 @@ def override(config: T, changes: Iterable[str]) -> T:
         UnknownNameError: there is no such field.
         ConfigError: a text is not NAME=VALUE, or the value does not fit.
 
-    Example:
+    Examples:
         >>> from audiomamba.audio import FrontEnd
         >>> override(FrontEnd(), ["n_frames=128", "high_hz=none"]).n_frames
         128

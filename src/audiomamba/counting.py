@@ -51,7 +51,7 @@ class Count:
         macs: multiply-accumulates for one input.
         scan_steps: state updates for one input, over all tokens, channels, states and directions.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> count(models.MODELS["aum_tiny"])
         Count(n_parameters=6438479, macs=..., scan_steps=...)
@@ -75,7 +75,7 @@ class Layer:
         macs: of all together, for one input; those of work outside of any called module are in the
             layer around it.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> first = count_layers(models.MODELS["aum_tiny"])[0]
         >>> first.name, first.output, first.n_parameters
@@ -101,7 +101,7 @@ class Sequence:
 
     Source: Yu and Wang, "MambaOut" (2024), section 3.2, equation 7.
 
-    Example:
+    Examples:
         >>> Sequence(n_tokens=513, threshold=6 * 192).n_tokens
         513
     """
@@ -119,7 +119,7 @@ def at_standard_size(config: ModelConfig) -> ModelConfig:
     Returns:
         The same with 1024 frames, if the model is made for shorter sound but takes any.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> config = models.MODELS["conv_aum_tiny"]
         >>> config.n_frames, at_standard_size(config).n_frames
@@ -141,7 +141,7 @@ def example_input(config: ModelConfig, batch: int = 1, device: str = "cpu") -> T
     Returns:
         Features (batch, frames, mels), or images (batch, 3, height, width).
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> example_input(models.MODELS["aum_tiny"], batch=2).shape
         torch.Size([2, 1024, 128])
@@ -160,7 +160,7 @@ def count(config: ModelConfig) -> Count:
     Returns:
         The figures.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> found = count(models.MODELS["vim_small"])
         >>> f"{found.macs / 1e9:.1f} G"
@@ -179,7 +179,7 @@ def count_layers(config: ModelConfig, depth: int = 2) -> list[Layer]:
     Returns:
         The layers in the order in which they are first called, each before its parts.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> [layer.name for layer in count_layers(models.MODELS["aum_tiny"], depth=1)]
         ['patch_embed', 'layers.0-23', 'head']
@@ -197,7 +197,7 @@ def sequences(config: ModelConfig) -> list[Sequence]:
     Returns:
         One entry, or one per stage of a hierarchical model.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> sequences(models.MODELS["aum_base"])
         [Sequence(n_tokens=513, threshold=4608)]

@@ -57,7 +57,7 @@ def load_model(model_file_path: str = "") -> Model:
         UnknownNameError: no model has that name, and no folder either.
         CheckpointError: the folder is damaged or holds something else.
 
-    Example:
+    Examples:
         >>> load_model().sample_rate
         16000
     """
@@ -77,7 +77,7 @@ def get_scene_embeddings(audio: Tensor, model: Model) -> Tensor:
     Raises:
         ConfigError: the audio has another shape.
 
-    Example:
+    Examples:
         >>> get_scene_embeddings(torch.zeros(2, 16_000), load_model()).shape
         torch.Size([2, 192])
     """
@@ -99,7 +99,7 @@ def get_timestamp_embeddings(audio: Tensor, model: Model) -> tuple[Tensor, Tenso
     Raises:
         ConfigError: the audio has another shape.
 
-    Example:
+    Examples:
         >>> _, times_ms = get_timestamp_embeddings(torch.zeros(1, 2_400), load_model())
         >>> times_ms
         tensor([[ 25.,  75., 125.]])

@@ -72,7 +72,7 @@ def describe_model(name_or_folder: str) -> str:
         UnknownNameError: there is no such model or folder.
         CheckpointError: the folder is damaged or holds something else.
 
-    Example:
+    Examples:
         >>> describe_model("aum_tiny").splitlines()[0]
         'model aum_tiny'
     """

@@ -39,7 +39,7 @@ class ClassMetrics:
         recall: share of the clips with its label that were given the class; None without such.
         f1: harmonic mean of the two, 0 if no clip was rightly given the class; None without clips.
 
-    Example:
+    Examples:
         >>> found = compute(np.eye(2), np.eye(2), ["dog", "rain"]).classes[0]
         >>> found.label, found.n_clips, found.average_precision, found.recall
         ('dog', 1, 1.0, 1.0)
@@ -64,7 +64,7 @@ class Interval:
         high: upper end.
         confidence: share of the resamples whose metric lies within.
 
-    Example:
+    Examples:
         >>> interval = Interval(low=0.81, high=0.93, confidence=0.95)
         >>> interval.low <= 0.9 <= interval.high
         True
@@ -93,7 +93,7 @@ class Metrics:
         confusion: clips by true class and class of the highest score; None if any clip has several
             labels or none.
 
-    Example:
+    Examples:
         >>> found = compute(np.eye(2), np.eye(2), ["dog", "rain"])
         >>> found.n_clips, found.accuracy, found.left_out
         (2, 1.0, ())
@@ -142,7 +142,7 @@ def compute(
 
     Source: the evaluation of AST and AuM.
 
-    Example:
+    Examples:
         >>> scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
         >>> targets = np.array([[1, 0], [0, 1], [0, 1], [0, 1]])
         >>> found = compute(scores, targets, ["dog", "rain"])
@@ -194,7 +194,7 @@ def best_thresholds(scores: np.ndarray, targets: np.ndarray) -> tuple[float, ...
         DataError: the shapes do not agree, or scores are not finite.
         MissingDependencyError: scikit-learn is not installed.
 
-    Example:
+    Examples:
         >>> scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
         >>> targets = np.array([[1, 0], [0, 1], [0, 1], [0, 1]])
         >>> best_thresholds(scores, targets)
@@ -234,7 +234,7 @@ def bootstrap(
 
     Source: Efron, "Bootstrap Methods: Another Look at the Jackknife" (1979); percentile intervals.
 
-    Example:
+    Examples:
         >>> scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
         >>> targets = np.array([[1, 0], [0, 1], [0, 1], [0, 1]])
         >>> interval = bootstrap(scores, targets, n_resamples=200)["accuracy"]
@@ -266,7 +266,7 @@ def d_prime(auc: float) -> float:
     Returns:
         The distance in standard deviations; infinite at 0 and 1.
 
-    Example:
+    Examples:
         >>> round(d_prime(0.95), 3)
         2.326
     """

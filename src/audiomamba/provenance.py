@@ -19,7 +19,7 @@ def versions() -> dict[str, str]:
         Versions by name, "python" and "platform" first; packages that are not installed are left
         out.
 
-    Example:
+    Examples:
         >>> sorted(versions())[:2]
         ['audiomamba', 'lightning']
     """

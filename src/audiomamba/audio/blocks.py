@@ -44,7 +44,7 @@ class Blocks(Iterator[Tensor]):
             no samples, or samples that are not finite numbers. The message names the file.
         MissingDependencyError: the file needs PyAV, and it is not installed.
 
-    Example:
+    Examples:
         >>> with open("my-clips/dog/1.wav", "rb") as file:
         ...     blocks = Blocks(file, "a clip", 16_000, owned=False)
         ...     len(next(blocks))
@@ -151,7 +151,7 @@ def stream(source: str | Path | BinaryIO, *, sample_rate: int | None = None) -> 
         MissingDependencyError: the file needs PyAV, and it is not installed.
         ConfigError: sample_rate is out of range.
 
-    Example:
+    Examples:
         >>> blocks = stream("my-clips/dog/1.wav")
         >>> blocks.sample_rate, blocks.declared_s
         (16000, 0.5)

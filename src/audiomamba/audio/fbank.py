@@ -41,7 +41,7 @@ def kaldi_fbank(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
 
     Source: Kaldi's compute-fbank-feats with htk-compat, as called by AST and AuM.
 
-    Example:
+    Examples:
         >>> kaldi_fbank(torch.zeros(400), FrontEnd(n_mels=2))  # silence: the smallest power
         tensor([[-15.9424, -15.9424]])
     """

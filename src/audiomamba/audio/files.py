@@ -32,7 +32,7 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
     Raises:
         AudioError: a path does not exist, a folder cannot be read, or a folder has no audio in it.
 
-    Example:
+    Examples:
         >>> [file.as_posix() for file in find(["my-clips/rain"])]
         ['my-clips/rain/1.wav', 'my-clips/rain/2.wav']
     """

@@ -36,7 +36,7 @@ class FrontEnd:
     Raises:
         ConfigError: a setting is out of its range.
 
-    Example:
+    Examples:
         >>> front_end = FrontEnd(n_frames=98)
         >>> front_end.clip_s, front_end.frames_in(32_000)
         (0.995, 198)

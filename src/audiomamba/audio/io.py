@@ -27,7 +27,7 @@ def load(source: str | Path | BinaryIO, *, sample_rate: int) -> Tensor:
         MissingDependencyError: the file needs PyAV, and it is not installed.
         ConfigError: sample_rate is out of range.
 
-    Example:
+    Examples:
         >>> samples = load("my-clips/dog/1.wav", sample_rate=8_000)
         >>> samples.shape, samples.dtype
         (torch.Size([4000]), torch.float32)

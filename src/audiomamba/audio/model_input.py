@@ -50,7 +50,7 @@ def features(waveforms: Tensor, front_end: FrontEnd, lengths: Tensor | None = No
     Source: the data loaders of AST and AuM; those of HTS-AT for kind "decibel", of EfficientAT
     for its own.
 
-    Example:
+    Examples:
         >>> from audiomamba.audio import FrontEnd
         >>> features(torch.zeros(2, 16_000), FrontEnd(n_frames=128)).shape  # two clips of a second
         torch.Size([2, 128, 128])
@@ -88,7 +88,7 @@ def log_mel_spectrogram(waveforms: Tensor, front_end: FrontEnd) -> Tensor:
         ConfigError: the waveforms have another shape or are not floating point.
         AudioError: the waveforms have no samples.
 
-    Example:
+    Examples:
         >>> from audiomamba.audio import FrontEnd
         >>> log_mel_spectrogram(torch.zeros(16_000), FrontEnd(n_mels=64)).shape
         torch.Size([98, 64])
@@ -110,7 +110,7 @@ def to_decibels(log_mel: Tensor, front_end: FrontEnd) -> Tensor:
     Returns:
         The same shape, in decibels.
 
-    Example:
+    Examples:
         >>> from audiomamba.audio import FrontEnd
         >>> to_decibels(torch.tensor([0.0, 1.0]), FrontEnd())  # natural logarithms of power
         tensor([0.0000, 4.3429])
@@ -128,7 +128,7 @@ def fit_frames(log_mel: Tensor, front_end: FrontEnd) -> Tensor:
     Returns:
         (..., n_frames, mels).
 
-    Example:
+    Examples:
         >>> from audiomamba.audio import FrontEnd
         >>> fit_frames(torch.ones(2, 1), FrontEnd(n_frames=3, n_mels=1)).flatten()
         tensor([1., 1., 0.])
@@ -153,7 +153,7 @@ def normalize(log_mel: Tensor, front_end: FrontEnd) -> Tensor:
     Returns:
         (..., frames, mels).
 
-    Example:
+    Examples:
         >>> from audiomamba.audio import FrontEnd
         >>> normalize(torch.tensor([1.0, 3.0]), FrontEnd(mean=1.0, std=0.5))
         tensor([0., 2.])

@@ -92,7 +92,7 @@ def convert(
     Raises:
         CheckpointError: as for read_released.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from audiomamba import models
         >>> torch.save(models.create("vim_tiny", depth=1, dim=32).state_dict(), "vim.pth")
@@ -124,7 +124,7 @@ def read_released(
         CheckpointError: the file cannot be read, is not of a known origin, has a key too many or
             too few, or has another number of classes than labels.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from audiomamba import models
         >>> torch.save(models.create("vim_tiny", depth=1, dim=32).state_dict(), "vim.pth")

@@ -62,7 +62,7 @@ class Checkpoint:
         CheckpointError: labels and front end do not fit the model, a hidden label is none of the
             labels, or the ontology has a circle.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> model = models.create("cnn_small", n_classes=2, n_mels=64, n_frames=96)
         >>> front_end = FrontEnd(n_mels=64, n_frames=96)
@@ -117,7 +117,7 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
         checkpoint: the model and what belongs to it.
         dtype: of the floating-point weights in the file; loading gives float32 again.
 
-    Example:
+    Examples:
         >>> starter = load(find("starter"))
         >>> save("copy", starter, dtype=torch.float16)
         >>> load("copy").labels == starter.labels
@@ -170,7 +170,7 @@ def load(folder: str | Path) -> Checkpoint:
         CheckpointError: a file is missing or damaged, or a key or shape is not what the settings
             say.
 
-    Example:
+    Examples:
         >>> starter = load(find("starter"))
         >>> starter.front_end.sample_rate, len(starter.labels), starter.scores
         (16000, 10, 'softmax')
@@ -221,7 +221,7 @@ def packaged() -> list[str]:
     Returns:
         Names that `find` takes, sorted.
 
-    Example:
+    Examples:
         >>> "starter" in packaged()
         True
     """
@@ -243,7 +243,7 @@ def find(name_or_folder: str | Path) -> Path:
     Raises:
         UnknownNameError: neither a packaged model nor a folder.
 
-    Example:
+    Examples:
         >>> find("starter").name
         'starter'
     """
@@ -266,7 +266,7 @@ def fingerprint(folder: str | Path) -> str:
     Raises:
         CheckpointError: a file is missing or cannot be read.
 
-    Example:
+    Examples:
         >>> len(fingerprint(find("starter")))
         64
     """

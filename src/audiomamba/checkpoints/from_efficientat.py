@@ -151,7 +151,7 @@ def fields_of_name(name: str) -> dict[str, Any]:
     Raises:
         CheckpointError: the name tells of a hop that no released model has.
 
-    Example:
+    Examples:
         >>> fields_of_name("mn10_as_fc_s2211_mAP_466.pt")
         {'strides': (2, 2, 1, 1)}
     """

@@ -83,7 +83,7 @@ def fields_of_name(name: str) -> dict[str, Any]:
     Returns:
         Fields of CNN14Config.
 
-    Example:
+    Examples:
         >>> fields_of_name("Cnn14_DecisionLevelMax_mAP=0.385.pth")
         {'pool': 'segments'}
     """

@@ -47,7 +47,7 @@ def start_from(model: AudioModel, source: str | Path) -> TransferReport:
     Raises:
         CheckpointError: the weights cannot be read, or do not fit a model of this kind and size.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from audiomamba import models
         >>> torch.save(models.create("vim_tiny", depth=1, dim=32).state_dict(), "vim.pth")

@@ -103,7 +103,7 @@ def rename_by(forms: Mapping[str, str], state: Mapping[str, Tensor]) -> State:
     Raises:
         CheckpointError: two keys are names of the same tensor.
 
-    Example:
+    Examples:
         >>> list(rename_by({r"^v\.": "", r"\.fc\.": ".mlp."}, {"v.0.fc.bias": torch.zeros(1)}))
         ['0.mlp.bias']
     """

@@ -71,7 +71,7 @@ def aum_from_aum(model: AuM, state: Mapping[str, Tensor], source: AuMConfig) -> 
     Raises:
         CheckpointError: the two differ in more than input size, patch and classes.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> source = models.create("aum_tiny", depth=1, dim=32, n_classes=5)
         >>> model = models.create("aum_tiny", depth=1, dim=32, n_classes=3, n_frames=128)
@@ -108,7 +108,7 @@ def aum_from_vim(model: AuM, state: Mapping[str, Tensor]) -> TransferReport:
     Raises:
         CheckpointError: the tensors are not those of a Vision Mamba of this size.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> source = models.create("vim_tiny", depth=1, dim=32)
         >>> model = models.create("aum_tiny", depth=1, dim=32, direction="bi-bi")
@@ -152,7 +152,7 @@ def ast_from_ast(model: AST, state: Mapping[str, Tensor], source: ASTConfig) -> 
     Raises:
         CheckpointError: the two differ in more than input size, stride and classes.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> source = models.create("ast_tiny", depth=1)
         >>> model = models.create("ast_tiny", depth=1, n_frames=128)
@@ -184,7 +184,7 @@ def ast_from_deit(model: AST, state: Mapping[str, Tensor]) -> TransferReport:
     Raises:
         CheckpointError: the tensors are not those of a DeiT of this size.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> source = models.create("deit_tiny", depth=1)
         >>> model = models.create("ast_tiny", depth=1, class_tokens="one")
@@ -223,7 +223,7 @@ def mambaout_from_mambaout(model: MambaOut, state: Mapping[str, Tensor]) -> Tran
     Raises:
         CheckpointError: the two differ in more than input and classes.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> small = {"depths": (1, 1), "dims": (8, 16)}
         >>> source = models.create("mambaout_femto_224", **small)
@@ -254,7 +254,7 @@ def mobile_aum_from_efficientat(model: MobileAuM, state: Mapping[str, Tensor]) -
     Raises:
         CheckpointError: the two differ in the width of their layers.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> source = models.create("mn01_as")
         >>> model = models.create("mobile_aum_small", width=0.1)
@@ -294,7 +294,7 @@ def same_from_same(model: AudioModel, state: Mapping[str, Tensor]) -> TransferRe
     Raises:
         CheckpointError: the two differ in more than their classes.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> source = models.create("cnn_small", n_classes=5)
         >>> model = models.create("cnn_small", n_classes=3)

@@ -39,7 +39,7 @@ def audiomamba_from_vmamba(model: AudioMamba, state: Mapping[str, Tensor]) -> Tr
     Raises:
         CheckpointError: nothing fits.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> small = {"depths": (1, 1), "dims": (8, 16)}
         >>> source = models.create("vmamba_tiny_v0", **small)
@@ -65,7 +65,7 @@ def dass_from_vmamba(model: VMamba, state: Mapping[str, Tensor]) -> TransferRepo
     Raises:
         CheckpointError: the tensors are not those of a VMamba of this size.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> small = {"depths": (1, 1), "dims": (8, 16)}
         >>> source = models.create("vmamba_tiny_s1l8", **small)

@@ -74,7 +74,7 @@ class Augment:
     Source: SpecAugment (Park et al. 2019) for the masks and the warp; AST and AuM for mixup of
     waveforms, noise and roll; CutMix (Yun et al. 2019).
 
-    Example:
+    Examples:
         >>> augment = Augment(mixup=0.5, n_frame_masks=1, frame_mask_frames=48)
         >>> augment.mixup_of, augment.mixes_features
         ('waveforms', False)

@@ -35,7 +35,7 @@ class EpochBatches(Sampler[list[Key]]):
     Raises:
         ConfigError: a number is out of range, or there are fewer clips than processes.
 
-    Example:
+    Examples:
         >>> sampler = EpochSampler(n_clips=5, seed=0)
         >>> [len(batch) for batch in EpochBatches(sampler, batch_size=2)]
         [2, 2, 1]

@@ -41,7 +41,7 @@ class Clip:
         digest: hash of the recording's bytes, BLAKE2b of 128 bits in hex; None if nobody has
             computed it.
 
-    Example:
+    Examples:
         >>> clip = Clip(path=Path("day.wav"), labels=("dog",), start_s=1.5, end_s=3.0)
         >>> clip.name
         'day.wav@1.5-3.0'
@@ -163,7 +163,7 @@ class Clips(Sequence[Clip]):
     Args:
         clips: the clips.
 
-    Example:
+    Examples:
         >>> names = ("a.wav", "b.wav", "c.wav")
         >>> clips = Clips(Clip(path=Path(name), labels=("dog",)) for name in names)
         >>> len(clips), clips[0].name, clips[1:].label_names
@@ -346,7 +346,7 @@ class LabelVectors(Sequence[np.ndarray]):
         begins: (clips + 1,) where each clip's classes begin.
         n_classes: length of a vector.
 
-    Example:
+    Examples:
         >>> vectors = LabelVectors(np.array([0, 2, 1]), np.array([0, 2, 3]), n_classes=3)
         >>> vectors[0].tolist(), vectors.counts.tolist()
         ([1.0, 0.0, 1.0], [1, 1, 1])

@@ -132,7 +132,7 @@ def prepare_collection(
         DataError: a table cannot be read, out cannot be written, or no recording can be used.
         AudioError: the folder is missing or has no audio files in it.
 
-    Example:
+    Examples:
         >>> found = prepare_collection(Path("my-clips"), Path("collection"))
         >>> found.n_listed, len(found.manifest.clips), found.counts["duplicate"]
         (4, 4, 0)

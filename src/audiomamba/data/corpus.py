@@ -47,7 +47,7 @@ class Corpus:
         license: under which terms it may be used, where these are known.
         also: other spellings of its name.
 
-    Example:
+    Examples:
         >>> from audiomamba.data import CORPORA
         >>> corpus = CORPORA["speech_commands"]
         >>> corpus.front_end.n_frames, corpus.metric, corpus.label_list.names[0]

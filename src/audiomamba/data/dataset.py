@@ -45,7 +45,7 @@ class ClipCache:
         sample_rate: rate to decode to, in Hz.
         budget_bytes: memory to use at most.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from audiomamba.data import open_manifest
         >>> cache = ClipCache(open_manifest(Path("my-clips")).clips, sample_rate=16_000)
@@ -122,7 +122,7 @@ class TrainingDataset(Dataset[Example]):
         augment: settings of the augmentation.
         seed: seed of the run.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from audiomamba.data import open_manifest
         >>> manifest = open_manifest(Path("my-clips"))
@@ -238,7 +238,7 @@ def collate(examples: Sequence[Example]) -> Example:
     Returns:
         The same fields with a leading batch dimension.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from audiomamba.data import open_manifest
         >>> manifest = open_manifest(Path("my-clips"))
@@ -269,7 +269,7 @@ def clip_features(clip: Clip, front_end: FrontEnd, *, pad: bool = True) -> Tenso
         AudioError: the file cannot be read.
         DataError: the piece lies outside the file.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> clip = Clip(path=Path("my-clips/dog/1.wav"), labels=("dog",))  # half a second
         >>> clip_features(clip, FrontEnd(n_frames=100)).shape
@@ -296,7 +296,7 @@ class EvaluationDataset(Dataset[tuple[Tensor, Tensor]]):
         budget_bytes: memory to use at most.
         pad: as for clip_features.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from audiomamba.data import open_manifest
         >>> manifest = open_manifest(Path("my-clips"))
@@ -356,7 +356,7 @@ def measure(cache: ClipCache, front_end: FrontEnd) -> Statistics:
         AudioError: a file cannot be read.
         DataError: all values are the same, so that there is nothing to learn from.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from audiomamba.data import open_manifest
         >>> cache = ClipCache(open_manifest(Path("my-clips")).clips, sample_rate=16_000)

@@ -73,7 +73,7 @@ def freesound_ids(name: str) -> list[str]:
     Returns:
         The numbers, as they stand there.
 
-    Example:
+    Examples:
         >>> freesound_ids("1-18527-A-44.wav"), freesound_ids("77__kim__dog2019.wav")
         (['18527'], ['77'])
     """

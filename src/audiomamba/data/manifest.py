@@ -29,7 +29,7 @@ class Manifest:
         corpus: the published corpus that this is, whose label list and splits stay as they were
             published; None for a data set of one's own.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> clips = (Clip(path=Path(f"{i}.wav"), labels=("dog",), split=str(i)) for i in range(3))
         >>> manifest = Manifest(labels=("dog",), clips=clips)

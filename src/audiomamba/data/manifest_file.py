@@ -47,7 +47,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     Raises:
         DataError: the file cannot be written.
 
-    Example:
+    Examples:
         >>> clips = [Clip(path=Path("clips/1.wav").absolute(), labels=("dog",))]
         >>> write_manifest(Path("manifest.jsonl"), Manifest(labels=("dog",), clips=clips))
         >>> read_manifest(Path("manifest.jsonl")).clips[0].path.name
@@ -83,7 +83,7 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         DataError: the file cannot be read, is not a manifest, or is damaged.
 
-    Example:
+    Examples:
         >>> write_manifest(Path("manifest.jsonl"), Manifest(labels=("dog", "rain"), clips=()))
         >>> read_manifest(Path("manifest.jsonl")).labels
         ('dog', 'rain')

@@ -103,7 +103,7 @@ def prepare(
         AudioError: a folder or an HDF5 file cannot be read.
         MissingDependencyError: a package that reads a format is not installed.
 
-    Example:
+    Examples:
         >>> found = prepare("own", Path("my-clips"), Path("manifests"))
         >>> found.path.name, found.n_listed, found.n_missing, round(3600 * found.hours, 2)
         ('manifest.jsonl', 4, 0, 2.0)

@@ -153,7 +153,7 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
         draw: what gives the clips of an epoch: `shuffled`, `weighted` or `by_class`; None for every
             clip once.
 
-    Example:
+    Examples:
         >>> sampler = EpochSampler(n_clips=4, seed=0)
         >>> sampler.set_epoch(1)
         >>> sorted(clip for epoch, clip, take in sampler)

@@ -90,7 +90,7 @@ def shard(
             settings, it cannot be written, or no clip could be read.
         MissingDependencyError: a package that reads a format is not installed.
 
-    Example:
+    Examples:
         >>> from audiomamba.data import open_manifest, prepare
         >>> listed = prepare("own", Path("my-clips"), Path("manifests")).manifest
         >>> found = shard(listed, Path("shards"))

@@ -60,7 +60,7 @@ def tag_files(
         ConfigError: a length is out of its range, or the model cannot read natively.
         UnknownNameError: there is no such mode.
 
-    Example:
+    Examples:
         >>> import audiomamba
         >>> tagger = audiomamba.load("starter")
         >>> files = [Path("my-clips/dog/1.wav"), Path("missing.wav")]

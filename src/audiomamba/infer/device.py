@@ -19,7 +19,7 @@ def as_device(name: str | torch.device) -> torch.device:
     Raises:
         ConfigError: the name is not one of these, or there is no such GPU.
 
-    Example:
+    Examples:
         >>> as_device("cpu")
         device(type='cpu')
     """

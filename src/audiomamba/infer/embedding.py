@@ -103,7 +103,7 @@ def embed_files(
         ConfigError: nothing can be written there, or the framing does not fit the model.
         MissingDependencyError: the format needs pyarrow, and it is not installed.
 
-    Example:
+    Examples:
         >>> import audiomamba
         >>> files = [Path("my-clips/dog/1.wav"), Path("my-clips/dog/2.wav")]
         >>> made = embed_files(audiomamba.load("starter"), files, Path("clips.npy"))

@@ -44,7 +44,7 @@ class EventRule:
     Raises:
         ConfigError: a setting is out of its range.
 
-    Example:
+    Examples:
         >>> rule = EventRule(threshold={"dog": 0.5}, median_s=0.0)
         >>> rule.of("threshold", ["dog", "rain"])
         [0.5, 0.3]
@@ -280,7 +280,7 @@ def find_events(
         ConfigError: scores or step_s are not what they should be.
         UnknownNameError: the rule names a class that does not exist.
 
-    Example:
+    Examples:
         >>> import torch
         >>> scores = torch.tensor([[0.1], [0.8], [0.9], [0.1]])
         >>> find_events(scores, ["dog"], 0.5, EventRule(median_s=0.0))

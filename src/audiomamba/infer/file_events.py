@@ -38,7 +38,7 @@ def find_events_in_files(
         ConfigError: the framing does not fit the model.
         UnknownNameError: the rule names a class that the model has not.
 
-    Example:
+    Examples:
         >>> import audiomamba
         >>> tagger = audiomamba.load("starter")
         >>> (found,) = find_events_in_files(tagger, [Path("my-clips/dog/1.wav")])

@@ -28,7 +28,7 @@ class Framing(Reading):
         ConfigError: as for Reading.
         UnknownNameError: as for Reading.
 
-    Example:
+    Examples:
         >>> Framing(step_s=0.5).mode
         'windows'
     """

@@ -65,7 +65,7 @@ def label_view(
         ConfigError: level is less than 1, the model has no ontology, or no label is left.
         UnknownNameError: a name of labels is none of the model's labels or kinds.
 
-    Example:
+    Examples:
         >>> import audiomamba
         >>> tagger = audiomamba.load("starter", labels=["dog", "rain"])
         >>> tagger.labels

@@ -26,7 +26,7 @@ class Reading:
         ConfigError: windows are described in mode "native".
         UnknownNameError: there is no such mode.
 
-    Example:
+    Examples:
         >>> Reading(window_s=1.0, hop_s=0.5).mode
         'windows'
         >>> Reading(mode="native", hop_s=0.5)

@@ -43,7 +43,7 @@ class Tag:
         score: the model's score for it, from 0 to 1.
         heard: whether the score reaches the label's own threshold; None where a model has none.
 
-    Example:
+    Examples:
         >>> Tag("dog", 0.87654321).to_dict()
         {'label': 'dog', 'score': 0.876543}
         >>> Tag("dog", 0.25, heard=False).to_dict()
@@ -69,7 +69,7 @@ class Scored:
         seconds: length of the recording.
         window_s: length of the windows that it was read in.
 
-    Example:
+    Examples:
         >>> import torch
         >>> Scored(torch.tensor([0.5]), seconds=0.25, window_s=5.0).note
         '0.25 s of sound, under half of a window of 5 s'
@@ -97,7 +97,7 @@ class Tagged:
         tags: the highest score first; may be empty.
         note: what users should know about the scores, as Scored.note.
 
-    Example:
+    Examples:
         >>> Tagged(Path("dog.ogg"), 1.5, [Tag("dog", 0.75)]).to_dict()
         {'file': 'dog.ogg', 'seconds': 1.5, 'tags': [{'label': 'dog', 'score': 0.75}],
          'note': '', 'error': ''}
@@ -121,7 +121,7 @@ class Failed:
         file: the recording.
         error: why; the message names the file.
 
-    Example:
+    Examples:
         >>> from audiomamba.errors import AudioError
         >>> Failed(Path("a.wav"), AudioError("a.wav: no such file")).to_dict()["error"]
         'a.wav: no such file'
@@ -169,7 +169,7 @@ class TaggedWindow:
 class Event:
     """A sound from when to when, with its highest smoothed score, from 0 to 1.
 
-    Example:
+    Examples:
         >>> Event("dog", 0.5, 2.0, 0.9).to_dict()
         {'label': 'dog', 'start_s': 0.5, 'end_s': 2.0, 'score': 0.9}
     """
@@ -199,7 +199,7 @@ class RecordingEvents:
         step_s: seconds from one frame to the next.
         events: in the order of their starts; may be empty.
 
-    Example:
+    Examples:
         >>> found = RecordingEvents(Path("a.wav"), 3.0, 0.1, [Event("dog", 0.5, 2.0, 0.9)])
         >>> found.to_dict()["events"]
         [{'label': 'dog', 'start_s': 0.5, 'end_s': 2.0, 'score': 0.9}]
@@ -230,7 +230,7 @@ class Embedded:
         first_row: the index of its first row in the file.
         n_rows: how many rows are its.
 
-    Example:
+    Examples:
         >>> Embedded(Path("a.wav"), 3.0, first_row=0, n_rows=1).to_dict()
         {'file': 'a.wav', 'seconds': 3.0, 'first_row': 0, 'n_rows': 1}
     """

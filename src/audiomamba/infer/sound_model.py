@@ -39,7 +39,7 @@ class SoundModel:
     Raises:
         ConfigError: the model reads images.
 
-    Example:
+    Examples:
         >>> from audiomamba import checkpoints
         >>> sound_model = SoundModel(checkpoints.load(checkpoints.find("starter")))
         >>> batch = next(sound_model.windows("my-clips/dog/1.wav"))

@@ -31,7 +31,7 @@ class Tagger(SoundModel):
     Raises:
         ConfigError: the model reads images.
 
-    Example:
+    Examples:
         >>> import audiomamba
         >>> tagger = audiomamba.load("starter")
         >>> tags = tagger.tag("my-clips/dog/1.wav")
@@ -177,7 +177,7 @@ def load(
         CheckpointError: the folder is damaged or holds something else.
         ConfigError: the model reads images or has no ontology.
 
-    Example:
+    Examples:
         >>> import audiomamba
         >>> tagger = audiomamba.load("starter")
         >>> tagger.labels[:3]

@@ -25,7 +25,7 @@ class Timeline:
         seconds: length of the recording.
         scores: (frames, classes) float32, each from 0 to 1; as many frames as cover the recording.
 
-    Example:
+    Examples:
         >>> scores = torch.tensor([[0.1], [0.8], [0.9], [0.1]])
         >>> line = Timeline(("dog",), 0.5, 2.0, scores)
         >>> [(event.start_s, event.end_s) for event in line.events(EventRule(median_s=0.0))]

@@ -103,7 +103,7 @@ def names() -> list[str]:
     Returns:
         Names that `create` takes.
 
-    Example:
+    Examples:
         >>> names()[:3]
         ['ast_base', 'ast_gong_base', 'ast_gong_small']
     """
@@ -125,7 +125,7 @@ def create(name: str, **changes: Any) -> AudioModel:
         UnknownNameError: no such model or field; the message offers the nearest names.
         ConfigError: a value does not fit its field.
 
-    Example:
+    Examples:
         >>> model = create("aum_tiny", depth=2, n_classes=10, direction="bi-bi")
         >>> model.config.grid  # of patches, for 128 mel bands and 1024 frames
         (8, 64)

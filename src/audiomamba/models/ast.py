@@ -49,7 +49,7 @@ class ASTConfig(VisionConfig):
     Raises:
         ConfigError: dim is no multiple of n_heads.
 
-    Example:
+    Examples:
         >>> config = ASTConfig(stride=(10, 10))  # patches of 16 by 16 that overlap
         >>> config.grid, config.reads_sound
         ((12, 101), True)
@@ -115,7 +115,7 @@ class AST(AudioModel):
     Args:
         config: its settings.
 
-    Example:
+    Examples:
         >>> import torch
         >>> model = ASTConfig(dim=32, depth=2, n_heads=2, n_frames=64, n_classes=10).build()
         >>> model(torch.zeros(2, 64, 128)).shape
@@ -274,7 +274,7 @@ def crop_or_stretch_positions(table: Tensor, grid: Size, new_grid: Size, n_prefi
 
     Source: Gong et al., "AST" (2021), section 2.2, and the authors' released code.
 
-    Example:
+    Examples:
         >>> table = torch.arange(4.0).view(1, 4, 1)  # one row of four patches, no class token
         >>> crop_or_stretch_positions(table, (1, 4), (1, 2), n_prefix=0).flatten()
         tensor([1., 2.])

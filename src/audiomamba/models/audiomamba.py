@@ -42,7 +42,7 @@ class AudioMambaConfig(MelImageConfig, StagesConfig):
     Raises:
         ConfigError: n_heads has not one number per stage that divides its channels.
 
-    Example:
+    Examples:
         >>> AudioMambaConfig().most_frames  # four chunks of 256 frames, one below the other
         1024
     """
@@ -128,7 +128,7 @@ class AudioMamba(MelImageModel):
     Raises:
         ConfigError: the image cannot be shrunk as often as there are stages.
 
-    Example:
+    Examples:
         >>> import torch
         >>> sizes = {"depths": (1, 1), "dims": (8, 16), "image_size": 128, "n_classes": 10}
         >>> model = AudioMambaConfig(**sizes).build().eval()

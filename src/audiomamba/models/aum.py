@@ -32,7 +32,7 @@ class AuMConfig(PatchSequenceConfig):
         token_order: "frequency" reads row of patches after row, along time; "time" reads column
             after column.
 
-    Example:
+    Examples:
         >>> AuMConfig(n_frames=512).grid
         (8, 32)
     """
@@ -65,7 +65,7 @@ class AuM(PatchSequenceModel):
     Args:
         config: its settings.
 
-    Example:
+    Examples:
         >>> import torch
         >>> model = AuMConfig(dim=32, depth=2, n_classes=10, n_frames=64).build()
         >>> model(torch.zeros(2, 64, 128)).shape

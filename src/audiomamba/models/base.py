@@ -29,7 +29,7 @@ class ModelConfig(ABC):
     Raises:
         ConfigError: a field has a value that its type does not allow.
 
-    Example:
+    Examples:
         >>> from audiomamba import models
         >>> config = models.MODELS["cnn_small"].changed(n_classes=10)
         >>> config.family, config.n_classes, config.reads_sound
@@ -99,7 +99,7 @@ class AudioModel(nn.Module, ABC):
     Args:
         config: the model's settings; kept as `self.config`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from audiomamba import models
         >>> model = models.create("cnn_small", n_classes=10).eval()

@@ -26,7 +26,7 @@ class CNNConfig(ModelConfig):
         widths: channels after each halving of the map; every halving but the last is followed by
             one more convolution.
 
-    Example:
+    Examples:
         >>> CNNConfig(widths=(8, 16, 32, 64), n_classes=10).any_length
         True
     """
@@ -48,7 +48,7 @@ class CNN(AudioModel):
     Args:
         config: its settings.
 
-    Example:
+    Examples:
         >>> model = CNNConfig(widths=(4, 8, 16, 32), n_classes=10).build()
         >>> model.embed(torch.zeros(2, 50, 128)).shape
         torch.Size([2, 32])

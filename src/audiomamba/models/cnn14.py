@@ -43,7 +43,7 @@ class CNN14Config(ModelConfig):
     Raises:
         ConfigError: there are fewer mel bands than one row of the last map takes.
 
-    Example:
+    Examples:
         >>> CNN14Config(pool="segments").weights_from
         'PANNs CNN14'
     """
@@ -114,7 +114,7 @@ class CNN14(AudioModel):
     Args:
         config: its settings.
 
-    Example:
+    Examples:
         >>> model = CNN14Config(widths=(2, 2, 4, 4, 8, 8), n_classes=10, pool="segments").build()
         >>> model.frame_logits(torch.zeros(2, 96, 64)).shape  # one step per 32 frames
         torch.Size([2, 3, 10])

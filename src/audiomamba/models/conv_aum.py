@@ -51,7 +51,7 @@ class ConvAuMConfig(ModelConfig):
     Raises:
         ConfigError: n_mels is no multiple of 16.
 
-    Example:
+    Examples:
         >>> config = ConvAuMConfig(dim=96, n_classes=10)
         >>> config.any_length, config.one_pass
         (True, True)
@@ -85,7 +85,7 @@ class ConvAuM(AudioModel):
     Args:
         config: its settings.
 
-    Example:
+    Examples:
         >>> model = ConvAuMConfig(stem=(4, 8, 16), dim=32, depth=2, n_classes=10).build()
         >>> clips = torch.zeros(2, 80, 128)
         >>> model(clips, torch.tensor([80, 33])).shape  # the second clip ends after 33 frames

@@ -52,7 +52,7 @@ class EfficientATConfig(ModelConfig):
     Raises:
         ConfigError: the width is 0, or a stride neither 1 nor 2.
 
-    Example:
+    Examples:
         >>> EfficientATConfig(strides=(2, 2, 1, 1)).stride  # frames per column of the last map
         8
     """
@@ -152,7 +152,7 @@ class EfficientAT(AudioModel):
     Args:
         config: its settings.
 
-    Example:
+    Examples:
         >>> model = EfficientATConfig(width=0.1, n_classes=10).build().eval()
         >>> model(torch.zeros(2, 100, 128)).shape
         torch.Size([2, 10])

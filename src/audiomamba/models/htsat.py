@@ -44,7 +44,7 @@ class HTSATConfig(MelImageConfig):
     Raises:
         ConfigError: stages, heads, patches and windows do not fit each other or the image.
 
-    Example:
+    Examples:
         >>> config = HTSATConfig()
         >>> [config.map_size(stage) for stage in range(4)]
         [(64, 64), (32, 32), (16, 16), (8, 8)]
@@ -306,7 +306,7 @@ class HTSAT(MelImageModel):
     Args:
         config: its settings.
 
-    Example:
+    Examples:
         >>> sizes = {"depths": (1, 1), "n_heads": (2, 2), "dim": 8, "image_size": 128, "window": 4}
         >>> model = HTSATConfig(n_classes=10, **sizes).build().eval()
         >>> model(torch.zeros(2, 100, 64)).shape

@@ -48,7 +48,7 @@ class MambaOutConfig(VisionConfig):
         ConfigError: depths and dims differ in length, a block would convolve more channels than it
             gates, or the kernel is even.
 
-    Example:
+    Examples:
         >>> MambaOutConfig().for_images().n_classes
         1000
     """
@@ -204,7 +204,7 @@ class MambaOut(HierarchicalModel):
     Args:
         config: its settings.
 
-    Example:
+    Examples:
         >>> model = MambaOutConfig(depths=(1, 1), dims=(8, 16), n_classes=10).build()
         >>> [stage.map.shape for stage in model.forward_intermediates(torch.zeros(1, 100, 128))]
         [torch.Size([1, 8, 32, 25]), torch.Size([1, 16, 16, 13])]

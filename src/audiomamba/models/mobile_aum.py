@@ -63,7 +63,7 @@ class MobileAuMConfig(ModelConfig):
     Raises:
         ConfigError: the width is 0, or n_mels is no multiple of 16 times n_bands.
 
-    Example:
+    Examples:
         >>> MobileAuMConfig(width=0.4, dim=192, n_classes=10).family
         'mobile_aum'
     """
@@ -105,7 +105,7 @@ class MobileAuM(AudioModel):
     Args:
         config: its settings.
 
-    Example:
+    Examples:
         >>> model = MobileAuMConfig(width=0.1, dim=16, depth=1, n_classes=10).build().eval()
         >>> model(torch.zeros(2, 100, 128)).shape
         torch.Size([2, 10])

@@ -28,7 +28,7 @@ class OODDetector(nn.Module):
         limit: the distance at which the factor is one half; 1 is what the spread of the training
             clips' own embeddings gives on average.
 
-    Example:
+    Examples:
         >>> detector = OODDetector(n_classes=1, dim=2, limit=1.0)  # at 0, with a spread of 1
         >>> detector.distance(torch.tensor([[1.0, 1.0], [3.0, 4.0]]))
         tensor([ 1.0000, 12.5000])
@@ -83,7 +83,7 @@ def fit_ood_detector(embeddings: Tensor, targets: Tensor, limit: float) -> OODDe
     Raises:
         ConfigError: there are too few clips for the number of channels.
 
-    Example:
+    Examples:
         >>> embeddings = torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
         >>> detector = fit_ood_detector(embeddings, torch.ones(4, 1), limit=2.0)
         >>> detector.means
@@ -116,7 +116,7 @@ def check_enough_clips(n_clips: int, dim: int) -> None:
     Raises:
         ConfigError: there are too few clips for the number of channels.
 
-    Example:
+    Examples:
         >>> check_enough_clips(n_clips=10, dim=64)
         Traceback (most recent call last):
         audiomamba.errors.ConfigError: 10 training clips are too few to know the spread of 64 ...

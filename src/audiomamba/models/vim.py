@@ -48,7 +48,7 @@ class RotaryPositions:
     Raises:
         ConfigError: a field has a value that its type does not allow.
 
-    Example:
+    Examples:
         >>> VimConfig(positions=RotaryPositions(absolute=False)).has_absolute_positions
         False
     """
@@ -76,7 +76,7 @@ class VimConfig(PatchSequenceConfig, VisionConfig):
     Raises:
         ConfigError: positions are rotary and dim is no multiple of 4.
 
-    Example:
+    Examples:
         >>> VimConfig(n_channels=1, n_mels=128, n_frames=1024, n_classes=527).grid
         (8, 64)
     """
@@ -120,7 +120,7 @@ class Vim(PatchSequenceModel):
     Args:
         config: its settings.
 
-    Example:
+    Examples:
         >>> import torch
         >>> model = VimConfig(dim=32, depth=2, n_mels=64, n_frames=64, n_classes=10).build()
         >>> model(torch.zeros(2, 3, 64, 64)).shape

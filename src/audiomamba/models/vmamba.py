@@ -43,7 +43,7 @@ class VMambaConfig(StagesConfig, VisionConfig):
     Raises:
         ConfigError: patch is not 4 with two convolutions, which shrink the input fourfold.
 
-    Example:
+    Examples:
         >>> VMambaConfig().weights_from, VMambaConfig(n_channels=1).weights_from
         ('VMamba', 'DASS')
     """
@@ -85,7 +85,7 @@ class VMamba(HierarchicalModel):
     Args:
         config: its settings.
 
-    Example:
+    Examples:
         >>> import torch
         >>> model = VMambaConfig(depths=(1, 1), dims=(8, 16), n_classes=10).build()
         >>> model(torch.zeros(2, 3, 32, 32)).shape

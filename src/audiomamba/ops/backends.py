@@ -152,7 +152,7 @@ _loaded: dict[str, dict[str, ModuleType]] = {op: {} for op in MODULES}
 class BackendStatus(NamedTuple):
     """Whether one backend of one op can run here, and why.
 
-    Args:
+    Attributes:
         op: the op's public name.
         backend: the backend's name.
         available: whether the backend can run on this machine.
@@ -177,7 +177,7 @@ def use_backend(name: str) -> Iterator[None]:
     Raises:
         UnknownNameError: no backend has this name.
 
-    Example:
+    Examples:
         >>> from audiomamba import ops
         >>> with ops.use_backend("reference"):
         ...     normed, _ = ops.add_rms_norm(torch.ones(2, 3), None, torch.ones(3))
@@ -195,7 +195,7 @@ def available_backends() -> tuple[str, ...]:
     Returns:
         The names, the definition first, the fastest last.
 
-    Example:
+    Examples:
         >>> available_backends()[:2]
         ('reference', 'torch')
     """
@@ -208,7 +208,7 @@ def explain_backends() -> list[BackendStatus]:
     Returns:
         One entry per op and backend.
 
-    Example:
+    Examples:
         >>> explain_backends()[0].reason
         'plain PyTorch, slow; any device and floating dtype'
     """

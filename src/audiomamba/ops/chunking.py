@@ -43,7 +43,7 @@ def map_in_chunks(
     Returns:
         What the layers give, (batch, channels, rows, columns / stride, rounded up).
 
-    Example:
+    Examples:
         >>> smooth = torch.nn.AvgPool2d(3, stride=1, padding=1)
         >>> x = torch.randn(1, 1, 4, 20_000)
         >>> with torch.no_grad():

@@ -30,7 +30,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (..., n_out).
 
-    Example:
+    Examples:
         >>> linear(torch.ones(2, 3), torch.ones(4, 3)).shape
         torch.Size([2, 4])
     """
@@ -61,7 +61,7 @@ def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
 class Linear(nn.Linear):
     """torch.nn.Linear, computed by linear().
 
-    Example:
+    Examples:
         >>> Linear(3, 4)(torch.ones(2, 3)).shape
         torch.Size([2, 4])
     """

@@ -65,7 +65,7 @@ def get(name: str) -> Recipe:
     Raises:
         UnknownNameError: there is no such recipe.
 
-    Example:
+    Examples:
         >>> get("esc10/starter").model
         'conv_aum_tiny'
     """
@@ -77,7 +77,7 @@ def get(name: str) -> Recipe:
 def names() -> list[str]:
     """Return the names of all recipes, sorted.
 
-    Example:
+    Examples:
         >>> names()[0]
         'audioset/ast-base'
     """

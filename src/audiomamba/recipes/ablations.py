@@ -229,7 +229,7 @@ def recipes_of(
         UnknownNameError: there is no such table or recipe.
         ConfigError: a change does not fit the recipe, or contradicts a cell's own.
 
-    Example:
+    Examples:
         >>> cells = recipes_of("aum/table-ii", on="esc10/aum-tiny")
         >>> cells["bi-bi, end"].model_changes["class_token"]
         'end'

@@ -40,7 +40,7 @@ class Distillation:
     weight and targets from a file; Beyer et al., "Knowledge Distillation: A Good Teacher Is Patient
     and Consistent" (2022), for teachers that hear what the student hears.
 
-    Example:
+    Examples:
         >>> Distillation(teachers=("starter",), temperature=2.0).weight
         0.9
     """

@@ -35,7 +35,7 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
     Raises:
         ConfigError: a field is unknown, missing, or has a value of another type.
 
-    Example:
+    Examples:
         >>> from audiomamba import recipes
         >>> recipe = recipes.get("esc10/starter")
         >>> recipes.from_dict(recipes.to_dict(recipe)) == recipe
@@ -59,7 +59,7 @@ def override(recipe: Recipe, changes: Iterable[str]) -> Recipe:
         ConfigError: a text is not NAME=VALUE, there is no such field, or the value has another
             type or is out of range.
 
-    Example:
+    Examples:
         >>> from audiomamba import recipes
         >>> recipe = recipes.get("esc10/starter")
         >>> changed = recipes.override(recipe, ["epochs=20", "augment.mixup=0"])

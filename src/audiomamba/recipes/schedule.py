@@ -30,7 +30,7 @@ class Schedule:
     Raises:
         ConfigError: a setting is out of its range, or two do not go together.
 
-    Example:
+    Examples:
         >>> Schedule(kind="by-epoch", shares=(1.0, 0.1)).kind
         'by-epoch'
     """

@@ -77,7 +77,7 @@ class Recipe:
     Raises:
         ConfigError: a setting is out of its range, or two do not go together.
 
-    Example:
+    Examples:
         >>> Recipe(name="mine", corpus="own", model="conv_aum_tiny", epochs=30).learning_rate
         0.001
     """

@@ -48,7 +48,7 @@ def write_report(runs: Sequence[Path], out: Path) -> None:
         ConfigError: no runs were given, or out cannot be written.
         MissingDependencyError: Jinja2 or matplotlib is not installed.
 
-    Example:
+    Examples:
         >>> write_report([], Path("report.html"))
         Traceback (most recent call last):
         audiomamba.errors.ConfigError: no runs were given; expected at least one folder

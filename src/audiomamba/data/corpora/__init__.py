@@ -54,7 +54,7 @@ def get_corpus(name: str) -> Corpus:
     Raises:
         UnknownNameError: there is no such corpus.
 
-    Example:
+    Examples:
         >>> get_corpus("voxceleb").name
         'voxceleb1'
     """
@@ -73,7 +73,7 @@ def corpus_with(n_classes: int) -> Corpus | None:
     Returns:
         The first whose list of labels is as long; None if there is none.
 
-    Example:
+    Examples:
         >>> corpus_with(527).name
         'audioset'
     """
@@ -97,7 +97,7 @@ def list_clips(source: Path, corpus: str) -> Manifest:
         AudioError: a folder or an HDF5 file cannot be read.
         MissingDependencyError: the corpus is in HDF5 files and h5py is not installed.
 
-    Example:
+    Examples:
         >>> manifest = list_clips(Path("my-clips"), "own")  # a folder with the folders dog and rain
         >>> manifest.labels, len(manifest.clips)
         (('dog', 'rain'), 4)
@@ -127,7 +127,7 @@ def open_manifest(source: Path, corpus: str | None = None) -> Manifest:
         AudioError: a folder or an HDF5 file cannot be read.
         MissingDependencyError: the corpus is in HDF5 files and h5py is not installed.
 
-    Example:
+    Examples:
         >>> manifest = open_manifest(Path("my-clips"))  # a folder with the folders dog and rain
         >>> manifest.index["rain"], manifest.clips[0].labels
         (1, ('dog',))

@@ -41,7 +41,7 @@ def label_list(table: str) -> LabelList:
     Raises:
         UnknownNameError: no such table ships with the package.
 
-    Example:
+    Examples:
         >>> label_list("esc50").names[:3]
         ('dog', 'rooster', 'pig')
     """

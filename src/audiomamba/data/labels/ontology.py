@@ -22,7 +22,7 @@ def audioset_parents() -> dict[str, tuple[str, ...]]:
     Source: Gemmeke et al. 2017, "Audio Set: An ontology and human-labeled dataset for audio
         events".
 
-    Example:
+    Examples:
         >>> audioset_parents()["Bark"]
         ('Dog',)
     """

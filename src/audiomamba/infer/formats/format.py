@@ -39,7 +39,7 @@ def choose_by_suffix(formats: Sequence[Chosen], out: Path, what: str) -> Chosen:
         ConfigError: no format has this suffix, or the file's folder does not exist.
         MissingDependencyError: the format needs a package that is not installed.
 
-    Example:
+    Examples:
         >>> from audiomamba.infer.formats.tags import TAG_TABLES
         >>> choose_by_suffix(TAG_TABLES, Path("tags.CSV"), "tags").name
         'csv'

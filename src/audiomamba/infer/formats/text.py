@@ -50,7 +50,7 @@ def length_text(seconds: float) -> str:
     Returns:
         The text.
 
-    Example:
+    Examples:
         >>> length_text(245.2)
         '4:05'
     """

@@ -69,7 +69,7 @@ def round_channels(n: float) -> int:
     Returns:
         At least 8.
 
-    Example:
+    Examples:
         >>> round_channels(0.4 * 960), round_channels(0.1 * 112)
         (384, 16)
     """

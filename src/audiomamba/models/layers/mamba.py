@@ -41,7 +41,7 @@ class SSMConfig:
     Raises:
         ConfigError: a field has a value that its type does not allow.
 
-    Example:
+    Examples:
         >>> SSMConfig(d_state=8, expand=1)
         SSMConfig(d_state=8, d_conv=4, expand=1, dt_rank=None, halve_sum=True)
     """

@@ -26,7 +26,7 @@ N_CLASS_TOKENS: dict[ClassToken, int] = {"head": 1, "middle": 1, "end": 1, "doub
 def class_token_indices(class_token: ClassToken, n_patches: Tensor) -> Tensor:
     """The indices (batch, class tokens) of class tokens among so many patches (batch,).
 
-    Example:
+    Examples:
         >>> class_token_indices("middle", torch.tensor([35, 36])).tolist()
         [[17], [18]]
         >>> class_token_indices("double", torch.tensor([35])).tolist()

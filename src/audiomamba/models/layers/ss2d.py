@@ -42,7 +42,7 @@ class SS2DConfig:
     Raises:
         ConfigError: a field has a value that its type does not allow, or d_conv is even.
 
-    Example:
+    Examples:
         >>> SS2DConfig(d_state=1, gate=False).ratio
         2.0
     """

@@ -38,7 +38,7 @@ class MLPConfig:
     Raises:
         ConfigError: a field has a value that its type does not allow.
 
-    Example:
+    Examples:
         >>> MLPConfig(kind="gated", ratio=2.0).activation
         'gelu'
     """

@@ -55,7 +55,7 @@ class FeatureMap(NamedTuple):
 class HierarchicalModel(AudioModel):
     """A model whose stages give maps of falling size.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from audiomamba import models
         >>> model = models.create("mambaout_tiny", depths=(1, 1), dims=(8, 16))

@@ -39,7 +39,7 @@ def add_rms_norm(
 
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019), equation 4.
 
-    Example:
+    Examples:
         >>> normed, total = add_rms_norm(torch.ones(2, 3), torch.ones(2, 3), torch.ones(3), eps=0.0)
         >>> total[0].tolist(), normed[0].tolist()
         ([2.0, 2.0, 2.0], [1.0, 1.0, 1.0])

@@ -43,7 +43,7 @@ def causal_conv1d(
         ConfigError: shapes do not fit together, or the activation is unknown.
         BackendError: the named backend cannot run this call.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([[1.0, 2.0, 3.0]]).mT.unsqueeze(0)  # one channel
         >>> causal_conv1d(x, torch.tensor([[10.0, 1.0]])).flatten().tolist()
         [1.0, 12.0, 23.0]

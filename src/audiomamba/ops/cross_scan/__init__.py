@@ -65,7 +65,7 @@ def cross_selective_scan(
 
     Source: Liu et al. 2024, SS2D.
 
-    Example:
+    Examples:
         >>> u, dt = torch.ones(1, 2, 3, 4), torch.ones(1, 2, 3, 4, 1)
         >>> maps = torch.ones(1, 2, 3, 4, 5)
         >>> A, D, weight = -torch.ones(16, 5), torch.ones(16), torch.ones(4, 4, 1)

@@ -17,7 +17,7 @@ def cross_scan(x: Tensor) -> Tensor:
     Returns:
         (batch, tokens, 4, channels), tokens being rows * columns.
 
-    Example:
+    Examples:
         >>> x = torch.arange(6).view(1, 2, 3, 1)
         >>> cross_scan(x)[0, :, :, 0].T.tolist()
         [[0, 1, 2, 3, 4, 5], [0, 3, 1, 4, 2, 5], [5, 4, 3, 2, 1, 0], [5, 2, 4, 1, 3, 0]]
@@ -37,7 +37,7 @@ def cross_merge(y: Tensor, rows: int, columns: int) -> Tensor:
     Returns:
         (batch, rows, columns, channels), the sum over directions.
 
-    Example:
+    Examples:
         >>> x = torch.arange(6).view(1, 2, 3, 1)
         >>> cross_merge(cross_scan(x), rows=2, columns=3)[0, :, :, 0].tolist()
         [[0, 4, 8], [12, 16, 20]]

@@ -115,7 +115,7 @@ def selective_scan(
         ConfigError: shapes do not fit together, or out is given where a gradient is asked for.
         BackendError: the named backend cannot run this call.
 
-    Example:
+    Examples:
         >>> import torch
         >>> u, A, B = torch.randn(1, 9, 4), -torch.ones(4, 2), torch.randn(1, 9, 2)
         >>> selective_scan(u, u, A, B, B, delta_softplus=True).shape
@@ -172,7 +172,7 @@ def bidirectional_selective_scan(
 
     Source: Erol et al. 2024, the Fo-Bi block.
 
-    Example:
+    Examples:
         >>> import torch
         >>> u, A, B = torch.randn(1, 9, 4), -torch.ones(4, 2), torch.randn(1, 9, 2)
         >>> both = bidirectional_selective_scan(u, u, A, A, B, B)

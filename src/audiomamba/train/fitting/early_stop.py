@@ -17,7 +17,7 @@ def gains_nothing(epochs: Sequence[Mapping[str, float]], best_by: str, patience:
         best_by: the metric.
         patience: evaluations without a better one than before.
 
-    Example:
+    Examples:
         >>> gains_nothing([{"accuracy": it} for it in (0.5, 0.7, 0.6, 0.7)], "accuracy", 2)
         True
     """

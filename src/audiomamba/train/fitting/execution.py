@@ -13,7 +13,7 @@ __all__ = ["Execution", "complete"]
 class Execution(TypedDict, total=False):
     """How a run is executed; only a limit of time changes what comes out.
 
-    Args:
+    Attributes:
         n_threads: processor threads; None to leave them as they are.
         n_workers: processes that prepare clips; 0 to do it in this one. The result is the same.
         save_every_s: the state is saved when so many seconds have passed since it was last, and
