@@ -62,7 +62,7 @@ def test_a_checkout_that_only_surrounds_the_package_is_not_its_own(tmp_path, mon
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["/opt/bin/audiomamba", "train", "a b"], "audiomamba train 'a b'"),
+        (["/usr/bin/audiomamba", "train", "a b"], "audiomamba train 'a b'"),
         (["/x/audiomamba/__main__.py", "doctor"], "python -m audiomamba doctor"),
     ],
 )
