@@ -68,3 +68,29 @@ def test_a_folder_takes_the_place_of_another(tmp_path):
         atomic.replace_folder(new, tmp_path / "model")
         assert [path.name for path in (tmp_path / "model").iterdir()] == [content]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_a_link_leads_to_is_replaced_and_permissions_stay(tmp_path):
+    (tmp_path / "folder").mkdir()
+    real, link = tmp_path / "folder" / "table.csv", tmp_path / "link.csv"
+    real.write_text("old")
+    real.chmod(0o600)
+    link.symlink_to(real)
+    atomic.write_text(link, "new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in real.parent.iterdir()] == ["table.csv"]
+
+
+def test_what_is_no_file_is_written_to(tmp_path):
+    """Not replaced: as root, /dev/null would be gone."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    atomic.write_text(pipe, "new")
+    assert os.read(reader, 10) == b"new"
+    os.close(reader)
+    assert pipe.is_fifo()
+    with pytest.raises(IsADirectoryError):
+        atomic.write_text(tmp_path, "new")

@@ -16,13 +16,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a new path in the same folder; what is written there takes the place of a file.
 
     When the block ends without an error, the new file is flushed to disk and renamed. When it ends
-    with one, the new file is deleted and the old one stays.
+    with one, the new file is deleted and the old one stays. A link stays, and what it leads to is
+    replaced; permissions stay too. What is no file, such as a pipe, is written to directly.
 
     Args:
         path: the file to replace, or to make.
 
     Yields:
-        The path to write to: the file's own with ".part" after it.
+        The path to write to: the file's own, behind all links, with ".part" after it.
 
     Raises:
         OSError: the new file is not there, cannot be flushed, or cannot be renamed.
@@ -34,12 +35,18 @@ def replacing(path: Path) -> Iterator[Path]:
         >>> path.read_text()
         '1.wav'
     """
-    part = path.with_name(f"{path.name}.part")
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    place = Path(os.path.realpath(path))
+    part = place.with_name(f"{place.name}.part")
     try:
         yield part
         with part.open("rb+") as file:  # a rename may reach the disk before the content does
             os.fsync(file.fileno())
-        part.replace(path)
+        if place.exists():
+            shutil.copymode(place, part)
+        part.replace(place)
     finally:
         part.unlink(missing_ok=True)  # after a rename it is gone
 
