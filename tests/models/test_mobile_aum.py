@@ -27,6 +27,16 @@ def test_the_first_layers_are_those_of_efficientat():
     assert all(ours[key].shape == theirs[key].shape for key in first)
 
 
+@pytest.mark.parametrize("n_blocks", [7, 11])
+def test_fewer_of_the_first_layers_make_a_map_of_the_same_size(n_blocks):
+    model = mobile_aum(n_blocks=n_blocks)
+    assert len(model.blocks) == n_blocks
+    with torch.no_grad():
+        assert model.tokens(torch.randn(1, 96, 64)).shape == (1, 6, 40)
+    first = set(model.blocks.state_dict())
+    assert first < set(mobile_aum().blocks.state_dict())
+
+
 def test_bands_have_positions_of_their_own():
     model = mobile_aum(n_bands=2)
     x = torch.randn(1, 96, 64)
@@ -72,6 +82,8 @@ def test_a_head_for_other_classes_is_linear():
         ({"n_mels": 40}, "n_mels is 40; expected a multiple of 16 x n_bands, 16"),
         ({"n_bands": 3}, "n_mels is 64; expected a multiple of 16 x n_bands, 48"),
         ({"width": 0.0}, "width is 0.0; expected more than 0"),
+        ({"n_blocks": 6}, "n_blocks is 6; expected 7 to 12"),
+        ({"n_blocks": 13}, "n_blocks is 13; expected 7 to 12"),
         ({"head": "none"}, "head"),
     ],
 )

@@ -37,7 +37,7 @@ from audiomamba.ops import Linear
 
 __all__ = ["MODELS", "MobileAuM", "MobileAuMConfig"]
 
-N_BLOCKS = 12  # all before the last halving of the map
+MIN_BLOCKS, MAX_BLOCKS = 7, 12  # between the last two halvings of the map
 STRIDE = 16
 ORDERS: tuple[TokenOrder, ...] = ("frequency", "time")  # of the blocks, in turns
 
@@ -48,6 +48,8 @@ class MobileAuMConfig(ModelConfig):
 
     Args:
         width: channels of the convolutions, as a multiple of MobileNetV3's.
+        n_blocks: MobileNetV3's blocks that are kept, from the first; 7 to 12, which all make a map
+            of one size.
         n_bands: tokens per step of time, each for as many rows of the map.
         dim: channels of a token.
         depth: number of scan blocks.
@@ -61,7 +63,8 @@ class MobileAuMConfig(ModelConfig):
         n_hidden: channels of the layer in between.
 
     Raises:
-        ConfigError: the width is 0, or n_mels is no multiple of 16 times n_bands.
+        ConfigError: the width is 0, n_blocks is not 7 to 12, or n_mels is no multiple of 16 times
+            n_bands.
 
     Examples:
         >>> MobileAuMConfig(width=0.4, dim=192, n_classes=10).family
@@ -74,6 +77,7 @@ class MobileAuMConfig(ModelConfig):
 
     n_frames: int = 1000
     width: float = 0.4
+    n_blocks: int = 12
     n_bands: int = 1
     dim: int = 192
     depth: int = 2
@@ -88,6 +92,8 @@ class MobileAuMConfig(ModelConfig):
         super().__post_init__()
         if not self.width > 0:
             raise ConfigError(f"width is {self.width}; expected more than 0")
+        if not MIN_BLOCKS <= self.n_blocks <= MAX_BLOCKS:
+            raise ConfigError(f"n_blocks is {self.n_blocks}; expected {MIN_BLOCKS} to {MAX_BLOCKS}")
         if self.n_mels % (STRIDE * self.n_bands):
             raise ConfigError(
                 f"n_mels is {self.n_mels}; expected a multiple of {STRIDE} x n_bands, "
@@ -117,9 +123,9 @@ class MobileAuM(AudioModel):
     def __init__(self, config: MobileAuMConfig) -> None:
         super().__init__(config)
         self.stem = mobilenet_stem(config.width)
-        self.blocks = nn.ModuleList(mobilenet_blocks(config.width, (2, 2, 2), N_BLOCKS))
+        self.blocks = nn.ModuleList(mobilenet_blocks(config.width, (2, 2, 2), config.n_blocks))
         n_rows = config.n_mels // STRIDE // config.n_bands
-        n_merged = n_rows * round_channels(config.width * BLOCKS[N_BLOCKS - 1].n_out)
+        n_merged = n_rows * round_channels(config.width * BLOCKS[config.n_blocks - 1].n_out)
         self.merge = Linear(n_merged, config.dim)
         self.pos_embed = nn.Parameter(torch.empty(1, config.n_bands, 1, config.dim))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
