@@ -24,7 +24,8 @@ MAY_USE = {
     "ops": {"errors"},
     "audio": {"errors"},
     "models": {"errors", "ops"},
-    "checkpoints": {"errors", "audio", "data", "models"},
+    "hub": {"errors"},
+    "checkpoints": {"errors", "audio", "data", "hub", "models"},
     "data": {"errors", "audio"},
     "metrics": {"errors"},
     "recipes": {"errors", "audio", "data"},
@@ -46,7 +47,7 @@ MAY_USE = {
     "doctor": {"", "errors", "ops"},
     "terminal": {"errors"},
     "counting": {"models"},
-    "listing": {"checkpoints", "counting", "errors", "models", "recipes", "terminal"},
+    "listing": {"checkpoints", "counting", "errors", "hub", "models", "recipes", "terminal"},
     "cli": {
         "",
         "audio",

@@ -4,12 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from audiomamba import checkpoints, counting, models, recipes
-from audiomamba.checkpoints import released
 from audiomamba.errors import UnknownNameError
+from audiomamba.hub import RELEASED_BY_NAME, HubAddress, Released, released_of
 from audiomamba.recipes import ablations
 from audiomamba.terminal import format_table
 
-__all__ = ["describe_model", "list_models", "list_recipes"]
+__all__ = ["describe_model", "list_models", "list_recipes", "list_released"]
 
 
 def list_models() -> str:
@@ -21,17 +21,45 @@ def list_models() -> str:
     parts = (
         "Shipped with weights: audiomamba tag --model NAME",
         _indented(format_table(_shipped(), "<>>><")),
-        "Released by the authors of AuM: get the file, then audiomamba convert FILE OUT",
-        *sorted({f"  from {it.address}, code under {it.license}" for it in released.RELEASED_AUM}),
-        _indented(format_table(_released_aum(), "<<<<>")),
-        "Released by the authors of EfficientAT, for AudioSet: the same",
-        f"  from {released.EFFICIENTAT_RELEASE}/FILE,",
-        f"  under {released.EFFICIENTAT_LICENSE}; figures as reported by them",
-        _indented(format_table(_released_efficientat(), "<<<>")),
+        list_released().rstrip("\n"),
         "All models; MACs for 10 s of sound or one image: audiomamba models NAME",
         _indented(format_table(_all(), "<>>><")),
     )
     return "\n".join(parts)
+
+
+def list_released(pattern: str = "*") -> str:
+    """List released weights.
+
+    Args:
+        pattern: names of weights or of models, in which * stands for anything.
+
+    Returns:
+        A table, with a title that says what to do with them.
+
+    Raises:
+        UnknownNameError: there are none of such a name.
+
+    Examples:
+        >>> print(list_released("cnn14_audioset"))
+        Released weights: audiomamba tag --model NAME fetches them from the hub or web;
+          a page links files to get by hand; who reports what: audiomamba models NAME
+          name            reported, %  license  from
+          cnn14_audioset  mAP 43.10    MIT      web
+        <BLANKLINE>
+    """
+    found = released_of(pattern)
+    if not found:
+        raise UnknownNameError("released weights", pattern, RELEASED_BY_NAME)
+    rows: list[tuple[str, ...]] = [("name", "reported, %", "license", "from")]
+    rows += [(it.name, _figure(it), it.license, _from(it)) for it in found]
+    return "\n".join(
+        (
+            "Released weights: audiomamba tag --model NAME fetches them from the hub or web;",
+            "  a page links files to get by hand; who reports what: audiomamba models NAME",
+            _indented(format_table(rows, "<<<<")),
+        )
+    )
 
 
 def list_recipes() -> str:
@@ -63,7 +91,8 @@ def describe_model(name_or_folder: str) -> str:
     """Say all that is known of a model.
 
     Args:
-        name_or_folder: a model that ships with the package, one of models.names(), or a folder.
+        name_or_folder: a model that ships with the package or was released, one of models.names(),
+            or a folder. Nothing is fetched for it.
 
     Returns:
         Its facts, its settings, those of its front end and its layers, one per line.
@@ -76,6 +105,9 @@ def describe_model(name_or_folder: str) -> str:
         >>> describe_model("aum_tiny").splitlines()[0]
         'model aum_tiny'
     """
+    released = RELEASED_BY_NAME.get(name_or_folder)
+    if released is not None:
+        return "\n".join([*_released_facts(released), describe_model(released.model)])
     if name_or_folder in models.names():
         config = counting.at_standard_size(models.MODELS[name_or_folder])
         return "\n".join([f"model {name_or_folder}", *_settings(config), *_layers(config)])
@@ -106,22 +138,34 @@ def _shipped() -> list[tuple[str, ...]]:
     return rows
 
 
-def _released_aum() -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("model", "direction", "trained on", "from", "paper, %")]
-    rows += [
-        (it.model, it.direction or "-", it.corpus, it.start, f"{it.metric} {it.score:.2f}")
-        for it in released.RELEASED_AUM
-    ]
-    return rows
+def _figure(record: Released) -> str:
+    """What is reported of released weights."""
+    return "-" if record.score is None else f"{record.metric} {record.score:.2f}"
 
 
-def _released_efficientat() -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("model", "file", "from", "mAP, %")]
-    rows += [
-        (it.model, it.address.rpartition("/")[2], it.start, f"{it.score:.2f}")
-        for it in released.RELEASED_EFFICIENTAT
-    ]
-    return rows
+def _from(record: Released) -> str:
+    """Where released weights come from, in a word."""
+    if record.location is None:
+        return "page"
+    return "hub" if isinstance(record.location, HubAddress) else "web"
+
+
+def _released_facts(record: Released) -> list[str]:
+    """What the registry knows of released weights."""
+    facts: dict[str, object] = {
+        "model": record.model,
+        "trained on": f"{record.corpus}, from {record.start}",
+        "reported": f"{_figure(record)} ({record.source})",
+        "license": record.license,
+        "address": record.address,
+        "revision": record.revision if record.repo else None,
+        "file": " or ".join(record.files) or "linked on that page",
+        "size": f"{record.size:,} bytes" if record.size else "unknown",
+        "sha256": record.hash_text,
+        "read as": record.origin,
+    }
+    known = {name: value for name, value in facts.items() if value is not None}
+    return [f"released weights {record.name}", _indented(format_table(_texts(known), "<<"))]
 
 
 def _all() -> list[tuple[str, ...]]:
@@ -152,7 +196,7 @@ def _find(name_or_folder: str) -> Path:
     try:
         return checkpoints.find(name_or_folder)
     except UnknownNameError:
-        known = [*checkpoints.packaged(), *models.names()]
+        known = [*checkpoints.packaged(), *RELEASED_BY_NAME, *models.names()]
         raise UnknownNameError("model or model folder", name_or_folder, known) from None
 
 

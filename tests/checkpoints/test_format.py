@@ -151,7 +151,7 @@ def test_a_folder_without_a_model_says_so(tmp_path):
 
 
 def test_names_that_are_neither_offer_near_ones(monkeypatch):
-    monkeypatch.setattr("audiomamba.checkpoints.format.packaged", lambda: ["starter"])
+    monkeypatch.setattr("audiomamba.checkpoints.lookup.packaged", lambda: ["starter"])
     with pytest.raises(UnknownNameError, match="'startr'; did you mean starter"):
         checkpoints.find("startr")
 

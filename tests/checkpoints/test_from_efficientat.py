@@ -3,9 +3,9 @@ import torch
 
 from audiomamba import checkpoints, models
 from audiomamba.checkpoints.from_efficientat import FRONT_END, config_of, fields_of_name, rename
-from audiomamba.checkpoints.released import RELEASED_EFFICIENTAT
 from audiomamba.errors import CheckpointError
 
+RELEASED_EFFICIENTAT = [it for it in checkpoints.RELEASED if it.model.startswith("mn")]
 HEADS = {
     "head.hidden.": "classifier.2.",
     "head.output.": "classifier.5.",
@@ -58,7 +58,7 @@ def test_settings_are_read_off_tensors_and_file_name(name):
         state = released(model)
     renamed = rename(state)
     assert set(renamed) == set(model.state_dict())
-    assert config_of(renamed, **fields_of_name(entry.address.rpartition("/")[2])) == model.config
+    assert config_of(renamed, **fields_of_name(entry.files[0])) == model.config
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,27 @@ def test_models_lists_what_ships_what_was_released_and_what_can_be_trained() -> 
     for name in (*checkpoints.packaged(), *models.names()):
         assert f"  {name} " in result.stdout
     for released in checkpoints.RELEASED:
-        assert f"{released.score:.2f}" in result.stdout
+        (line,) = [
+            line for line in result.stdout.splitlines() if line.startswith(f"  {released.name} ")
+        ]
+        assert released.score is None or f" {released.metric} {released.score:.2f} " in line
+
+
+def test_models_lists_released_weights_by_pattern() -> None:
+    result = run("models", "dass_medium*", "--released")
+
+    assert result.exit_code == 0
+    names = [line.split()[0] for line in result.stdout.splitlines()[3:]]
+    assert names == [f"dass_medium_audioset{end}" for end in ("", "_v2", "_v1")]
+
+
+def test_models_knows_released_weights_without_fetching_them() -> None:
+    result = run("models", "dass_medium_audioset")
+
+    assert result.exit_code == 0
+    assert "sha256      unverified" in result.stdout
+    assert "https://huggingface.co/saurabhati/DASS_medium_AudioSet_50.2" in result.stdout
+    assert "model dass_medium" in result.stdout.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """Saved models: the folder format, released weights, conversion and transfer."""
 
 from audiomamba.checkpoints.convert import ORIGINS, ConversionReport, convert, read_released
-from audiomamba.checkpoints.format import Checkpoint, find, fingerprint, load, packaged, save
+from audiomamba.checkpoints.format import Checkpoint, fingerprint, load, save
+from audiomamba.checkpoints.lookup import find, is_model, packaged
 from audiomamba.checkpoints.origin import Origin
-from audiomamba.checkpoints.released import RELEASED, Released
 from audiomamba.checkpoints.start import start_from
 from audiomamba.checkpoints.transfer import (
     TransferReport,
@@ -15,6 +15,7 @@ from audiomamba.checkpoints.transfer import (
     same_from_same,
 )
 from audiomamba.checkpoints.transfer_vmamba import audiomamba_from_vmamba, dass_from_vmamba
+from audiomamba.hub import RELEASED, Released
 
 __all__ = [
     "ORIGINS",
@@ -33,6 +34,7 @@ __all__ = [
     "dass_from_vmamba",
     "find",
     "fingerprint",
+    "is_model",
     "load",
     "mambaout_from_mambaout",
     "packaged",

@@ -27,7 +27,9 @@ from audiomamba.data.corpus import Corpus
 from audiomamba.errors import CheckpointError
 from audiomamba.models import ModelConfig
 
-__all__ = ["ORIGINS", "ConversionReport", "convert", "read_released"]
+__all__ = ["CONVERTER", "ORIGINS", "ConversionReport", "convert", "read_released"]
+
+CONVERTER = 1  # raised when a file that was converted before would become another folder
 
 ORIGINS: tuple[Origin, ...] = (
     from_ast.ORIGIN,

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +23,7 @@ from audiomamba.errors import CheckpointError, ConfigError, UnknownNameError
 from audiomamba.models import FAMILIES, AudioModel
 from audiomamba.models.ood import OODDetector
 
-__all__ = ["Checkpoint", "find", "fingerprint", "load", "packaged", "save"]
+__all__ = ["Checkpoint", "fingerprint", "load", "save"]
 
 FORMAT = 1
 CONFIG_FILE = "config.json"
@@ -118,7 +117,8 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
         dtype: of the floating-point weights in the file; loading gives float32 again.
 
     Examples:
-        >>> starter = load(find("starter"))
+        >>> from audiomamba import checkpoints
+        >>> starter = load(checkpoints.find("starter"))
         >>> save("copy", starter, dtype=torch.float16)
         >>> load("copy").labels == starter.labels
         True
@@ -171,7 +171,8 @@ def load(folder: str | Path) -> Checkpoint:
             say.
 
     Examples:
-        >>> starter = load(find("starter"))
+        >>> from audiomamba import checkpoints
+        >>> starter = load(checkpoints.find("starter"))
         >>> starter.front_end.sample_rate, len(starter.labels), starter.scores
         (16000, 10, 'softmax')
     """
@@ -215,45 +216,6 @@ def load(folder: str | Path) -> Checkpoint:
     )
 
 
-def packaged() -> list[str]:
-    """The names of the models whose weights ship with the package.
-
-    Returns:
-        Names that `find` takes, sorted.
-
-    Examples:
-        >>> "starter" in packaged()
-        True
-    """
-    weights = files("audiomamba").joinpath("weights")
-    if not weights.is_dir():
-        return []
-    return sorted(entry.name for entry in weights.iterdir() if entry.is_dir())
-
-
-def find(name_or_folder: str | Path) -> Path:
-    """Find a model folder.
-
-    Args:
-        name_or_folder: the name of a model that ships with the package, or a folder.
-
-    Returns:
-        The folder.
-
-    Raises:
-        UnknownNameError: neither a packaged model nor a folder.
-
-    Examples:
-        >>> find("starter").name
-        'starter'
-    """
-    if isinstance(name_or_folder, str) and name_or_folder in packaged():
-        return Path(str(files("audiomamba").joinpath("weights", name_or_folder)))
-    if Path(name_or_folder).is_dir():
-        return Path(name_or_folder)
-    raise UnknownNameError("model or model folder", str(name_or_folder), packaged())
-
-
 def fingerprint(folder: str | Path) -> str:
     """Hash a model's weights and settings.
 
@@ -267,7 +229,8 @@ def fingerprint(folder: str | Path) -> str:
         CheckpointError: a file is missing or cannot be read.
 
     Examples:
-        >>> len(fingerprint(find("starter")))
+        >>> from audiomamba import checkpoints
+        >>> len(fingerprint(checkpoints.find("starter")))
         64
     """
     folder, found = _model_folder(Path(folder)), sha256()

@@ -1,0 +1,206 @@
+"""The cache of models that were fetched or converted, one folder for each.
+
+    models/NAME/           a model folder, complete; NAME holds its commit or hash and the version
+                           of the converter that made it
+    fetched/HASH.json      which of them an address led to last
+    files/HASH/            a file from the web on its way here
+
+A model folder is made aside and renamed, so that it is complete or not there, whatever stops the
+program. Nothing here is needed by anything else: all of it may be deleted at any time.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from audiomamba.atomic import write_json
+
+__all__ = [
+    "CacheEntry",
+    "cache_folder",
+    "cached_model",
+    "clear_cache",
+    "forget",
+    "list_cache",
+    "making",
+    "recall",
+    "remember",
+    "web_folder",
+]
+
+VARIABLE = "AUDIOMAMBA_CACHE"
+MODELS, FETCHED, FILES = "models", "fetched", "files"
+ASIDE = ".part-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheEntry:
+    """What an address led to.
+
+    Args:
+        address: as it was given, or the name of released weights.
+        folder: the model folder, in the cache or among the files of the Hugging Face hub.
+        commit: of the repository; None for a file from the web.
+        sha256: of the file of weights that was fetched.
+        converter: version of the converter that made the folder; None for a folder as it was
+            fetched.
+
+    Examples:
+        >>> CacheEntry(address="hf:org/name", folder="/models/a", sha256="0" * 64).commit is None
+        True
+    """
+
+    address: str
+    folder: str
+    sha256: str
+    commit: str | None = None
+    converter: int | None = None
+
+
+def cache_folder() -> Path:
+    """Where the cache is.
+
+    Returns:
+        The folder that the variable AUDIOMAMBA_CACHE names, else the one for such files on this
+        platform. It need not exist.
+    """
+    if given := os.environ.get(VARIABLE):
+        return Path(given).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "audiomamba"
+    if sys.platform == "darwin":
+        return Path("~/Library/Caches/audiomamba").expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "audiomamba"
+
+
+def cached_model(name: str) -> Path:
+    """Where a model folder of the cache is.
+
+    Args:
+        name: of the folder.
+
+    Returns:
+        The folder; if it is there, it is complete.
+    """
+    return cache_folder() / MODELS / name
+
+
+@contextmanager
+def making(name: str) -> Iterator[Path]:
+    """Make a model folder of the cache.
+
+    Args:
+        name: of the folder.
+
+    Yields:
+        The folder to write into, aside; it becomes cached_model(name) when the block ends without
+        an error, unless somebody else made that meanwhile.
+    """
+    folder = cached_model(name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=ASIDE, dir=folder.parent))
+    try:
+        yield aside
+        aside.chmod(0o755)
+        with suppress(OSError):  # there is a complete one already
+            aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remember(entry: CacheEntry) -> None:
+    """Note what an address led to.
+
+    Args:
+        entry: the note; an older one of the same address is replaced.
+    """
+    path = _note_of(entry.address)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, asdict(entry))
+
+
+def recall(address: str) -> CacheEntry | None:
+    """Look up what an address led to last.
+
+    Args:
+        address: as for CacheEntry.
+
+    Returns:
+        The note; None if there is none, or its folder is gone.
+    """
+    return _read(_note_of(address))
+
+
+def forget(address: str) -> None:
+    """Delete the note of what an address led to.
+
+    Args:
+        address: as for CacheEntry.
+    """
+    _note_of(address).unlink(missing_ok=True)
+
+
+def list_cache() -> list[tuple[CacheEntry, int]]:
+    """List what addresses led to.
+
+    Returns:
+        The notes by address, each with the bytes of its folder.
+    """
+    notes = map(_read, sorted((cache_folder() / FETCHED).glob("*.json")))
+    found = sorted((it for it in notes if it), key=lambda it: it.address)
+    return [(it, folder_size(Path(it.folder))) for it in found]
+
+
+def clear_cache() -> int:
+    """Delete the cache.
+
+    What huggingface_hub keeps in its own cache is left alone.
+
+    Returns:
+        How many bytes there were.
+    """
+    root, size = cache_folder(), 0
+    for part in (MODELS, FETCHED, FILES):
+        size += folder_size(root / part)
+        shutil.rmtree(root / part, ignore_errors=True)
+    with suppress(OSError):  # somebody keeps something else there
+        root.rmdir()
+    return size
+
+
+def folder_size(folder: Path) -> int:
+    """How many bytes the files of a folder have."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def web_folder(url: str) -> Path:
+    """Where a file from the web comes to.
+
+    Args:
+        url: its address.
+
+    Returns:
+        A folder of its own, which need not exist.
+    """
+    return cache_folder() / FILES / sha256(url.encode()).hexdigest()[:16]
+
+
+def _note_of(address: str) -> Path:
+    return cache_folder() / FETCHED / f"{sha256(address.encode()).hexdigest()[:16]}.json"
+
+
+def _read(path: Path) -> CacheEntry | None:
+    try:
+        values: Any = json.loads(path.read_text("utf-8"))
+        entry = CacheEntry(**values)
+    except (OSError, ValueError, TypeError):
+        return None
+    return entry if Path(entry.folder, "config.json").is_file() else None
