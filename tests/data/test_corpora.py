@@ -166,7 +166,7 @@ def test_a_wrong_table_gets_one_line(tmp_path, write_wav, text, message):
 
 
 def test_a_binary_file_is_no_table(tmp_path):
-    (tmp_path / "clips.csv").write_bytes(b"\xff\xfe\x00\x01")
+    (tmp_path / "clips.csv").write_bytes(b"\x80\xfe\x00\x01")
     with pytest.raises(DataError, match="cannot be read as a CSV table"):
         open_manifest(tmp_path / "clips.csv")
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,6 +28,7 @@ class Manifest:
         clips: the clips.
         corpus: the published corpus that this is, whose label list and splits stay as they were
             published; None for a data set of one's own.
+        notes: what was decided while the list was read, one line each.
 
     Examples:
         >>> from pathlib import Path
@@ -40,13 +41,20 @@ class Manifest:
     labels: tuple[str, ...]
     clips: Clips
     corpus: str | None
+    notes: tuple[str, ...] = field(compare=False)
 
     def __init__(
-        self, *, labels: Iterable[str], clips: Iterable[Clip], corpus: str | None = None
+        self,
+        *,
+        labels: Iterable[str],
+        clips: Iterable[Clip],
+        corpus: str | None = None,
+        notes: Iterable[str] = (),
     ) -> None:
         object.__setattr__(self, "labels", tuple(labels))
         object.__setattr__(self, "clips", clips if isinstance(clips, Clips) else Clips(clips))
         object.__setattr__(self, "corpus", corpus)
+        object.__setattr__(self, "notes", tuple(notes))
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -303,7 +311,7 @@ def _holds_nothing(path: str) -> bool:
     if size == 0 or size > TINY_BYTES:
         return size == 0
     try:
-        return bool(soundfile.info(path).frames == 0)
+        return bool(soundfile.info(os.fsencode(path)).frames == 0)
     except soundfile.LibsndfileError:
         return False
 

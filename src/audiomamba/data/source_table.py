@@ -79,7 +79,8 @@ def read_source_table(path: Path) -> SourceTable:
             two rows are about the same path.
     """
     rows: dict[str, dict[str, str]] = {}
-    for number, cells in enumerate(read_table(path, []), start=2):
+    for cells in read_table(path, []):
+        number = cells.line
         row = {column.strip().lower(): cell.strip() for column, cell in cells.items()}
         where = row.get("path") or row.get("source")
         if not where:

@@ -66,7 +66,8 @@ def _table(tree: Tree, name: str) -> Path:
 def _clips(table: Path, split: str, tree: Tree, home_of: Mapping[str, Path]) -> Iterator[Clip]:
     """The lines of one table."""
     names = label_list("epic_sounds").names
-    for number, row in enumerate(read_table(table, COLUMNS), start=2):
+    for row in read_table(table, COLUMNS):
+        number = row.line
         video, label = row["video_id"], row["class_id"]
         if not label.isdecimal() or int(label) >= len(names):
             raise DataError(f"{table}: line {number} has class_id {label!r}; expected 0 to 43")

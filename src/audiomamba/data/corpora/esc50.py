@@ -3,9 +3,10 @@
 Source: Piczak, "ESC: Dataset for Environmental Sound Classification", 2015.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from audiomamba.data.corpora.table import read_table
+from audiomamba.data.corpora.table import Row, read_table
 from audiomamba.data.corpus import Corpus, Download
 from audiomamba.data.manifest import Clip, Manifest
 from audiomamba.errors import DataError
@@ -49,7 +50,7 @@ def read_esc10(folder: Path) -> Manifest:
     return _manifest("esc10", folder, [row for row in rows if row["esc10"] == "True"])
 
 
-def _manifest(corpus: str, folder: Path, rows: list[dict[str, str]]) -> Manifest:
+def _manifest(corpus: str, folder: Path, rows: Sequence[Row]) -> Manifest:
     """Turn the table's lines into clips."""
     targets: dict[str, int] = {}
     for row in rows:
