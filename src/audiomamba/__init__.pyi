@@ -10,6 +10,7 @@ from . import (
     ops as ops,
     recipes as recipes,
     train as train,
+    vision as vision,
 )
 from .errors import AudioMambaError as AudioMambaError
 from .infer import Tag as Tag, Tagger as Tagger, load as load

@@ -32,6 +32,7 @@ __all__ = [
     "at_standard_size",
     "count",
     "count_layers",
+    "count_macs",
     "example_input",
     "sequences",
 ]
@@ -167,6 +168,26 @@ def count(config: ModelConfig) -> Count:
         '5.1 G'
     """
     return _Census(config, watch=False).total()
+
+
+def count_macs(run: Callable[[], object]) -> int:
+    """Count the multiply-accumulates of what is run, by the rules of this module.
+
+    Args:
+        run: calls models; on the meta device it costs neither memory nor time.
+
+    Returns:
+        The multiply-accumulates.
+
+    Examples:
+        >>> layer = nn.Linear(8, 4, device="meta")
+        >>> count_macs(lambda: layer(torch.zeros(2, 8, device="meta")))
+        64
+    """
+    counter = FlopCounterMode(display=False, custom_mapping=_formulas())
+    with torch.inference_mode(), counter:
+        run()
+    return counter.get_total_flops() // 2
 
 
 def count_layers(config: ModelConfig, depth: int = 2) -> list[Layer]:

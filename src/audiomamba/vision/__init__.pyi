@@ -1,0 +1,5 @@
+from .detector import Detector as Detector, DetectorConfig as DetectorConfig
+from .dense_counting import count_dense as count_dense
+from .records import Detections as Detections, Instances as Instances
+from .segmenter import Segmenter as Segmenter, SegmenterConfig as SegmenterConfig
+from .zoo import MODELS as MODELS, create as create, names as names

@@ -1,0 +1,1 @@
+"""The heads of dense models, each in a file that reads alone."""
