@@ -46,6 +46,7 @@ MAY_USE = {
     "bench": {"", "errors", "models", "ops", "terminal", "train"},
     "doctor": {"", "errors", "ops"},
     "terminal": {"errors"},
+    "vision": {"counting", "errors", "models"},
     "counting": {"models"},
     "listing": {"checkpoints", "counting", "errors", "hub", "models", "recipes", "terminal"},
     "cli": {

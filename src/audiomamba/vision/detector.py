@@ -22,7 +22,6 @@ from audiomamba.vision.records import Detections, Instances
 
 __all__ = ["Detector", "DetectorConfig"]
 
-DIM = 256
 N_ROI_LEVELS = 4  # boxes are read from all levels of the pyramid but the coarsest
 SIZE_MULTIPLE = 32  # images of a batch are padded to a multiple of it
 
@@ -35,6 +34,7 @@ class DetectorConfig:
         model: the backbone's settings.
         blocks: after which block a model that is not hierarchical is read, counted from 1; () for
             stages.
+        dim: channels of the pyramid and the heads.
         n_classes: classes of objects.
         cascade: score and move boxes three times, by heads with convolutions.
         side: height and width that images are padded to; None for as much as they need.
@@ -50,6 +50,7 @@ class DetectorConfig:
 
     model: ModelConfig
     blocks: tuple[int, ...] | tuple[()] = ()
+    dim: int = 256
     n_classes: int = 80
     cascade: bool = False
     side: int | None = None
@@ -76,7 +77,7 @@ class Detector(nn.Module):
     Examples:
         >>> from audiomamba.models import MambaOutConfig
         >>> small = MambaOutConfig(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8), n_channels=3)
-        >>> model = DetectorConfig(model=small, n_classes=2).build().eval()
+        >>> model = DetectorConfig(model=small, dim=16, n_classes=2).build().eval()
         >>> [found] = model([torch.zeros(3, 64, 96)])
         >>> found.boxes.shape[1], found.masks.shape[1:]
         (4, torch.Size([64, 96]))
@@ -89,24 +90,24 @@ class Detector(nn.Module):
             self.backbone: BlockBackbone | StageBackbone = BlockBackbone(
                 config.model, blocks=config.blocks
             )
-            self.pyramid: nn.Module = SimpleFeaturePyramid(self.backbone.dims[0], DIM)
+            self.pyramid: nn.Module = SimpleFeaturePyramid(self.backbone.dims[0], config.dim)
             strides = [self.backbone.strides[0] * scale // 4 for scale in (1, 2, 4, 8, 16)]
         else:
             self.backbone = StageBackbone(config.model)
-            self.pyramid = FPN(self.backbone.dims, DIM)
+            self.pyramid = FPN(self.backbone.dims, config.dim)
             strides = [*self.backbone.strides, 2 * self.backbone.strides[-1]]
-        self.rpn = RPN(DIM, 2 if config.cascade else 1, strides)
+        self.rpn = RPN(config.dim, 2 if config.cascade else 1, strides)
         stages = CASCADE if config.cascade else ONE_STAGE
         box_heads = [
             BoxHead(
-                DIM,
+                config.dim,
                 n_classes=config.n_classes,
                 layers="convs" if config.cascade else "linear",
                 per_class=not config.cascade,
             )
             for _ in stages
         ]
-        mask_head = MaskHead(DIM, n_classes=config.n_classes, norm=config.cascade)
+        mask_head = MaskHead(config.dim, n_classes=config.n_classes, norm=config.cascade)
         self.roi_heads = RoIHeads(box_heads, mask_head, stages, strides[:N_ROI_LEVELS])
 
     @torch.inference_mode()

@@ -15,7 +15,7 @@ from audiomamba.vision.heads.layers import ChannelNorm, conv_norm
 __all__ = ["BOX_SIZE", "BoxHead"]
 
 BOX_SIZE = 7  # rows and columns that are read of each box
-HIDDEN = 1024
+HIDDEN_RATIO = 4  # channels of the linear layers per channel of the pyramid
 
 
 class BoxHead(nn.Module):
@@ -37,9 +37,10 @@ class BoxHead(nn.Module):
         self, dim: int, *, n_classes: int, layers: Literal["linear", "convs"], per_class: bool
     ) -> None:
         super().__init__()
+        hidden = HIDDEN_RATIO * dim
         n_convs = 4 if layers == "convs" else 0
         self.convs = nn.Sequential(*(conv_norm(dim, dim, 3, ChannelNorm) for _ in range(n_convs)))
-        sizes = [dim * BOX_SIZE**2, *([HIDDEN] if n_convs else [HIDDEN, HIDDEN])]
+        sizes = [dim * BOX_SIZE**2, *([hidden] if n_convs else [hidden, hidden])]
         self.linear = nn.Sequential(
             *(
                 layer
@@ -47,8 +48,8 @@ class BoxHead(nn.Module):
                 for layer in (nn.Linear(n_in, n_out), nn.ReLU())
             )
         )
-        self.classify = nn.Linear(HIDDEN, n_classes + 1)
-        self.deltas = nn.Linear(HIDDEN, 4 * (n_classes if per_class else 1))
+        self.classify = nn.Linear(hidden, n_classes + 1)
+        self.deltas = nn.Linear(hidden, 4 * (n_classes if per_class else 1))
         nn.init.normal_(self.classify.weight, std=0.01)
         nn.init.normal_(self.deltas.weight, std=0.001)
         for layer in (self.classify, self.deltas):
