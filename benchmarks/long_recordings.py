@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("clips", type=Path, help="a folder of recordings")
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 60, 600])
-    parser.add_argument("--model", default="starter")
+    parser.add_argument("--model", default="general")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, help="where the results go, a line of JSON each")
     asked = parser.parse_args()

@@ -1,13 +1,14 @@
 """How sure is a model of sounds that it knows, and of sounds that it does not?
 
 Known sounds are the held-out clips of a cross-validation, each scored by the run that did not see
-it. Unknown sounds are the recordings of a folder, scored by the model that ships. The score that
+it. Unknown sounds are the recordings of a folder, scored by a run on all clips. The score that
 counts is the highest one of a clip. The recordings of the published figures are those that
 unknown_sounds.csv lists, taken out of Debian 12's packages into one folder.
 
     audiomamba train esc10/starter --data ESC-10 --out runs/starter --cv
-    python benchmarks/unknown_sounds.py --runs runs/starter --data ESC-10 --unknown unknown-sounds \
-        --out benchmarks/results/unknown_sounds.json
+    audiomamba train esc10/starter --data ESC-10 --out runs/starter-all --all
+    python benchmarks/unknown_sounds.py --runs runs/starter --data ESC-10 --model runs/starter-all \
+        --unknown unknown-sounds --out benchmarks/results/unknown_sounds.json
 """
 
 import argparse
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of a cross-validation")
     parser.add_argument("--data", type=Path, required=True, help="its data set")
     parser.add_argument("--unknown", type=Path, required=True, help="folder of other recordings")
-    parser.add_argument("--model", default="starter")
+    parser.add_argument("--model", required=True, help="the run that was trained on all clips")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     known, right = known_scores(args.runs, args.data)

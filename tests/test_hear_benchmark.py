@@ -15,8 +15,6 @@ from audiomamba.hear_benchmark import (
 )
 from audiomamba.infer import Tagger
 
-RATE = 16_000
-
 
 def with_class_token() -> Model:
     """A small untrained model that scores windows only."""
@@ -31,20 +29,20 @@ def with_class_token() -> Model:
     return Model(Tagger(checkpoint)).eval()
 
 
-@pytest.fixture(scope="module", params=[load_model, with_class_token], ids=["starter", "tiny"])
+@pytest.fixture(scope="module", params=[load_model, with_class_token], ids=["general", "tiny"])
 def model(request: pytest.FixtureRequest) -> Model:
     made: Model = request.param()
     return made
 
 
-def noise(n_sounds: int, seconds: float) -> Tensor:
+def noise(model: Model, n_sounds: int, seconds: float) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    return 2 * torch.rand(n_sounds, int(seconds * RATE), generator=generator) - 1
+    return 2 * torch.rand(n_sounds, int(seconds * model.sample_rate), generator=generator) - 1
 
 
 def test_the_model_has_what_the_benchmark_asks_for(model: Model) -> None:
     assert isinstance(model, nn.Module)
-    assert model.sample_rate == RATE
+    assert model.sample_rate == model.tagger.front_end.sample_rate
     assert isinstance(model.scene_embedding_size, int)
     assert isinstance(model.timestamp_embedding_size, int)
     assert not model.training
@@ -53,7 +51,7 @@ def test_the_model_has_what_the_benchmark_asks_for(model: Model) -> None:
 
 @pytest.mark.parametrize("seconds", [0.001, 0.3, 1.07, 1.98, 4.0, 11.3])
 def test_timestamps_are_even_and_reach_from_end_to_end(model: Model, seconds: float) -> None:
-    embeddings, timestamps = get_timestamp_embeddings(noise(2, seconds), model)
+    embeddings, timestamps = get_timestamp_embeddings(noise(model, 2, seconds), model)
 
     assert embeddings.shape == (*timestamps.shape, model.timestamp_embedding_size)
     assert embeddings.dtype == torch.float32
@@ -66,7 +64,7 @@ def test_timestamps_are_even_and_reach_from_end_to_end(model: Model, seconds: fl
 
 
 def test_a_scene_has_one_embedding_that_can_be_trained_on(model: Model) -> None:
-    embeddings = get_scene_embeddings(noise(4, 2.74), model)
+    embeddings = get_scene_embeddings(noise(model, 4, 2.74), model)
 
     assert embeddings.shape == (4, model.scene_embedding_size)
     assert embeddings.dtype == torch.float32
@@ -76,7 +74,7 @@ def test_a_scene_has_one_embedding_that_can_be_trained_on(model: Model) -> None:
 
 
 def test_a_sound_has_the_same_embeddings_in_any_batch(model: Model) -> None:
-    sounds = noise(3, 6.2)
+    sounds = noise(model, 3, 6.2)
 
     alone = get_scene_embeddings(sounds[1:2], model)
     frames_alone, _ = get_timestamp_embeddings(sounds[1:2], model)
@@ -87,9 +85,10 @@ def test_a_sound_has_the_same_embeddings_in_any_batch(model: Model) -> None:
 
 def test_a_sound_moves_in_time_with_its_embeddings() -> None:
     model = load_model()
-    quiet = 0.001 * noise(1, 4.0)
+    quiet = 0.001 * noise(model, 1, 4.0)
     loud = quiet.clone()
-    loud[:, 2 * RATE : 2 * RATE + RATE // 2] += 0.5 * noise(1, 0.5)
+    rate = model.sample_rate
+    loud[:, 2 * rate : 2 * rate + rate // 2] += 0.5 * noise(model, 1, 0.5)
 
     changed = get_timestamp_embeddings(loud, model)[0] - get_timestamp_embeddings(quiet, model)[0]
 
@@ -100,6 +99,6 @@ def test_a_sound_moves_in_time_with_its_embeddings() -> None:
 
 def test_other_shapes_and_names_are_refused(model: Model) -> None:
     with pytest.raises(ConfigError, match=r"shape \(16000,\); expected \(sounds, samples\)"):
-        get_scene_embeddings(torch.zeros(RATE), model)
+        get_scene_embeddings(torch.zeros(16_000), model)
     with pytest.raises(UnknownNameError):
         load_model("nothing")

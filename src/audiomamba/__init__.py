@@ -2,7 +2,7 @@
 
     import audiomamba
 
-    tagger = audiomamba.load("starter")
+    tagger = audiomamba.load("general")
     for tag in tagger.tag("dog.ogg"):
         print(tag.label, tag.score)
 

@@ -59,9 +59,9 @@ def load_model(model_file_path: str = "") -> Model:
 
     Examples:
         >>> load_model().sample_rate
-        16000
+        32000
     """
-    return Model(infer.load(model_file_path or "starter")).eval()
+    return Model(infer.load(model_file_path or "general")).eval()
 
 
 def get_scene_embeddings(audio: Tensor, model: Model) -> Tensor:
@@ -78,8 +78,8 @@ def get_scene_embeddings(audio: Tensor, model: Model) -> Tensor:
         ConfigError: the audio has another shape.
 
     Examples:
-        >>> get_scene_embeddings(torch.zeros(2, 16_000), load_model()).shape
-        torch.Size([2, 192])
+        >>> get_scene_embeddings(torch.zeros(2, 32_000), load_model()).ndim
+        2
     """
     recordings = _recordings(audio, model)
     return torch.stack([model.tagger.embed(one) for one in recordings]).to(audio.device)
@@ -100,7 +100,7 @@ def get_timestamp_embeddings(audio: Tensor, model: Model) -> tuple[Tensor, Tenso
         ConfigError: the audio has another shape.
 
     Examples:
-        >>> _, times_ms = get_timestamp_embeddings(torch.zeros(1, 2_400), load_model())
+        >>> _, times_ms = get_timestamp_embeddings(torch.zeros(1, 4_800), load_model())
         >>> times_ms
         tensor([[ 25.,  75., 125.]])
     """

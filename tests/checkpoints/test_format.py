@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from audiomamba import checkpoints
 from audiomamba.checkpoints.state import read_state
-from audiomamba.errors import CheckpointError, UnknownNameError
+from audiomamba.errors import CheckpointError, ConfigError, UnknownNameError
 from audiomamba.models.ood import fit_ood_detector
 
 
@@ -151,9 +151,19 @@ def test_a_folder_without_a_model_says_so(tmp_path):
 
 
 def test_names_that_are_neither_offer_near_ones(monkeypatch):
-    monkeypatch.setattr("audiomamba.checkpoints.lookup.packaged", lambda: ["starter"])
-    with pytest.raises(UnknownNameError, match="'startr'; did you mean starter"):
-        checkpoints.find("startr")
+    monkeypatch.setattr("audiomamba.checkpoints.lookup.packaged", lambda: ["general"])
+    with pytest.raises(UnknownNameError, match="'generl'; did you mean general"):
+        checkpoints.find("generl")
+
+
+def test_a_model_that_no_longer_ships_says_what_to_use(tmp_path, monkeypatch):
+    with pytest.raises(
+        ConfigError, match="'starter' is no longer part of audiomamba; use 'general'"
+    ):
+        checkpoints.find("starter")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "starter").mkdir()
+    assert checkpoints.find("starter").is_dir()  # a folder of one's own may have the name
 
 
 class Malicious:

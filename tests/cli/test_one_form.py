@@ -23,7 +23,7 @@ DEMO = Path(__file__).parents[2] / "demo" / "recordings"
 @pytest.fixture(scope="module", params=["without thresholds", "with thresholds"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped model; its thresholds, where it has some, lie among its scores."""
-    checkpoint = checkpoints.load(checkpoints.find("starter"))
+    checkpoint = checkpoints.load(checkpoints.find("general"))
     thresholds = tuple(np.linspace(0.02, 0.9, len(checkpoint.labels)).tolist())
     known = None if request.param == "without thresholds" else thresholds
     folder = tmp_path_factory.mktemp("models") / request.param.split()[0]

@@ -200,7 +200,8 @@ def test_a_bad_recording_gets_one_line_and_the_others_are_done(
     ("arguments", "reason"),
     [
         (("--json", "--csv"), "--json and --csv were both given"),
-        (("--model", "startr"), "unknown model or model folder 'startr'; did you mean starter?"),
+        (("--model", "generl"), "unknown model or model folder 'generl'; did you mean general?"),
+        (("--model", "starter"), "'starter' is no longer part of audiomamba; use 'general'"),
         (("--out", "nowhere/tags.csv"), "nowhere/tags.csv cannot be written"),
         (("--out", "tags.txt"), "tags.txt: no format for tags has this suffix"),
         (("--out", "tags.csv", "--json"), "--out takes its format from the name"),

@@ -15,6 +15,7 @@ from audiomamba import checkpoints
 from audiomamba.cli import app
 
 RATE = 16_000
+ROOSTER = "Crowing, cock-a-doodle-doo"
 RECORDINGS = Path(__file__).parents[2] / "demo" / "recordings"
 
 
@@ -38,13 +39,11 @@ def rooster(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_sound_is_found_and_drawn(rooster: Path, tmp_path: Path) -> None:
     picture = tmp_path / "rooster.png"
 
-    result = run(
-        "timeline", rooster, "--model", "starter", "--format", "json", "--picture", picture
-    )
+    result = run("timeline", rooster, "--format", "json", "--picture", picture)
 
     assert result.exit_code == 0
     row = json.loads(result.stdout)
-    (event,) = [one for one in row["events"] if one["label"] == "rooster"]
+    (event,) = [one for one in row["events"] if one["label"] == ROOSTER]
     assert abs(event["start_s"] - 10) < 2
     assert row["seconds"] == 30.0
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -52,23 +51,21 @@ def test_a_sound_is_found_and_drawn(rooster: Path, tmp_path: Path) -> None:
 
 def test_a_threshold_may_differ_for_a_class(rooster: Path) -> None:
     def labels(*options: object) -> set[str]:
-        result = run("timeline", rooster, "--model", "starter", "--format", "csv", *options)
+        result = run("timeline", rooster, "--format", "csv", *options)
         return {row["label"] for row in csv.DictReader(io.StringIO(result.stdout))}
 
     low = labels("--threshold", "0.02")
 
-    assert "rooster" in low
+    assert ROOSTER in low
     assert len(low) > 1
-    assert labels("--threshold", "0.02", "--threshold", "rooster=1") == low - {"rooster"}
+    assert labels("--threshold", "0.02", "--threshold", f"{ROOSTER}=1") == low - {ROOSTER}
 
 
 def test_a_bad_recording_is_named_and_the_others_are_done(rooster: Path, tmp_path: Path) -> None:
     bad, out = tmp_path / "bad.wav", tmp_path / "events.rttm"
     bad.write_text("no sound")
 
-    result = run(
-        "timeline", bad, tmp_path / "none.wav", rooster, "--model", "starter", "--out", out
-    )
+    result = run("timeline", bad, tmp_path / "none.wav", rooster, "--out", out)
 
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -80,7 +77,7 @@ def test_a_bad_recording_is_named_and_the_others_are_done(rooster: Path, tmp_pat
     ("options", "message"),
     [
         (["--threshold", "high"], "--threshold 'high' is not understood"),
-        (["--threshold", "roster=0.5"], "did you mean rooster"),
+        (["--threshold", f"{ROOSTER[:-1]}=0.5"], f"did you mean {ROOSTER}"),
         (["--threshold", "2"], "threshold is 2.0; expected a number above 0, at most 1"),
         (["--gap", "-1"], "gap_s is -1.0"),
         (["--step", "0.001"], "a step of 0.001 s was asked for"),
@@ -94,7 +91,7 @@ def test_a_bad_recording_is_named_and_the_others_are_done(rooster: Path, tmp_pat
 def test_wrong_calls_end_with_2_and_one_line(
     rooster: Path, options: list[str], message: str
 ) -> None:
-    result = run("timeline", rooster, "--model", "starter", *options)
+    result = run("timeline", rooster, *options)
 
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1

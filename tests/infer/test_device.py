@@ -26,7 +26,7 @@ def test_a_gpu_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_tagger_is_moved_and_given_back() -> None:
-    tagger = audiomamba.load("starter")
+    tagger = audiomamba.load("general")
 
     assert tagger.to(torch.device("cpu")) is tagger
     assert tagger.device == torch.device("cpu")
@@ -38,7 +38,7 @@ def test_a_gpu_says_what_the_processor_says(mode: str) -> None:
     recording = (0.1 * np.random.default_rng(0).standard_normal(200_000, dtype=np.float32), 16_000)
     found = []
     for device in ("cpu", "cuda"):
-        tagger = audiomamba.load("starter").to(device)
+        tagger = audiomamba.load("general").to(device)
         scores = tagger.scores(recording, mode=mode)  # type: ignore[arg-type]
         line = tagger.timeline(recording, Framing(mode=mode)).scores  # type: ignore[arg-type]
         found.append((scores, line, tagger.embed(recording)))

@@ -200,8 +200,8 @@ def test_whole_numbers_are_an_error(tagger: Tagger) -> None:
 
 
 def test_an_unknown_name_is_an_error_that_offers_the_nearest() -> None:
-    with pytest.raises(UnknownNameError, match="did you mean starter"):
-        audiomamba.load("startr")
+    with pytest.raises(UnknownNameError, match="did you mean general"):
+        audiomamba.load("generl")
 
 
 def test_a_model_of_any_length_reads_a_short_recording_without_padding() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -7,22 +9,26 @@ from audiomamba import checkpoints, infer, metrics, models, train
 from audiomamba.audio import FrontEnd
 from audiomamba.data import open_manifest
 from audiomamba.errors import DataError
+from audiomamba.models.ood import OODDetector
 from audiomamba.train.evaluation import score_clips
 
 LABELS = ("hiss", "hum")
 
 
 @pytest.fixture
-def tagger() -> infer.Tagger:
+def checkpoint() -> checkpoints.Checkpoint:
     """An untrained model whose window is 0.495 s."""
     torch.manual_seed(0)
     model = models.create("aum_tiny", n_classes=2, n_frames=48, n_mels=32, depth=1, dim=32)
     front_end = FrontEnd(n_frames=48, n_mels=32)
-    return infer.Tagger(
-        checkpoints.Checkpoint(
-            name="tiny", model=model, front_end=front_end, labels=LABELS, scores="softmax"
-        )
+    return checkpoints.Checkpoint(
+        name="tiny", model=model, front_end=front_end, labels=LABELS, scores="softmax"
     )
+
+
+@pytest.fixture
+def tagger(checkpoint) -> infer.Tagger:
+    return infer.Tagger(checkpoint)
 
 
 @pytest.fixture
@@ -77,17 +83,21 @@ def test_any_baseline_is_evaluated_and_unreadable_clips_are_named(tagger, folder
     assert not (model / "evaluation.json").exists()  # it is no run
 
 
-def test_out_of_distribution_detection_lowers_the_scores(folder):
-    plain = checkpoints.load(checkpoints.find("starter"))
+def test_out_of_distribution_detection_lowers_the_scores(checkpoint, tagger, folder):
     clips = open_manifest(folder).clips
-    lowered = score_clips(infer.Tagger(plain), clips).scores.sum(axis=1)
-    assert (lowered < 0.9).any()
+    plain = score_clips(tagger, clips).scores
+    detector = OODDetector(n_classes=2, dim=32, limit=1.0)
+    careful = infer.Tagger(replace(checkpoint, ood_detector=detector))
+    lowered = score_clips(careful, clips).scores
+    np.testing.assert_allclose(plain.sum(axis=1), 1, rtol=1e-5)
+    assert (lowered.sum(axis=1) < 0.9).all()
+    np.testing.assert_array_equal(lowered.argmax(axis=1), plain.argmax(axis=1))
 
 
 def test_other_labels_are_refused_in_one_line(folder):
     (folder / "hum").rename(folder / "purr")
     with pytest.raises(DataError, match="does not know the label 'hiss' and 1 more labels of"):
-        train.evaluate("starter", folder)
+        train.evaluate("general", folder)
 
 
 def test_nothing_that_can_be_read_is_an_error(tagger, folder):

@@ -88,7 +88,7 @@ def test_a_folder_with_broken_files_becomes_a_tagger_and_they_are_named(tuned, f
 def test_what_is_chosen_suits_the_clips(tuned):
     recipe = tuned.recipe
     assert recipe.loss == "ce"
-    assert recipe.front_end.n_frames == 64  # 0.6 s, and not the starter's 5 s
+    assert recipe.front_end.n_frames == 64  # 0.6 s, and not the front end's 5 s
     saved = checkpoints.load(tuned.folder)
     assert saved.scores == "softmax"
     assert saved.front_end.mean != FrontEnd().mean  # measured, as the weights are fresh
@@ -187,10 +187,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_probe_of_several_labels_keeps_the_encoder_and_divides_by_group(table, tmp_path):
     tuned = train.finetune(table, tmp_path / "probe", probe=True, n_threads=1)
-    starter, saved = checkpoints.load(checkpoints.find("starter")), checkpoints.load(tuned.folder)
+    shipped, saved = checkpoints.load(checkpoints.find("general")), checkpoints.load(tuned.folder)
     assert (saved.labels, saved.scores, saved.ood_detector) == (("high", "low"), "sigmoid", None)
-    assert saved.front_end == starter.front_end
-    old, new = starter.model.state_dict(), saved.model.state_dict()
+    assert saved.front_end == shipped.front_end
+    old, new = shipped.model.state_dict(), saved.model.state_dict()
     assert all(torch.equal(old[key], new[key]) for key in old if not key.startswith("head"))
     assert tuned.held_out.metrics.mean_average_precision > 0.9
     parts = read_manifest(tuned.folder / "manifest.jsonl")
@@ -199,17 +199,17 @@ def test_a_probe_of_several_labels_keeps_the_encoder_and_divides_by_group(table,
     assert not groups[0] & groups[1]
 
 
-def test_a_start_from_the_starter_keeps_its_front_end(table, tmp_path):
+def test_a_start_from_the_model_that_ships_keeps_its_front_end(table, tmp_path):
     tuned = train.finetune(
         table, tmp_path / "tuned", changes=("epochs=1",), n_threads=1, progress=False
     )
-    starter, saved = checkpoints.load(checkpoints.find("starter")), checkpoints.load(tuned.folder)
+    shipped, saved = checkpoints.load(checkpoints.find("general")), checkpoints.load(tuned.folder)
     assert tuned.recipe.loss == "bce"
     assert (saved.front_end.mean, saved.front_end.std) == (
-        starter.front_end.mean,
-        starter.front_end.std,
+        shipped.front_end.mean,
+        shipped.front_end.std,
     )
-    assert saved.front_end.n_frames < starter.front_end.n_frames
+    assert saved.front_end.n_frames < shipped.front_end.n_frames
 
 
 def test_too_few_clips_and_classes_are_refused_in_one_line(folder, tmp_path):
@@ -225,8 +225,8 @@ def test_too_few_clips_and_classes_are_refused_in_one_line(folder, tmp_path):
 
 
 def test_wrong_calls_are_refused(folder, tmp_path):
-    with pytest.raises(UnknownNameError, match="unknown model 'startr'"):
-        train.finetune(folder, tmp_path / "a", model="startr")
+    with pytest.raises(UnknownNameError, match="unknown model 'generl'"):
+        train.finetune(folder, tmp_path / "a", model="generl")
     with pytest.raises(ConfigError, match="minutes is 0; expected more than 0"):
         train.finetune(folder, tmp_path / "b", minutes=0)
     with pytest.raises(ConfigError, match="has fresh weights, and a probe"):

@@ -313,7 +313,7 @@ def test_what_may_be_wrong_with_a_corpus_is_said_before_training(corpus, recipe,
     assert caplog.text.count("no clip is labeled nothing; expected at least one per class") == 1
     caplog.clear()
     with pytest.raises(DataError, match="has no split '7'"):
-        train.evaluate("starter", path, split="7")
+        train.evaluate("general", path, split="7")
     assert "no clip is labeled nothing" in caplog.text
 
 

@@ -35,7 +35,7 @@ def test_weights_are_found_by_name_in_the_folder_that_is_given(tmp_path):
     assert find_start("imagenet/vim-small", tmp_path) == converted
     assert find_start("imagenet/a", tmp_path) == released
     assert find_start(str(released)) == released
-    assert find_start("starter") == checkpoints.find("starter")
+    assert find_start("general") == checkpoints.find("general")
 
 
 def test_missing_weights_say_where_to_get_them(tmp_path):

@@ -105,11 +105,11 @@ def test_a_name_may_depend_on_the_fold(save_random, tmp_path, recipe):
     for fold in ("1", "2"):
         save_random(tmp_path / f"fold-{fold}", labels=(*LABELS, fold))
     name = tmp_path / "fold-{fold}"
-    asked = override(recipe, [f"distillation.teachers={name},starter"])
+    asked = override(recipe, [f"distillation.teachers={name},general"])
     found = find_teachers(asked, "2")
-    assert list(found) == [str(tmp_path / "fold-2"), "starter"]
+    assert list(found) == [str(tmp_path / "fold-2"), "general"]
     assert found[str(tmp_path / "fold-2")] == tmp_path / "fold-2"
-    assert fingerprints(asked, "1").keys() == {str(tmp_path / "fold-1"), "starter"}
+    assert fingerprints(asked, "1").keys() == {str(tmp_path / "fold-1"), "general"}
     assert fingerprints(asked, "1") != fingerprints(asked, "2")
     with pytest.raises(UnknownNameError, match="unknown model or model folder"):
         find_teachers(asked, "3")

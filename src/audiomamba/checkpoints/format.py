@@ -118,9 +118,9 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
 
     Examples:
         >>> from audiomamba import checkpoints
-        >>> starter = load(checkpoints.find("starter"))
-        >>> save("copy", starter, dtype=torch.float16)
-        >>> load("copy").labels == starter.labels
+        >>> shipped = load(checkpoints.find("general"))
+        >>> save("copy", shipped, dtype=torch.float16)
+        >>> load("copy").labels == shipped.labels
         True
     """
     folder = Path(folder)
@@ -172,9 +172,9 @@ def load(folder: str | Path) -> Checkpoint:
 
     Examples:
         >>> from audiomamba import checkpoints
-        >>> starter = load(checkpoints.find("starter"))
-        >>> starter.front_end.sample_rate, len(starter.labels), starter.scores
-        (16000, 10, 'softmax')
+        >>> shipped = load(checkpoints.find("general"))
+        >>> shipped.front_end.sample_rate, len(shipped.labels), shipped.scores
+        (32000, 527, 'sigmoid')
     """
     folder = _model_folder(Path(folder))
     config = _read_config(folder / CONFIG_FILE)
@@ -230,7 +230,7 @@ def fingerprint(folder: str | Path) -> str:
 
     Examples:
         >>> from audiomamba import checkpoints
-        >>> len(fingerprint(checkpoints.find("starter")))
+        >>> len(fingerprint(checkpoints.find("general")))
         64
     """
     folder, found = _model_folder(Path(folder)), sha256()

@@ -13,10 +13,14 @@ from pathlib import Path
 
 from audiomamba.checkpoints.convert import CONVERTER, read_released
 from audiomamba.checkpoints.format import save
-from audiomamba.errors import CheckpointError, UnknownNameError
+from audiomamba.errors import CheckpointError, ConfigError, UnknownNameError
 from audiomamba.hub import ENDINGS, RELEASED_BY_NAME, cached_model, is_address, making
 
 __all__ = ["find", "is_model", "packaged"]
+
+NO_LONGER_PACKAGED = {  # name: what to use for it
+    "starter": "'general', which knows its ten kinds and many more, or train it by esc10/starter",
+}
 
 
 def packaged() -> list[str]:
@@ -68,6 +72,7 @@ def find(name_or_folder: str | Path) -> Path:
 
     Raises:
         UnknownNameError: none of these.
+        ConfigError: the name of a model that shipped with earlier versions.
         CheckpointError: the weights are of no known origin, or are linked on a page where no
             program can fetch them.
 
@@ -84,6 +89,10 @@ def find(name_or_folder: str | Path) -> Path:
         return _converted(path, path.stem, ())
     if name in RELEASED_BY_NAME:
         return _released(name)
+    if name in NO_LONGER_PACKAGED:
+        raise ConfigError(
+            f"the model {name!r} is no longer part of audiomamba; use {NO_LONGER_PACKAGED[name]}"
+        )
     raise UnknownNameError("model or model folder", name, [*packaged(), *RELEASED_BY_NAME])
 
 

@@ -17,7 +17,7 @@ __all__ = ["EXAMPLES", "class_table", "evaluate", "metrics_table"]
 
 EXAMPLES = (
     "Examples:\n\n`audiomamba evaluate runs/fold-1 --data ESC-50`\n\n"
-    "`audiomamba evaluate starter --data my-clips --split all --json`"
+    "`audiomamba evaluate birds --data my-clips --split all --json`"
 )
 
 METRICS = (

@@ -8,6 +8,7 @@ import typer
 
 from audiomamba.cli.evaluate import class_table, metrics_table
 from audiomamba.cli.options import (
+    DEFAULT_MODEL,
     Data,
     DistillTemperature,
     DistillWeight,
@@ -66,7 +67,7 @@ Changes = Annotated[
 def finetune(
     data: Data,
     out: Out,
-    model: Start = "starter",
+    model: Start = DEFAULT_MODEL,
     probe: Probe = False,
     minutes: Minutes = 15.0,
     changes: Changes = None,

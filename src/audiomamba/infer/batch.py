@@ -62,7 +62,7 @@ def tag_files(
 
     Examples:
         >>> import audiomamba
-        >>> tagger = audiomamba.load("starter")
+        >>> tagger = audiomamba.load("general")
         >>> files = [Path("my-clips/dog/1.wav"), Path("missing.wav")]
         >>> [type(result).__name__ for result in tag_files(tagger, files, top=3)]
         ['Tagged', 'Failed']

@@ -40,7 +40,7 @@ def find_events_in_files(
 
     Examples:
         >>> import audiomamba
-        >>> tagger = audiomamba.load("starter")
+        >>> tagger = audiomamba.load("general")
         >>> (found,) = find_events_in_files(tagger, [Path("my-clips/dog/1.wav")])
         >>> found.seconds, found.step_s
         (0.5, 0.1)

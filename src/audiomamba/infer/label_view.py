@@ -67,9 +67,9 @@ def label_view(
 
     Examples:
         >>> import audiomamba
-        >>> tagger = audiomamba.load("starter", labels=["dog", "rain"])
+        >>> tagger = audiomamba.load("general", labels=["Dog", "Rain"])
         >>> tagger.labels
-        ('dog', 'rain')
+        ('Dog', 'Rain')
     """
     shown = [
         index

@@ -41,10 +41,10 @@ class SoundModel:
 
     Examples:
         >>> from audiomamba import checkpoints
-        >>> sound_model = SoundModel(checkpoints.load(checkpoints.find("starter")))
+        >>> sound_model = SoundModel(checkpoints.load(checkpoints.find("general")))
         >>> batch = next(sound_model.windows("my-clips/dog/1.wav"))
-        >>> sound_model.score_windows(batch).shape  # one window, ten labels
-        torch.Size([1, 10])
+        >>> sound_model.score_windows(batch).shape  # one window
+        torch.Size([1, 527])
     """
 
     def __init__(self, checkpoint: Checkpoint, view: LabelView | None = None) -> None:

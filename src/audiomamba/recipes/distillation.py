@@ -41,7 +41,7 @@ class Distillation:
     and Consistent" (2022), for teachers that hear what the student hears.
 
     Examples:
-        >>> Distillation(teachers=("starter",), temperature=2.0).weight
+        >>> Distillation(teachers=("general",), temperature=2.0).weight
         0.9
     """
 

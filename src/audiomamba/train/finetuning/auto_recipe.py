@@ -68,16 +68,18 @@ def find_model(name: str, *, trained: bool) -> Start:
             trained one is needed.
         CheckpointError: the folder cannot be loaded.
     """
-    if name not in checkpoints.packaged() and not Path(name).is_dir():
-        if name not in models.MODELS:
-            raise UnknownNameError("model", name, [*checkpoints.packaged(), *models.MODELS])
+    if name in models.MODELS and not Path(name).is_dir():
         if trained:
             raise ConfigError(
                 f"{name} has fresh weights, and a probe leaves the encoder as it is; "
                 f"expected a trained model, such as {', '.join(checkpoints.packaged())}"
             )
         return Start(model=name, changes={}, init=None, checkpoint=None)
-    folder = checkpoints.find(name)
+    try:
+        folder = checkpoints.find(name)
+    except UnknownNameError:
+        known = [*checkpoints.packaged(), *models.MODELS]
+        raise UnknownNameError("model", name, known) from None
     checkpoint = checkpoints.load(folder)
     if checkpoint.front_end is None:
         raise ConfigError(f"{folder} is a model of images; expected one of sound")

@@ -93,7 +93,7 @@ def finetune(
     source: Path,
     out: Path,
     *,
-    model: str = "starter",
+    model: str = "general",
     probe: bool = False,
     minutes: float = 15.0,
     changes: Sequence[str] = (),

@@ -47,6 +47,7 @@ def probe_checkpoint(
     if start.checkpoint is None:
         raise ConfigError(f"{start.model} has fresh weights; expected a trained model")
     model = start.checkpoint.model
+    model.reset_head(len(manifest.labels))
     if not isinstance(model.head, nn.Linear):
         raise ConfigError(
             f"the head of {start.checkpoint.name} is not a linear one on one vector per clip, "
@@ -55,7 +56,6 @@ def probe_checkpoint(
     embeddings = _embed(Tagger(start.checkpoint), split.training, progress)
     targets = manifest.targets(split.training)
     weight, bias = fit_head(embeddings, targets, single=manifest.single_label)
-    model.reset_head(len(manifest.labels))
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weight))
         model.head.bias.copy_(torch.from_numpy(bias))
@@ -65,6 +65,8 @@ def probe_checkpoint(
         scores="softmax" if manifest.single_label else "sigmoid",
         ood_detector=None,
         thresholds=None,
+        hidden=(),
+        parents={},
     )
 
 
