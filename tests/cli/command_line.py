@@ -25,6 +25,7 @@ COMMANDS = (
     "finetune",
     "evaluate",
     "report",
+    "serve",
     "bench",
     "doctor",
 )

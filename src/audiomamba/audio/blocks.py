@@ -52,6 +52,7 @@ class Blocks(Iterator[Tensor]):
     """
 
     sample_rate: int  # of the blocks, in Hz
+    n_channels: int  # of the recording, before they are mixed
     declared_s: float | None  # how long the file says that it is; None where it does not
 
     def __init__(self, file: BinaryIO, name: str, sample_rate: int | None, *, owned: bool) -> None:
@@ -63,7 +64,7 @@ class Blocks(Iterator[Tensor]):
             self.close()
             raise
         self.sample_rate = stream.rate_hz if sample_rate is None else sample_rate
-        self.declared_s = stream.declared_s
+        self.n_channels, self.declared_s = stream.n_channels, stream.declared_s
         self._blocks = self._read(stream)
 
     def __next__(self) -> Tensor:
@@ -142,7 +143,8 @@ def stream(source: str | Path | BinaryIO, *, sample_rate: int | None = None) -> 
 
     Returns:
         Its blocks, which joined are what load gives. Their field sample_rate is their rate,
-        declared_s the length that the file claims, in seconds, or None.
+        n_channels the channels that were mixed, declared_s the length that the file claims, in
+        seconds, or None.
 
     Raises:
         AudioError: the file is missing, a folder, empty, or not audio; and from the blocks: it is

@@ -65,12 +65,14 @@ class Stream:
 
     Args:
         rate_hz: its rate.
+        n_channels: how many channels it has.
         blocks: the mean of its channels, in blocks (samples,).
         declared_s: how long the file says that it is; None where it does not, or only guesses.
         tolerance_s: how much less than that may come out of an undamaged file.
     """
 
     rate_hz: int
+    n_channels: int
     blocks: Iterator[Samples]
     declared_s: float | None
     tolerance_s: float
@@ -131,7 +133,8 @@ def open_with_av(file: BinaryIO, name: str, kind: str) -> Stream:
     if container.format.name.startswith(KNOWN_LENGTHS) and container.duration is not None:
         declared_s = container.duration / av.time_base
     tolerance_s = 0.5 + 0.01 * (declared_s or 0)
-    return Stream(rate_hz, _av_blocks(container, stream), declared_s, tolerance_s)
+    blocks = _av_blocks(container, stream)
+    return Stream(rate_hz, stream.channels, blocks, declared_s, tolerance_s)
 
 
 def _av_blocks(container: "InputContainer", stream: "AudioStream") -> Iterator[Samples]:
@@ -155,10 +158,12 @@ def _open_with_soundfile(file: BinaryIO) -> Stream:
     # calls back into Python is lost.
     direct = isinstance(file, io.FileIO) and sys.platform != "win32"
     sound = soundfile.SoundFile(file.fileno() if direct else file, closefd=False)
+    declared_s: float | None
     if sound.format != "MP3":
-        return Stream(sound.samplerate, _soundfile_blocks(sound), _declared_s(sound), 0.1)
-    declared_s = _declared_s(sound) if counted else None
-    return Stream(sound.samplerate, _mp3_blocks(sound, file), declared_s, 0.1)
+        blocks, declared_s = _soundfile_blocks(sound), _declared_s(sound)
+    else:
+        blocks, declared_s = _mp3_blocks(sound, file), _declared_s(sound) if counted else None
+    return Stream(sound.samplerate, sound.channels, blocks, declared_s, 0.1)
 
 
 def _has_mp3_count(file: BinaryIO) -> bool:

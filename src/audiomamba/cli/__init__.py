@@ -22,6 +22,7 @@ from audiomamba.cli import (
     finetune,
     models,
     report,
+    serve,
     tag,
     timeline,
     train,
@@ -102,6 +103,7 @@ app.command(epilog=train.EXAMPLES)(train.train)
 app.command(epilog=finetune.EXAMPLES)(finetune.finetune)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=report.EXAMPLES)(report.report)
+app.command(epilog=serve.EXAMPLES)(serve.serve)
 app.add_typer(data.app, name="data")
 app.command(epilog=bench.EXAMPLES)(bench.bench)
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)

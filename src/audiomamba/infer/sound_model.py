@@ -57,7 +57,7 @@ class SoundModel:
         self.model = checkpoint.model.eval()
         self.ood_detector = checkpoint.ood_detector
         self.thresholds = dict(self._view.thresholds)
-        self._scores = checkpoint.scores
+        self.scored_by = checkpoint.scores
         self.shows_all = self.labels == checkpoint.labels
 
     @property
@@ -256,7 +256,7 @@ class SoundModel:
             (..., classes) float32, each from 0 to 1.
         """
         logits = logits.float()
-        return logits.softmax(-1) if self._scores == "softmax" else logits.sigmoid()
+        return logits.softmax(-1) if self.scored_by == "softmax" else logits.sigmoid()
 
     def shown(self, scores: Tensor) -> Tensor:
         """Pick the scores of the labels that are shown from those of the model's classes.

@@ -1,0 +1,77 @@
+"""What all addresses of one server share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import torch
+from starlette.requests import HTTPConnection
+
+from audiomamba.errors import UnknownNameError
+from audiomamba.infer import Tagger
+from audiomamba.serve.gate import Spool
+from audiomamba.serve.metrics import Metrics
+from audiomamba.serve.refusal import RefusedError
+from audiomamba.serve.settings import BYTES_PER_MB, Settings
+from audiomamba.serve.work import WorkQueue
+
+__all__ = ["Service", "service_of"]
+
+
+@dataclass
+class Service:
+    """What all addresses of one server share.
+
+    Args:
+        taggers: the models by name; the first is used where no name is given.
+        settings: what is allowed.
+        metrics: what is counted.
+    """
+
+    taggers: Mapping[str, Tagger]
+    settings: Settings
+    metrics: Metrics = field(default_factory=Metrics)
+    is_warm: bool = False
+
+    def __post_init__(self) -> None:
+        self.work = WorkQueue(self.settings, self.metrics)
+        self.spool = Spool(int(self.settings.spool_mb * BYTES_PER_MB), self.metrics)
+
+    def tagger(self, name: str | None) -> Tagger:
+        """Look up a model.
+
+        Args:
+            name: as the server was started with; None for the first.
+
+        Returns:
+            The model.
+
+        Raises:
+            RefusedError: there is no such model.
+        """
+        chosen = name or next(iter(self.taggers))
+        if chosen not in self.taggers:
+            message = str(UnknownNameError("model", chosen, self.taggers))
+            raise RefusedError(HTTPStatus.NOT_FOUND, "model", message)
+        return self.taggers[chosen]
+
+    def warm_up(self) -> None:
+        """Let every model hear something, so that the first request takes no longer than others."""
+        for tagger in self.taggers.values():
+            noise = 0.01 * torch.randn(tagger.front_end.n_samples)
+            tagger.tag((noise, tagger.front_end.sample_rate))
+            tagger.timeline((noise, tagger.front_end.sample_rate))
+        self.is_warm = True
+
+
+def service_of(connection: HTTPConnection) -> Service:
+    """Look up what is shared.
+
+    Args:
+        connection: a request or a WebSocket.
+
+    Returns:
+        What belongs to the server that it came to.
+    """
+    service: Service = connection.app.state.service
+    return service
