@@ -25,7 +25,7 @@ MAY_USE = {
     "audio": {"errors"},
     "models": {"errors", "ops"},
     "hub": {"errors"},
-    "checkpoints": {"errors", "audio", "data", "hub", "models"},
+    "checkpoints": {"errors", "audio", "data", "hub", "models", "ops"},
     "data": {"errors", "audio"},
     "metrics": {"errors"},
     "recipes": {"errors", "audio", "data"},

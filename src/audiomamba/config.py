@@ -10,7 +10,7 @@ import json
 import math
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -26,6 +26,7 @@ __all__ = [
     "from_plain",
     "override",
     "to_plain",
+    "with_changes",
 ]
 
 T = TypeVar("T")
@@ -159,6 +160,32 @@ def from_plain(kind: type[T], values: Mapping[str, Any]) -> T:
         50.0
     """
     return _build(kind, values, "")
+
+
+def with_changes(config: T, changes: Mapping[str, Any]) -> T:
+    """Copy a dataclass with some fields changed, each checked as when it is made.
+
+    Args:
+        config: the instance, which stays as it is.
+        changes: the new values by field.
+
+    Returns:
+        The changed copy.
+
+    Raises:
+        UnknownNameError: a name is not a field; the message offers the nearest ones.
+        ConfigError: a value does not fit its field.
+
+    Examples:
+        >>> from audiomamba.audio import FrontEnd
+        >>> with_changes(FrontEnd(), {"n_frames": 128}).n_frames
+        128
+    """
+    known = list(_hints(type(config)))  # type: ignore[arg-type]
+    for name in changes:
+        if name not in known:
+            raise UnknownNameError(f"field of {type(config).__name__}", name, known)
+    return replace(config, **changes)  # type: ignore[type-var]
 
 
 def override(config: T, changes: Iterable[str]) -> T:

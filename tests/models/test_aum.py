@@ -11,8 +11,8 @@ from audiomamba import models
 from audiomamba.errors import ConfigError
 from audiomamba.models.aum import Pool
 from audiomamba.models.layers.mamba import Direction
-from audiomamba.models.layers.patches import resize_patch_kernel, resize_positions
 from audiomamba.models.layers.sequence import ClassToken, TokenOrder
+from audiomamba.ops.resize import resize_patch_kernel, resize_positions
 
 SIZE = {"n_classes": 3, "n_mels": 32, "n_frames": 64, "dim": 16, "depth": 2, "patch": (8, 8)}
 

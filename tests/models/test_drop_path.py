@@ -6,7 +6,7 @@ from torch import nn
 
 from audiomamba import models
 from audiomamba.models.layers.drop_path import drop_path, drop_rates
-from audiomamba.models.layers.mamba import add_and_norm
+from audiomamba.ops import add_norm
 
 N = 4000
 
@@ -25,7 +25,7 @@ def test_whole_samples_are_dropped_and_the_mean_stays(probability):
 def test_a_branch_that_is_added_keeps_its_mean(norm):
     torch.manual_seed(0)
     branch, residual = torch.ones(N, 3, 2), torch.full((N, 3, 2), 5.0)
-    _, total = add_and_norm(branch, residual, norm, 0.5)
+    _, total = add_norm(drop_path(branch, 0.5), residual, norm)
     assert set(total.unique().tolist()) == {5.0, 7.0}
     assert (total - residual).mean().item() == pytest.approx(1, abs=0.06)
 

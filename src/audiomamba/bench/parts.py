@@ -15,7 +15,7 @@ from audiomamba import ops
 from audiomamba.bench.implementation import Outputs
 from audiomamba.models.ast import AST
 from audiomamba.models.aum import AuM
-from audiomamba.models.layers.mamba import NORM_EPS
+from audiomamba.ops.add_norm import NORM_EPS
 
 __all__ = ["Part", "ast_parts", "aum_parts", "random_like"]
 

@@ -17,10 +17,7 @@ from audiomamba.checkpoints.state import State, check_state
 from audiomamba.errors import CheckpointError
 from audiomamba.models import AST, ASTConfig, AudioModel, AuM, AuMConfig, MambaOut, MobileAuM
 from audiomamba.models.ast import crop_or_stretch_positions
-from audiomamba.models.layers.patches import (
-    resize_patch_kernel,
-    resize_positions,
-)
+from audiomamba.ops.resize import resize_patch_kernel, resize_positions
 
 __all__ = [
     "TransferReport",

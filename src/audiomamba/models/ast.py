@@ -23,9 +23,10 @@ from torch.nn import functional as F
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import AudioModel, FrameSteps, new_head
 from audiomamba.models.layers.attention import MLP, Attention
-from audiomamba.models.layers.padding import as_map, valid_mask
+from audiomamba.models.layers.input_map import as_map
 from audiomamba.models.layers.patches import PatchEmbed, Size, new_table, patch_grid
 from audiomamba.models.layers.vision import VisionConfig
+from audiomamba.ops.padding import valid_mask
 
 __all__ = ["AST", "MODELS", "ASTConfig", "crop_or_stretch_positions"]
 

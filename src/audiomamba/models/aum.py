@@ -12,8 +12,7 @@ Representation Learning" (2024), section II.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from audiomamba.models.layers.drop_path import drop_rates
-from audiomamba.models.layers.mamba import Direction, MambaBlock
+from audiomamba.models.layers.mamba import Direction
 from audiomamba.models.layers.patch_sequence import PatchSequenceConfig, PatchSequenceModel
 from audiomamba.models.layers.sequence import TokenOrder
 
@@ -27,7 +26,6 @@ class AuMConfig(PatchSequenceConfig):
     """Settings of AuM, beside those of PatchSequenceConfig; the defaults are AuM-B on AudioSet.
 
     Args:
-        direction: form of the mixer.
         positions: learned absolute positions, or none.
         token_order: "frequency" reads row of patches after row, along time; "time" reads column
             after column.
@@ -43,11 +41,6 @@ class AuMConfig(PatchSequenceConfig):
     direction: Direction = "fo-bi"
     positions: Literal["absolute", "none"] = "absolute"
     token_order: TokenOrder = "frequency"
-
-    @property
-    def has_absolute_positions(self) -> bool:
-        """Whether there is a table of learned positions."""
-        return self.positions == "absolute"
 
     @property
     def weights_from(self) -> str:
@@ -77,17 +70,8 @@ class AuM(PatchSequenceModel):
     config: AuMConfig
 
     def __init__(self, config: AuMConfig) -> None:
-        super().__init__(config, config.token_order, norm="rms")
-
-    def new_blocks(self) -> list[MambaBlock]:
-        """Make the blocks, with fresh weights."""
-        config = self.config
-        # A block drops the branch of the block before it, so its rate is that of the one before.
-        rates = [0.0, *drop_rates(config.drop_path, config.depth)][: config.depth]
-        return [
-            MambaBlock(config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate)
-            for rate in rates
-        ]
+        has_positions = config.positions == "absolute"
+        super().__init__(config, config.token_order, positions=has_positions, norm="rms")
 
 
 MODELS = {

@@ -5,13 +5,12 @@ features (batch, frames, mels); some systems come from vision and read images as
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from audiomamba.config import check
-from audiomamba.errors import UnknownNameError
+from audiomamba.config import check, with_changes
 from audiomamba.ops import Linear
 
 __all__ = ["AudioModel", "FrameSteps", "ModelConfig", "new_head"]
@@ -25,9 +24,6 @@ class ModelConfig(ABC):
         n_classes: outputs of the head.
         n_mels: mel bands of the input.
         n_frames: frames of the input that the model is made for.
-
-    Raises:
-        ConfigError: a field has a value that its type does not allow.
 
     Examples:
         >>> from audiomamba import models
@@ -62,30 +58,16 @@ class ModelConfig(ABC):
         return None
 
     def changed(self, **changes: Any) -> Self:
-        """Copy the config with some fields changed, each checked as when it is made.
-
-        Raises:
-            UnknownNameError: a name is not a field; the message offers the nearest ones.
-            ConfigError: a value does not fit its field.
-        """
-        known = [field.name for field in fields(self)]
-        for name in changes:
-            if name not in known:
-                raise UnknownNameError(f"field of {type(self).__name__}", name, known)
-        return replace(self, **changes)
+        """Copy with some fields changed, each checked; UnknownNameError if a name is no field."""
+        return with_changes(self, changes)
 
 
 @dataclass(frozen=True)
 class FrameSteps:
-    """The steps of time that a model scores.
-
-    Args:
-        count: how many.
-        n_frames: frames from one step to the next; step i begins at frame i * n_frames.
-    """
+    """The steps of time that a model scores: step i begins at frame i * n_frames."""
 
     count: int
-    n_frames: float
+    n_frames: float  # from one step to the next
 
 
 class AudioModel(nn.Module, ABC):

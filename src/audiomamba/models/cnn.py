@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, new_head
 from audiomamba.models.layers.conv import ConvNorm, ConvStack
-from audiomamba.models.layers.padding import as_map, masked_mean
+from audiomamba.models.layers.input_map import as_map
+from audiomamba.ops.padding import masked_mean
 
 __all__ = ["CNN", "MODELS", "CNNConfig"]
 

@@ -23,8 +23,9 @@ from torch.nn import functional as F
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, new_head
 from audiomamba.models.layers.conv import masked_batch_norm
-from audiomamba.models.layers.padding import fit_features, mask_padding, masked_mean, valid_mask
+from audiomamba.models.layers.input_map import fit_features
 from audiomamba.ops import Linear
+from audiomamba.ops.padding import mask_padding, masked_max, masked_mean
 
 __all__ = ["CNN14", "MODELS", "CNN14Config"]
 
@@ -152,7 +153,7 @@ class CNN14(AudioModel):
             return super().forward(features, lengths)
         steps, n_steps = self._steps(features, lengths)
         per_step: Tensor = self.head(self._near(steps, n_steps))
-        return _largest(per_step.transpose(1, 2), n_steps)
+        return masked_max(per_step, n_steps)
 
     def tokens(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as a sequence of tokens.
@@ -186,7 +187,7 @@ class CNN14(AudioModel):
         steps, n_steps = self._steps(features, lengths)
         if self.config.pool == "segments":
             return masked_mean(self._near(steps, n_steps), n_steps)
-        return self._project(_largest(steps, n_steps) + masked_mean(steps.mT, n_steps))
+        return self._project(masked_max(steps.mT, n_steps) + masked_mean(steps.mT, n_steps))
 
     def frame_embeddings(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encode features as one vector per step of 32 frames: the tokens.
@@ -226,9 +227,8 @@ class CNN14(AudioModel):
 
     def _near(self, steps: Tensor, n_steps: Tensor | None) -> Tensor:
         """The tokens: each step with its neighbors, (batch, dim, steps) to (batch, steps, dim)."""
-        steps = mask_padding(
-            steps, n_steps, dim=2
-        )  # behind a ReLU and a mean 0 is the least there is
+        # After a ReLU and a mean 0 is the least that there is: padding never is the largest.
+        steps = mask_padding(steps, n_steps, dim=2)
         near = F.max_pool1d(steps, 3, 1, 1) + F.avg_pool1d(steps, 3, 1, 1)
         return self._project(near.transpose(1, 2))
 
@@ -244,18 +244,10 @@ def _filled(features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | 
         if missing <= 0:
             return features, None
         return torch.cat([features, features[:, -1:].expand(-1, missing, -1)], dim=1), None
-    place = torch.arange(max(SHRINKING, features.shape[1]), device=features.device)
-    place = torch.minimum(place, lengths[:, None] - 1)
-    filled = features.gather(1, place[..., None].expand(-1, -1, features.shape[2]))
+    frames = torch.arange(max(SHRINKING, features.shape[1]), device=features.device)
+    frames = torch.minimum(frames, lengths[:, None] - 1)
+    filled = features.gather(1, frames[..., None].expand(-1, -1, features.shape[2]))
     return filled, lengths.clamp(min=SHRINKING)
-
-
-def _largest(steps: Tensor, n_steps: Tensor | None) -> Tensor:
-    """The largest value of each clip's own steps; (batch, channels, steps) to (batch, channels)."""
-    if n_steps is not None:
-        padding = ~valid_mask(steps.shape[2], n_steps)
-        steps = steps.masked_fill(padding[:, None], -torch.inf)
-    return steps.amax(dim=2)
 
 
 MODELS = {"cnn14": CNN14Config()}

@@ -16,23 +16,16 @@ from torch import Tensor, nn
 
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, new_head
+from audiomamba.models.layers.alternating import new_blocks, read_in_turns
 from audiomamba.models.layers.conv import ConvNorm, ConvStack, Residual
-from audiomamba.models.layers.drop_path import drop_rates
-from audiomamba.models.layers.mamba import (
-    UNDECAYED,
-    Direction,
-    MambaBlock,
-    SSMConfig,
-    add_and_norm,
-    new_norm,
-)
-from audiomamba.models.layers.padding import as_map
-from audiomamba.models.layers.sequence import Layout, TokenOrder
+from audiomamba.models.layers.input_map import as_map
+from audiomamba.models.layers.mamba import UNDECAYED, Direction, SSMConfig
+from audiomamba.models.layers.sequence import Layout
+from audiomamba.ops.add_norm import new_norm
 
 __all__ = ["MODELS", "ConvAuM", "ConvAuMConfig"]
 
 STEM_STRIDE = 16
-ORDERS: tuple[TokenOrder, ...] = ("frequency", "time")  # of the blocks, in turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +102,8 @@ class ConvAuM(AudioModel):
         rows = config.n_mels // STEM_STRIDE
         self.pos_embed = nn.Parameter(torch.empty(1, config.dim, rows, 1))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        rates = drop_rates(config.drop_path, config.depth + 1)
-        self.layers = nn.ModuleList(
-            MambaBlock(config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate)
-            for rate in rates[: config.depth]
+        self.layers = new_blocks(
+            config.dim, config.depth, config.direction, config.ssm, config.drop_path
         )
         self.norm_f = new_norm("rms", config.dim)
         self.head = new_head(config.dim, config.n_classes)
@@ -176,19 +167,9 @@ class ConvAuM(AudioModel):
         image, lengths = as_map(features, lengths, self.config)
         image = self.stem(image, lengths) + self.pos_embed
         columns = None if lengths is None else -(-lengths // STEM_STRIDE)
-        grid = (image.shape[2], image.shape[3])
-        by_row, by_column = (Layout(grid, order, "none", columns) for order in ORDERS)
-        hidden, n_tokens = by_row.join(image.permute(0, 2, 3, 1), None), by_row.lengths
-        residual: Tensor | None = None
-        now, then = by_row, by_column
-        for layer in self.layers:
-            if residual is not None:
-                hidden, residual = (then.join(now.split(x), None) for x in (hidden, residual))
-                now, then = then, now
-            hidden, residual = layer(hidden, residual, n_tokens)
-        drop_path = self.config.drop_path if self.training else 0.0
-        tokens = add_and_norm(hidden, residual, self.norm_f, drop_path)[0]
-        return (tokens if now is by_row else by_row.join(now.split(tokens), None)), by_row
+        patches = image.permute(0, 2, 3, 1)
+        drop_rate = self.config.drop_path if self.training else 0.0
+        return read_in_turns(self.layers, self.norm_f, patches, columns, drop_rate)
 
 
 MODELS = {"conv_aum_tiny": ConvAuMConfig()}

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig
 from audiomamba.models.layers.conv import masked_batch_norm
+from audiomamba.models.layers.input_map import as_map
 from audiomamba.models.layers.inverted_residual import (
     ConvNormActivation,
     draw_normal,
@@ -32,7 +33,7 @@ from audiomamba.models.layers.mobilenet import (
     mobilenet_blocks,
     mobilenet_stem,
 )
-from audiomamba.models.layers.padding import as_map, masked_mean
+from audiomamba.ops.padding import masked_mean
 
 __all__ = ["MODELS", "EfficientAT", "EfficientATConfig"]
 

@@ -20,9 +20,10 @@ from audiomamba.errors import ConfigError
 from audiomamba.models.base import FrameSteps, new_head
 from audiomamba.models.layers.conv import conv_output_length
 from audiomamba.models.layers.drop_path import drop_path, drop_rates
-from audiomamba.models.layers.padding import as_map, mask_padding, masked_mean
+from audiomamba.models.layers.input_map import as_map
 from audiomamba.models.layers.vision import FeatureMap, HierarchicalModel, VisionConfig
 from audiomamba.ops import Linear
+from audiomamba.ops.padding import mask_padding, masked_mean
 
 __all__ = ["MODELS", "GatedCNNBlock", "MambaOut", "MambaOutConfig"]
 

@@ -19,27 +19,20 @@ from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, new_head
-from audiomamba.models.layers.drop_path import drop_rates
+from audiomamba.models.layers.alternating import new_blocks, read_in_turns
+from audiomamba.models.layers.input_map import as_map
 from audiomamba.models.layers.inverted_residual import round_channels
-from audiomamba.models.layers.mamba import (
-    UNDECAYED,
-    Direction,
-    MambaBlock,
-    SSMConfig,
-    add_and_norm,
-    new_norm,
-)
+from audiomamba.models.layers.mamba import UNDECAYED, Direction, SSMConfig
 from audiomamba.models.layers.mlp_head import MLPHead
 from audiomamba.models.layers.mobilenet import BLOCKS, mobilenet_blocks, mobilenet_stem
-from audiomamba.models.layers.padding import as_map
-from audiomamba.models.layers.sequence import Layout, TokenOrder
+from audiomamba.models.layers.sequence import Layout
 from audiomamba.ops import Linear
+from audiomamba.ops.add_norm import new_norm
 
 __all__ = ["MODELS", "MobileAuM", "MobileAuMConfig"]
 
 MIN_BLOCKS, MAX_BLOCKS = 7, 12  # between the last two halvings of the map
 STRIDE = 16
-ORDERS: tuple[TokenOrder, ...] = ("frequency", "time")  # of the blocks, in turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +122,8 @@ class MobileAuM(AudioModel):
         self.merge = Linear(n_merged, config.dim)
         self.pos_embed = nn.Parameter(torch.empty(1, config.n_bands, 1, config.dim))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        rates = drop_rates(config.drop_path, config.depth + 1)
-        self.layers = nn.ModuleList(
-            MambaBlock(config.dim, config.direction, config.ssm, depth=config.depth, drop_path=rate)
-            for rate in rates[: config.depth]
+        self.layers = new_blocks(
+            config.dim, config.depth, config.direction, config.ssm, config.drop_path
         )
         self.norm_f = new_norm("rms", config.dim)
         self.widen = Linear(config.dim, config.embed_dim)
@@ -207,21 +198,9 @@ class MobileAuM(AudioModel):
     def _encode(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Layout]:
         """The widened tokens, and where they stand."""
         patches, columns = self._patches(features, lengths)
-        grid = (patches.shape[1], patches.shape[2])
-        by_row, by_column = (Layout(grid, order, "none", columns) for order in ORDERS)
-        hidden, n_tokens = by_row.join(patches, None), by_row.lengths
-        residual: Tensor | None = None
-        now, then = by_row, by_column
-        for layer in self.layers:
-            if residual is not None and grid[0] > 1:  # else both orders are the same
-                hidden, residual = (then.join(now.split(x), None) for x in (hidden, residual))
-                now, then = then, now
-            hidden, residual = layer(hidden, residual, n_tokens)
-        drop_path = self.config.drop_path if self.training else 0.0
-        tokens = add_and_norm(hidden, residual, self.norm_f, drop_path)[0]
-        if now is not by_row:
-            tokens = by_row.join(now.split(tokens), None)
-        return F.hardswish(self.widen(tokens)), by_row
+        drop_rate = self.config.drop_path if self.training else 0.0
+        tokens, layout = read_in_turns(self.layers, self.norm_f, patches, columns, drop_rate)
+        return F.hardswish(self.widen(tokens)), layout
 
     def _patches(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Merged patches (batch, bands, columns, dim), and each clip's columns."""

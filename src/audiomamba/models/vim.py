@@ -22,11 +22,10 @@ from torch.nn import functional as F
 
 from audiomamba.config import check
 from audiomamba.errors import ConfigError
-from audiomamba.models.layers.drop_path import drop_rates
-from audiomamba.models.layers.mamba import MambaBlock, Norm
 from audiomamba.models.layers.patch_sequence import PatchSequenceConfig, PatchSequenceModel
 from audiomamba.models.layers.sequence import Layout
 from audiomamba.models.layers.vision import VisionConfig
+from audiomamba.ops.add_norm import Norm
 
 __all__ = ["MODELS", "RotaryPositions", "Vim", "VimConfig"]
 
@@ -130,31 +129,14 @@ class Vim(PatchSequenceModel):
     config: VimConfig
 
     def __init__(self, config: VimConfig) -> None:
-        super().__init__(config, "frequency", config.norm)
+        has_positions = config.has_absolute_positions
+        super().__init__(config, "frequency", positions=has_positions, norm=config.norm)
 
-    def new_blocks(self) -> list[MambaBlock]:
-        """Make the blocks, with fresh weights."""
-        config = self.config
-        # A block drops the branch of the block before it, so its rate is that of the one before.
-        rates = [0.0, *drop_rates(config.drop_path, config.depth)][: config.depth]
-        return [
-            MambaBlock(
-                config.dim,
-                "fo-fo" if config.direction == "alternating" else config.direction,
-                config.ssm,
-                depth=config.depth,
-                drop_path=rate,
-                norm=config.norm,
-                reverse=config.direction == "alternating" and index % 2 == 1,
-            )
-            for index, rate in enumerate(rates)
-        ]
-
-    def position_table(self) -> Tensor:
+    def position_table(self, learned: Tensor) -> Tensor:
         """The learned positions (1, tokens, dim), those of class tokens before the patches'."""
         layout = Layout(self.config.grid, "frequency", self.config.class_token, None)
-        patches = layout.split(self.pos_embed).flatten(1, 2)
-        return torch.cat([layout.class_tokens(self.pos_embed), patches], dim=1)
+        patches = layout.split(learned).flatten(1, 2)
+        return torch.cat([layout.class_tokens(learned), patches], dim=1)
 
     def run_blocks(self, hidden: Tensor, layout: Layout) -> tuple[Tensor, Tensor | None]:
         """Run the blocks on (batch, tokens, dim): the last one's output, and the residual."""

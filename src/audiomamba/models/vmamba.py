@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import FrameSteps, new_head
 from audiomamba.models.layers.downsample import new_patch_embed
-from audiomamba.models.layers.padding import as_map, masked_mean
+from audiomamba.models.layers.input_map import as_map
 from audiomamba.models.layers.ss2d import SS2DConfig
 from audiomamba.models.layers.stages import Stage, StagesConfig, run_stages
 from audiomamba.models.layers.vision import FeatureMap, HierarchicalModel, VisionConfig
+from audiomamba.ops.padding import masked_mean
 
 __all__ = [
     "VMamba",

@@ -4,6 +4,7 @@ Everything is channel-last, (batch, tokens, channels): the layout that linear la
 consume.
 """
 
+from audiomamba.ops.add_norm import add_norm
 from audiomamba.ops.add_rms_norm import add_rms_norm
 from audiomamba.ops.autotune import warmup
 from audiomamba.ops.backends import (
@@ -22,6 +23,7 @@ from audiomamba.ops.selective_scan import bidirectional_selective_scan, selectiv
 __all__ = [
     "BackendStatus",
     "Linear",
+    "add_norm",
     "add_rms_norm",
     "available_backends",
     "bidirectional_selective_scan",

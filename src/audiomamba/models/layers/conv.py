@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audiomamba.models.layers.padding import mask_padding, valid_mask
 from audiomamba.ops import map_in_chunks
+from audiomamba.ops.padding import mask_padding, valid_mask
 
 __all__ = ["ConvNorm", "ConvStack", "Residual", "conv_output_length", "masked_batch_norm"]
 

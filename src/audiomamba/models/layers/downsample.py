@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.models.layers.conv import conv_output_length
-from audiomamba.models.layers.padding import mask_padding
 from audiomamba.models.layers.ss2d import dense_conv, new_linear
+from audiomamba.ops.padding import mask_padding
 
 __all__ = [
     "ConvDownsample",

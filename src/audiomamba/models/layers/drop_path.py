@@ -10,15 +10,7 @@ __all__ = ["drop_path", "drop_rates"]
 
 
 def drop_path(branch: Tensor, probability: float) -> Tensor:
-    """Drop the branch of whole samples, and scale up what is kept, so that the mean stays.
-
-    Args:
-        branch: (batch, ...).
-        probability: of dropping a sample's branch; 0 outside training.
-
-    Returns:
-        (batch, ...).
-    """
+    """Drop the branch (batch, ...) of whole samples, and scale up what is kept: the mean stays."""
     if probability == 0:
         return branch
     keep = torch.rand(branch.shape[0], *[1] * (branch.ndim - 1), device=branch.device)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.models.layers.conv import masked_batch_norm
-from audiomamba.models.layers.padding import mask_padding, masked_mean
 from audiomamba.ops import Linear
+from audiomamba.ops.padding import mask_padding, masked_mean
 
 __all__ = [
     "Activation",

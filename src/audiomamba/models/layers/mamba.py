@@ -10,20 +10,18 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from audiomamba.config import check
 from audiomamba.models.layers.drop_path import drop_path
 from audiomamba.models.layers.ssm_init import draw_step_sizes, log_of_states
-from audiomamba.ops import Linear, add_rms_norm
+from audiomamba.ops import Linear
+from audiomamba.ops.add_norm import NORM_EPS, Norm, add_norm, new_norm
 from audiomamba.ops.mamba import DirectionWeights, MixerWeights, Normed, mix
 
-__all__ = ["UNDECAYED", "Direction", "MambaBlock", "Norm", "SSMConfig", "add_and_norm", "new_norm"]
+__all__ = ["UNDECAYED", "Direction", "MambaBlock", "SSMConfig"]
 
 Direction = Literal["fo-fo", "fo-bi", "bi-bi"]
-Norm = Literal["rms", "layer"]
 
-NORM_EPS = 1e-5
 UNDECAYED = frozenset({"A_log", "A_b_log", "D", "D_b"})  # weights that weight decay would harm
 
 
@@ -37,9 +35,6 @@ class SSMConfig:
         expand: channels of the mixer per channel of the model.
         dt_rank: rank of the step-size projection; None for dim / 16, rounded up.
         halve_sum: bi-bi only: halve the sum of the two directions, as the released models do.
-
-    Raises:
-        ConfigError: a field has a value that its type does not allow.
 
     Examples:
         >>> SSMConfig(d_state=8, expand=1)
@@ -67,13 +62,7 @@ class MambaMixer(nn.Module):
 
     This is the form fo-fo, forward only. In fo-bi y is the sum of two scans, the second in reverse
     with A_b_log. In bi-bi all but in_proj and out_proj exists once more for the reverse direction,
-    and y is the sum or the mean of both.
-
-    Args:
-        dim: channels of the model.
-        direction: which of the three forms.
-        ssm: inner sizes.
-        reverse: fo-fo only: read the sequence from its end.
+    and y is the sum or the mean of both. The arguments are those of MambaBlock.
 
     Source: Gu and Dao 2023, section 3.4; Erol et al. 2024, section II-B, for the three forms.
     """
@@ -88,27 +77,21 @@ class MambaMixer(nn.Module):
         self.d_inner = ssm.expand * dim
         self.dt_rank = ssm.dt_rank or math.ceil(dim / 16)
         n_projected = self.dt_rank + 2 * ssm.d_state
-        self.A_log = self._new_decay()
+        self.A_log = nn.Parameter(log_of_states(torch.empty(self.d_inner, ssm.d_state)))
         self.D = nn.Parameter(torch.ones(self.d_inner))
         self.in_proj = Linear(dim, 2 * self.d_inner, bias=False)
-        self.conv1d = self._new_conv()
+        # Of the convolutions the weights alone are used: ops.causal_conv1d does the work.
+        self.conv1d = nn.Conv1d(self.d_inner, self.d_inner, ssm.d_conv, groups=self.d_inner)
         self.x_proj = Linear(self.d_inner, n_projected, bias=False)
         self.dt_proj = self._new_dt_proj()
         self.out_proj = Linear(self.d_inner, dim, bias=False)
         if direction != "fo-fo":
-            self.A_b_log = self._new_decay()
+            self.A_b_log = nn.Parameter(log_of_states(torch.empty(self.d_inner, ssm.d_state)))
         if direction == "bi-bi":
             self.D_b = nn.Parameter(torch.ones(self.d_inner))
-            self.conv1d_b = self._new_conv()
+            self.conv1d_b = nn.Conv1d(self.d_inner, self.d_inner, ssm.d_conv, groups=self.d_inner)
             self.x_proj_b = Linear(self.d_inner, n_projected, bias=False)
             self.dt_proj_b = self._new_dt_proj()
-
-    def _new_decay(self) -> nn.Parameter:
-        return nn.Parameter(log_of_states(torch.empty(self.d_inner, self.ssm.d_state)))
-
-    def _new_conv(self) -> nn.Conv1d:
-        """The weights of the causal convolution; the op itself is ops.causal_conv1d."""
-        return nn.Conv1d(self.d_inner, self.d_inner, self.ssm.d_conv, groups=self.d_inner)
 
     def _new_dt_proj(self) -> nn.Linear:
         dt_proj = Linear(self.dt_rank, self.d_inner)
@@ -119,13 +102,7 @@ class MambaMixer(nn.Module):
     def forward(
         self, hidden: Tensor, lengths: Tensor | None = None, *, normed: Normed | None = None
     ) -> Tensor:
-        """Mix the tokens; (batch, tokens, dim) in and out, 0 after a clip's own tokens.
-
-        Args:
-            hidden: the tokens.
-            lengths: (batch,) tokens of each clip, its own ones first; None for all.
-            normed: what hidden is the norm of; then it may be computed again, and is not kept.
-        """
+        """Mix the tokens (batch, tokens, dim); arguments and result are those of ops.mamba.mix."""
         return mix(hidden, self._weights(), lengths=lengths, normed=normed)
 
     def _weights(self) -> MixerWeights:
@@ -177,45 +154,12 @@ class MambaBlock(nn.Module):
     def forward(
         self, hidden: Tensor, residual: Tensor | None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Add the branch so far to the residual, norm the sum and mix it.
+        """Add the last block's output to the residual, norm the sum and mix it.
 
-        Args:
-            hidden: (batch, tokens, dim), the last block's output.
-            residual: the same, float32; None before the first block.
-            lengths: (batch,) tokens of each clip, its own ones first; None for all.
-
-        Returns:
-            The mixer's output and the new residual.
+        Both are (batch, tokens, dim), the residual in float32, None before the first block; lengths
+        (batch,) are the tokens of each clip. Returned are the mixer's output and the new residual.
         """
-        norm, drop_rate = self.norm, self.drop_path if self.training else 0.0
-        normed, residual = add_and_norm(hidden, residual, norm, drop_rate)
+        norm, branch = self.norm, drop_path(hidden, self.drop_path if self.training else 0.0)
+        normed, residual = add_norm(branch, residual, norm)
         of = Normed(residual, norm.weight, NORM_EPS) if isinstance(norm, nn.RMSNorm) else None
         return self.mixer(normed, lengths, normed=of), residual
-
-
-def new_norm(kind: Norm, dim: int) -> nn.RMSNorm | nn.LayerNorm:
-    """The norm between two blocks and after the last."""
-    return nn.RMSNorm(dim, eps=NORM_EPS) if kind == "rms" else nn.LayerNorm(dim, eps=NORM_EPS)
-
-
-def add_and_norm(
-    hidden: Tensor, residual: Tensor | None, norm: nn.RMSNorm | nn.LayerNorm, drop_rate: float
-) -> tuple[Tensor, Tensor]:
-    """Add a branch (batch, tokens, dim) to the residual, and norm the sum.
-
-    Args:
-        hidden: the branch.
-        residual: float32; None for zeros.
-        norm: the norm.
-        drop_rate: probability of dropping the branch of a sample; 0 outside training.
-
-    Returns:
-        The normed sum in hidden's dtype, and the sum in float32.
-    """
-    hidden = drop_path(hidden, drop_rate)
-    if isinstance(norm, nn.RMSNorm):
-        return add_rms_norm(hidden, residual, norm.weight, eps=NORM_EPS)
-    wide = torch.promote_types(hidden.dtype, torch.float32)
-    residual = hidden.to(wide) if residual is None else residual + hidden
-    weight, bias = norm.weight.to(wide), norm.bias.to(wide)
-    return F.layer_norm(residual, weight.shape, weight, bias, norm.eps).to(hidden.dtype), residual

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import FrameSteps, ModelConfig, new_head
 from audiomamba.models.layers.conv import masked_batch_norm
-from audiomamba.models.layers.padding import fit_features
+from audiomamba.models.layers.input_map import fit_features
 from audiomamba.models.layers.vision import FeatureMap, HierarchicalModel
 
 __all__ = ["MelImageConfig", "MelImageModel", "TokenSemanticHead", "fold_time", "unfold_time"]

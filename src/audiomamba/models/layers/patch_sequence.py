@@ -5,7 +5,7 @@ class tokens are put into the sequence, and the blocks read it. The normed class
 pooled tokens, feed a linear head. Positions are resized to the grid of what comes in.
 """
 
-from abc import abstractmethod
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -13,16 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from audiomamba.models.base import AudioModel, FrameSteps, ModelConfig, new_head
-from audiomamba.models.layers import mamba
-from audiomamba.models.layers.padding import as_map
-from audiomamba.models.layers.patches import (
-    PatchEmbed,
-    Size,
-    new_table,
-    patch_grid,
-    resize_positions,
-)
+from audiomamba.models.layers.drop_path import drop_path, drop_rates
+from audiomamba.models.layers.input_map import as_map
+from audiomamba.models.layers.mamba import UNDECAYED, Direction, MambaBlock, SSMConfig
+from audiomamba.models.layers.patches import PatchEmbed, Size, new_table, patch_grid
 from audiomamba.models.layers.sequence import N_CLASS_TOKENS, ClassToken, Layout, TokenOrder
+from audiomamba.ops.add_norm import Norm, add_norm, new_norm
+from audiomamba.ops.padding import masked_max
+from audiomamba.ops.resize import resize_positions
 
 __all__ = ["PatchSequenceConfig", "PatchSequenceModel"]
 
@@ -40,6 +38,7 @@ class PatchSequenceConfig(ModelConfig):
             them.
         pool: without a class token: "mean" of the tokens, "max" over tokens of the logits, the
             "last" token, or "all" tokens, each with logits of its own.
+        direction: form of the mixers; in "alternating" every second one reads from the end.
         ssm: inner sizes of the mixers.
         drop_path: highest probability of dropping a block's branch in training; grows linearly with
             depth.
@@ -53,7 +52,8 @@ class PatchSequenceConfig(ModelConfig):
     depth: int = 24
     class_token: ClassToken = "middle"
     pool: Literal["mean", "max", "last", "all"] = "mean"
-    ssm: mamba.SSMConfig = field(default_factory=mamba.SSMConfig)
+    direction: Direction | Literal["alternating"] = "fo-bi"
+    ssm: SSMConfig = field(default_factory=SSMConfig)
     drop_path: float = 0.0
 
     @property
@@ -66,45 +66,46 @@ class PatchSequenceConfig(ModelConfig):
         """How many class tokens the sequence has."""
         return N_CLASS_TOKENS[self.class_token]
 
-    @property
-    @abstractmethod
-    def has_absolute_positions(self) -> bool:
-        """Whether there is a table of learned positions."""
-
 
 class PatchSequenceModel(AudioModel):
     """A stack of Mamba blocks on a sequence of patches.
 
+    A clip has any number of frames, an image any size, from one patch on.
+
     Args:
         config: its settings.
         token_order: the order of the patches in the sequence.
-        norm: kind of the last norm.
+        positions: whether there is a table of learned positions.
+        norm: kind of the norms.
     """
 
-    undecayed = mamba.UNDECAYED | {"pos_embed", "cls_token", "cls_token_head", "cls_token_tail"}
+    undecayed = UNDECAYED | {"pos_embed", "cls_token", "cls_token_head", "cls_token_tail"}
     config: PatchSequenceConfig
 
     def __init__(
-        self, config: PatchSequenceConfig, token_order: TokenOrder, norm: mamba.Norm
+        self, config: PatchSequenceConfig, token_order: TokenOrder, *, positions: bool, norm: Norm
     ) -> None:
         super().__init__(config)
         self.token_order = token_order
-        rows, columns = config.grid
-        self.patch_embed = PatchEmbed(config.patch, config.dim, 1 if config.reads_sound else 3)
+        dim, depth, ssm = config.dim, config.depth, config.ssm
+        self.patch_embed = PatchEmbed(config.patch, dim, 1 if config.reads_sound else 3)
         if config.class_token == "double":
-            self.cls_token_head = new_table(1, config.dim)
-            self.cls_token_tail = new_table(1, config.dim)
+            self.cls_token_head = new_table(1, dim)
+            self.cls_token_tail = new_table(1, dim)
         elif config.class_token != "none":
-            self.cls_token = new_table(1, config.dim)
-        if config.has_absolute_positions:
-            self.pos_embed = new_table(config.n_class_tokens + rows * columns, config.dim)
-        self.layers = nn.ModuleList(self.new_blocks())
-        self.norm_f = mamba.new_norm(norm, config.dim)
-        self.head = new_head(config.dim, config.n_classes)
-
-    @abstractmethod
-    def new_blocks(self) -> list[mamba.MambaBlock]:
-        """Make the blocks, with fresh weights."""
+            self.cls_token = new_table(1, dim)
+        n_tokens = config.n_class_tokens + math.prod(config.grid)
+        self.pos_embed = new_table(n_tokens, dim) if positions else None
+        # A block drops the branch of the block before it, so its rate is that of the one before.
+        rates = [0.0, *drop_rates(config.drop_path, depth)][:depth]
+        direction: Direction = "fo-fo" if config.direction == "alternating" else config.direction
+        backward = [config.direction == "alternating" and i % 2 == 1 for i in range(depth)]
+        self.layers = nn.ModuleList(
+            MambaBlock(dim, direction, ssm, depth=depth, drop_path=rate, norm=norm, reverse=reverse)
+            for rate, reverse in zip(rates, backward, strict=True)
+        )
+        self.norm_f = new_norm(norm, dim)
+        self.head = new_head(dim, config.n_classes)
 
     @property
     def pools_frames(self) -> bool:
@@ -119,28 +120,18 @@ class PatchSequenceModel(AudioModel):
         patch: Size | None = None,
         stride: Size | None = None,
     ) -> Tensor:
-        """Score clips or images for each class.
+        """Score clips for each class: logits (batch, classes).
 
-        Args:
-            features: (batch, frames, mels), or images (batch, 3, height, width) if the config says
-                so; of any number of frames, or any size, from one patch on.
-            lengths: (batch,) frames of each clip, integers; None for all frames of all clips.
-            patch: cut patches of another size than the configured one, with a resized kernel.
-            stride: step between patches; None for the configured one, or for `patch` if that is
-                given.
-
-        Returns:
-            Logits (batch, classes); with pool "all" and no class token (batch, tokens, classes).
-
-        Raises:
-            ConfigError: the input or a clip is smaller than a patch, or does not fit the model.
+        With pool "all" and no class token it is every token that is scored, (batch, tokens,
+        classes). A `patch` of another size than the configured one is read with a resized kernel;
+        `stride` None is the configured one, or `patch` if that is given.
         """
         tokens, layout = self._encode(features, lengths, patch, stride)
         if self.config.class_token != "none" or self.config.pool in ("mean", "last"):
             logits: Tensor = self.head(layout.pool(tokens, self.config.pool))
             return logits
         per_token: Tensor = self.head(tokens)
-        return per_token if self.config.pool == "all" else layout.largest(per_token)
+        return per_token if self.config.pool == "all" else masked_max(per_token, layout.lengths)
 
     def tokens(
         self,
@@ -154,10 +145,7 @@ class PatchSequenceModel(AudioModel):
         return self._encode(features, lengths, patch, stride)[0]
 
     def embed(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Encode each clip as (batch, dim): class token, mean of two, or pooled tokens.
-
-        With pool "max" or "all" it is the mean of the tokens.
-        """
+        """Encode each clip as (batch, dim): class token, or mean of two; last or mean of tokens."""
         tokens, layout = self._encode(features, lengths, None, None)
         return layout.pool(tokens, self.config.pool)
 
@@ -185,22 +173,18 @@ class PatchSequenceModel(AudioModel):
         layout = Layout(grid, self.token_order, config.class_token, columns)
         tokens = self._sequence(self.patch_embed(image, patch, stride), layout)
         hidden, residual = self.run_blocks(tokens, layout)
-        drop_rate = config.drop_path if self.training else 0.0
-        return mamba.add_and_norm(hidden, residual, self.norm_f, drop_rate)[0], layout
+        branch = drop_path(hidden, config.drop_path if self.training else 0.0)
+        return add_norm(branch, residual, self.norm_f)[0], layout
 
     def _sequence(self, patches: Tensor, layout: Layout) -> Tensor:
         """Patches (batch, dim, rows, columns) with positions and class tokens, as one sequence."""
-        class_tokens, n_class_tokens = self._class_tokens(), self.config.n_class_tokens
-        if self.config.has_absolute_positions:
-            table, trained_grid = self.position_table(), self.config.grid
-
-            def positions(grid: Size) -> Tensor:
-                resized = resize_positions(table, trained_grid, grid, n_class_tokens)
-                patches_only: Tensor = resized[:, n_class_tokens:].mT.unflatten(2, grid)
-                return patches_only
-
-            patches = patches + layout.table(positions)
-            class_tokens = class_tokens + table[:, :n_class_tokens]
+        class_tokens, n = self._class_tokens(), self.config.n_class_tokens
+        if self.pos_embed is not None:
+            table, trained = self.position_table(self.pos_embed), self.config.grid
+            patches = patches + layout.table(
+                lambda grid: resize_positions(table, trained, grid, n)[:, n:].mT.unflatten(2, grid)
+            )
+            class_tokens = class_tokens + table[:, :n]
         class_tokens = class_tokens.to(patches.dtype).expand(patches.shape[0], -1, -1)
         return layout.join(patches.permute(0, 2, 3, 1), class_tokens)
 
@@ -212,9 +196,9 @@ class PatchSequenceModel(AudioModel):
             return self.patch_embed.proj.weight.new_zeros(1, 0, self.config.dim)
         return self.cls_token
 
-    def position_table(self) -> Tensor:
+    def position_table(self, learned: Tensor) -> Tensor:
         """The learned positions (1, tokens, dim), those of class tokens before the patches'."""
-        return self.pos_embed
+        return learned
 
     def run_blocks(self, hidden: Tensor, layout: Layout) -> tuple[Tensor, Tensor | None]:
         """Run the blocks on (batch, tokens, dim): the last one's output, and the residual."""

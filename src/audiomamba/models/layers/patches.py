@@ -1,20 +1,17 @@
-"""Patches of a spectrogram or an image, their grid, and weights that are fitted to another grid."""
-
-from functools import cache
+"""Patches of a spectrogram or an image, and their grid."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomamba.errors import ConfigError
+from audiomamba.ops.resize import resize_patch_kernel
 
 __all__ = [
     "PatchEmbed",
     "Size",
     "new_table",
     "patch_grid",
-    "resize_patch_kernel",
-    "resize_positions",
 ]
 
 Size = tuple[int, int]  # rows and columns: mel bands and frames, or height and width
@@ -35,19 +32,12 @@ class PatchEmbed(nn.Module):
         # A normal that is cut at two standard deviations has 0.8796 of its standard deviation left.
         std = (n_channels * patch[0] * patch[1]) ** -0.5 / 0.87962566
         nn.init.trunc_normal_(self.proj.weight, std=std, a=-2 * std, b=2 * std)
-        if self.proj.bias is not None:
-            nn.init.zeros_(self.proj.bias)
+        nn.init.zeros_(self.proj.bias)  # type: ignore[arg-type]  # there is one
 
     def forward(self, image: Tensor, patch: Size, stride: Size) -> Tensor:
-        """Project patches of any size: the kernel is resized if it was made for another.
+        """Project a map (batch, channels, rows, columns): (batch, dim, patch rows, patch columns).
 
-        Args:
-            image: (batch, channels, rows, columns).
-            patch: (rows, columns) of a patch.
-            stride: (rows, columns) from one patch to the next.
-
-        Returns:
-            (batch, dim, rows of patches, columns of patches).
+        The kernel is resized if it was made for patches of another size.
         """
         kernel = resize_patch_kernel(self.proj.weight, patch)
         return F.conv2d(image, kernel, self.proj.bias, stride)
@@ -66,46 +56,3 @@ def patch_grid(size: Size, patch: Size, stride: Size) -> Size:
 def new_table(n_rows: int, dim: int) -> nn.Parameter:
     """A learned table (1, rows, dim) of class tokens or positions."""
     return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, n_rows, dim), std=0.02))
-
-
-def resize_positions(table: Tensor, grid: Size, new_grid: Size, n_prefix: int) -> Tensor:
-    """Resize learned positions to another grid of patches: bilinear, with antialiasing.
-
-    Args:
-        table: (1, n_prefix + rows * columns, dim); the rows of class tokens, first, stay.
-        grid: (rows, columns) that the table was made for.
-        new_grid: (rows, columns) wanted.
-        n_prefix: rows at the start that belong to no patch.
-
-    Source: Erol et al. 2024, released code.
-    """
-    if grid == new_grid:
-        return table
-    prefix, patches = table[:, :n_prefix], table[:, n_prefix:]
-    image = patches.transpose(1, 2).unflatten(2, grid)
-    image = F.interpolate(image.float(), new_grid, mode="bilinear", antialias=True)
-    resized: Tensor = torch.cat([prefix, image.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
-    return resized
-
-
-def resize_patch_kernel(kernel: Tensor, patch: Size) -> Tensor:
-    """Resize a kernel (dim, channels, rows, columns) so that resized patches keep their tokens.
-
-    Source: Beyer et al., "FlexiViT" (2023), equation 3: the pseudo-inverse of a bilinear resize.
-    """
-    size = (kernel.shape[2], kernel.shape[3])
-    if size == patch:
-        return kernel
-    matrix = _inverse_resize(size, patch).to(kernel.device, kernel.dtype)
-    resized: Tensor = (kernel.flatten(2) @ matrix.T).unflatten(2, patch)
-    return resized
-
-
-@cache
-def _inverse_resize(size: Size, new_size: Size) -> Tensor:
-    """The (new, old) matrix that maps a flattened kernel of one size to another."""
-    n_old = size[0] * size[1]
-    basis = torch.eye(n_old, dtype=torch.float64, device="cpu").reshape(n_old, 1, *size)
-    resized = F.interpolate(basis, new_size, mode="bilinear").flatten(1)
-    inverse: Tensor = torch.linalg.pinv(resized, rtol=1e-6)
-    return inverse

@@ -11,36 +11,15 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from audiomamba.models.layers.padding import masked_mean, valid_mask
+from audiomamba.ops.padding import fill_by_length, masked_mean, take_tokens
 
-__all__ = ["N_CLASS_TOKENS", "ClassToken", "Layout", "TokenOrder", "class_token_indices"]
+__all__ = ["N_CLASS_TOKENS", "ClassToken", "Layout", "TokenOrder"]
 
 ClassToken = Literal["head", "middle", "end", "double", "none"]
 TokenOrder = Literal["frequency", "time"]
 
 N_CLASS_TOKENS: dict[ClassToken, int] = {"head": 1, "middle": 1, "end": 1, "double": 2, "none": 0}
-
-
-def class_token_indices(class_token: ClassToken, n_patches: Tensor) -> Tensor:
-    """The indices (batch, class tokens) of class tokens among so many patches (batch,).
-
-    Examples:
-        >>> class_token_indices("middle", torch.tensor([35, 36])).tolist()
-        [[17], [18]]
-        >>> class_token_indices("double", torch.tensor([35])).tolist()
-        [[0, 36]]
-    """
-    start = torch.zeros_like(n_patches)
-    indices = {
-        "head": [start],
-        "middle": [n_patches // 2],
-        "end": [n_patches],
-        "double": [start, n_patches + 1],
-    }
-    none = n_patches.new_empty(*n_patches.shape, 0)
-    return none if class_token == "none" else torch.stack(indices[class_token], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -68,27 +47,16 @@ class Layout:
         return self.grid[0] * self.columns + N_CLASS_TOKENS[self.class_token]
 
     def table(self, fill: Callable[[tuple[int, int]], Tensor]) -> Tensor:
-        """Make what depends on the size of a clip's grid, (batch or 1, ...), once for each size.
-
-        `fill` takes (rows, columns) to (1, ...), the last axis longer the more columns; shorter
-        ones are padded with 0.
-        """
+        """Make what depends on the size of a clip's grid, (batch or 1, ...), as fill_by_length."""
         if self.columns is None:
             return fill(self.grid)
-        sizes, which = self.columns.unique(return_inverse=True)
-        tables = [fill((self.grid[0], size)) for size in sizes.tolist()]
-        longest = tables[-1].shape[-1]
-        return torch.cat([F.pad(one, (0, longest - one.shape[-1])) for one in tables])[which]
+        return fill_by_length(self.columns, lambda n_columns: fill((self.grid[0], n_columns)))
 
     def join(self, patches: Tensor, class_tokens: Tensor | None = None) -> Tensor:
-        """Make one sequence of patches and class tokens.
+        """Make one sequence of patches (batch, rows, columns, dim) and class tokens.
 
-        Args:
-            patches: (batch, rows, columns, dim).
-            class_tokens: (batch, class tokens, dim); None if there are none.
-
-        Returns:
-            (batch, tokens, dim), 0 after a clip's own tokens.
+        The class tokens are (batch, class tokens, dim), None if there are none. The sequence is
+        (batch, tokens, dim), 0 after a clip's own tokens.
         """
         if self.class_token == "none" and self.columns is None:
             return (patches if self.order == "frequency" else patches.transpose(1, 2)).flatten(1, 2)
@@ -111,13 +79,13 @@ class Layout:
             image: Tensor = tokens.unflatten(1, (rows, columns) if by_row else (columns, rows))
             return image if by_row else image.transpose(1, 2)
         indices = self._indices(tokens.device)[:, : rows * columns]
-        patches = _take(tokens, indices.clamp(max=tokens.shape[1] - 1))
+        patches = take_tokens(tokens, indices.clamp(max=tokens.shape[1] - 1))
         return patches.view(len(tokens), rows, columns, -1)
 
     def class_tokens(self, tokens: Tensor) -> Tensor:
         """Take the class tokens (batch, class tokens, dim) of (batch, tokens, dim)."""
         rows, columns = self.grid
-        return _take(tokens, self._indices(tokens.device)[:, rows * columns :])
+        return take_tokens(tokens, self._indices(tokens.device)[:, rows * columns :])
 
     def pool(self, tokens: Tensor, pool: str) -> Tensor:
         """Take one vector (batch, dim) of each clip's tokens (batch, tokens, dim).
@@ -131,14 +99,7 @@ class Layout:
             return masked_mean(tokens, self.lengths)
         if self.lengths is None:
             return tokens[:, -1]
-        return _take(tokens, self.lengths[:, None] - 1).squeeze(1)
-
-    def largest(self, per_token: Tensor) -> Tensor:
-        """Each channel's largest value over a clip's tokens, (batch, tokens, channels) given."""
-        if self.lengths is not None:
-            padding = ~valid_mask(per_token.shape[1], self.lengths)
-            per_token = per_token.masked_fill(padding[..., None], -torch.inf)
-        return per_token.amax(dim=1)
+        return take_tokens(tokens, self.lengths[:, None] - 1).squeeze(1)
 
     def _indices(self, device: torch.device) -> Tensor:
         """The index of each patch, row by row, then of each class token: (batch or 1, tokens).
@@ -151,7 +112,7 @@ class Layout:
         row = torch.arange(rows, device=device)[:, None]
         column = torch.arange(columns, device=device)
         index = row * own + column if self.order == "frequency" else column * rows + row
-        class_tokens = class_token_indices(self.class_token, rows * own[:, 0, 0])
+        class_tokens = _class_token_indices(self.class_token, rows * own[:, 0, 0])
         for first in class_tokens.unbind(dim=1)[:1]:
             index = index + (index >= first[:, None, None])
         n_tokens = rows * columns + N_CLASS_TOKENS[self.class_token]
@@ -159,6 +120,9 @@ class Layout:
         return torch.cat([index.flatten(1), class_tokens], dim=1)
 
 
-def _take(tokens: Tensor, indices: Tensor) -> Tensor:
-    """The tokens with these indices (batch or 1, n): (batch, tokens, dim) to (batch, n, dim)."""
-    return tokens.gather(1, indices[..., None].expand(len(tokens), -1, tokens.shape[2]))
+def _class_token_indices(class_token: ClassToken, n: Tensor) -> Tensor:
+    """The indices (batch, class tokens) of class tokens among so many patches (batch,)."""
+    start = torch.zeros_like(n)
+    indices = {"head": [start], "middle": [n // 2], "end": [n], "double": [start, n + 1]}
+    none = n.new_empty(*n.shape, 0)
+    return none if class_token == "none" else torch.stack(indices[class_token], dim=-1)

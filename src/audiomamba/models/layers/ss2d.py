@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from audiomamba.config import check
 from audiomamba.errors import ConfigError
-from audiomamba.models.layers.padding import mask_padding
 from audiomamba.models.layers.ssm_init import draw_step_sizes, log_of_states
 from audiomamba.ops import Linear, cross_selective_scan, linear
 from audiomamba.ops.cross_scan import N_DIRECTIONS
+from audiomamba.ops.padding import mask_padding
 
 __all__ = ["SS2D", "Activation", "SS2DConfig", "activate", "dense_conv", "new_linear"]
 

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, silu
 
+from audiomamba.ops.padding import mask_padding
+
 __all__ = ["conv"]
 
 
@@ -18,11 +20,8 @@ def conv(
 ) -> Tensor:
     """Convolve; x (batch, tokens, channels), weight (channels, width) and bias wide."""
     tokens, width = x.shape[1], weight.shape[1]
-    padding = None
-    if lengths is not None:
-        padding = (torch.arange(tokens, device=x.device) >= lengths[:, None]).unsqueeze(-1)
-    inside = x if padding is None else x.masked_fill(padding, 0)
-    wide = pad(inside.to(weight.dtype), (0, 0, 0, width - 1) if reverse else (0, 0, width - 1, 0))
+    own = mask_padding(x, lengths, dim=1)
+    wide = pad(own.to(weight.dtype), (0, 0, 0, width - 1) if reverse else (0, 0, width - 1, 0))
     out = torch.zeros(x.shape, dtype=weight.dtype, device=x.device)
     if bias is not None:
         out = out + bias
@@ -30,4 +29,4 @@ def conv(
         start = width - 1 - k if reverse else k
         out = out + wide[:, start : start + tokens] * weight[:, k]
     out = silu(out) if activation else out
-    return (out if padding is None else out.masked_fill(padding, 0)).to(x.dtype)
+    return mask_padding(out, lengths, dim=1).to(x.dtype)

@@ -13,13 +13,13 @@ sizes, input and output maps) stays in the order of the map: only this module kn
 Source: Liu et al., "VMamba: Visual State Space Model" (2024), section 4.2.
 """
 
-import torch
 from torch import Tensor
 
 from audiomamba.errors import ConfigError
 from audiomamba.ops.backends import choose_backend, implementation
 from audiomamba.ops.cross_scan.inputs import MapInputs
 from audiomamba.ops.cross_scan.orders import N_DIRECTIONS, cross_merge, cross_scan
+from audiomamba.ops.padding import padding_mask
 
 __all__ = ["N_DIRECTIONS", "cross_merge", "cross_scan", "cross_selective_scan"]
 
@@ -66,6 +66,7 @@ def cross_selective_scan(
     Source: Liu et al. 2024, SS2D.
 
     Examples:
+        >>> import torch
         >>> u, dt = torch.ones(1, 2, 3, 4), torch.ones(1, 2, 3, 4, 1)
         >>> maps = torch.ones(1, 2, 3, 4, 5)
         >>> A, D, weight = -torch.ones(16, 5), torch.ones(16), torch.ones(4, 4, 1)
@@ -86,7 +87,5 @@ def cross_selective_scan(
 
 def _padding(u: Tensor, columns: Tensor | None) -> Tensor | None:
     """True where a map has no columns of its own, (batch, rows, columns, 1)."""
-    if columns is None:
-        return None
-    padding = torch.arange(u.shape[2], device=u.device) >= columns[:, None, None]
-    return padding.expand(-1, u.shape[1], -1).unsqueeze(-1)
+    padding = padding_mask(u.shape[2], columns)
+    return None if padding is None else padding[:, None, :, None].expand(-1, u.shape[1], -1, -1)

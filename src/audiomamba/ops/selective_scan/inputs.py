@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import silu, softplus
 
 from audiomamba.errors import ConfigError
+from audiomamba.ops.padding import padding_mask
 
 __all__ = [
     "SCAN_SCHEMA",
@@ -204,10 +205,9 @@ def step_inputs(inputs: ScanInputs) -> StepInputs:
     wide = inputs.A.dtype
     u, delta, B, C = (x.to(wide) for x in (inputs.u, inputs.delta, inputs.B, inputs.C))
     z = None if inputs.z is None else inputs.z.to(wide)
-    padding = None
-    if inputs.lengths is not None:
-        index = torch.arange(u.shape[1], device=u.device)
-        padding = (index >= inputs.lengths[:, None]).unsqueeze(-1)
+    padding = padding_mask(u.shape[1], inputs.lengths)
+    if padding is not None:
+        padding = padding.unsqueeze(-1)
         u, delta = u.masked_fill(padding, 0), delta.masked_fill(padding, 0)
         B, C = (x.masked_fill(padding.unsqueeze(-1), 0) for x in (B, C))
         z = None if z is None else z.masked_fill(padding, 0)

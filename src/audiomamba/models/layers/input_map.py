@@ -1,16 +1,16 @@
-"""Clips of different lengths in one batch: what stands after a clip's own end plays no part.
+"""The input of a model, checked: features of clips of different lengths, as they are or as a map.
 
 Features are cut to the longest clip and set to 0 after each clip's end. So is a map before each
 layer that mixes columns: a clip then finds there what it finds alone, the zeros of a padding.
 """
 
-import torch
 from torch import Tensor
 
 from audiomamba.errors import ConfigError
 from audiomamba.models.base import ModelConfig
+from audiomamba.ops.padding import checked_lengths, mask_padding
 
-__all__ = ["as_map", "fit_features", "mask_padding", "masked_mean", "valid_mask"]
+__all__ = ["as_map", "fit_features"]
 
 
 def fit_features(
@@ -36,19 +36,8 @@ def fit_features(
         )
     if lengths is None:
         return features, None
-    batch, n_frames = features.shape[:2]
-    if tuple(lengths.shape) != (batch,) or lengths.is_floating_point():
-        raise ConfigError(
-            f"lengths are {lengths.dtype} of shape {tuple(lengths.shape)}; "
-            f"expected integers ({batch},), the frames of each clip"
-        )
-    least, most = (int(length) for length in lengths.aminmax())
-    if least < shortest or most > n_frames:
-        raise ConfigError(
-            f"lengths go from {least} to {most}; expected {shortest} to {n_frames} frames"
-        )
-    lengths = lengths.to(features.device, torch.int64)
-    return mask_padding(features[:, :most], lengths, dim=1), lengths
+    lengths, longest = checked_lengths(lengths, features, shortest)
+    return mask_padding(features[:, :longest], lengths, dim=1), lengths
 
 
 def as_map(
@@ -69,26 +58,3 @@ def as_map(
             f"images have shape {tuple(features.shape)}; expected (batch, 3, height, width)"
         )
     return features, None
-
-
-def valid_mask(n: int, lengths: Tensor) -> Tensor:
-    """Mark what is before each clip's end: lengths (batch,) to bool (batch, n)."""
-    return torch.arange(n, device=lengths.device) < lengths[:, None]
-
-
-def mask_padding(x: Tensor, lengths: Tensor | None, *, dim: int) -> Tensor:
-    """Set x (batch, ...) to 0 after each clip's end, which lengths (batch,) give along an axis."""
-    if lengths is None:
-        return x
-    padding = ~valid_mask(x.shape[dim], lengths)
-    shape = [1] * x.ndim
-    shape[0], shape[dim] = padding.shape
-    return x.masked_fill(padding.view(shape), 0)
-
-
-def masked_mean(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Average over each clip's own steps: (batch, steps, channels) to (batch, channels)."""
-    if lengths is None:
-        return x.mean(dim=1)
-    wide = torch.promote_types(x.dtype, torch.float32)
-    return (mask_padding(x, lengths, dim=1).sum(dim=1, dtype=wide) / lengths[:, None]).to(x.dtype)
