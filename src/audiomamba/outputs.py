@@ -1,10 +1,14 @@
 """What holds for every output: one writer at a time, never an input, nothing lost unasked.
 
-    with sole_writer(out):                   # a second call that writes there is refused
-        refuse_inputs([out], inputs)         # an output may not be what the call reads
-        refuse_existing(out, overwrite)      # nor replace what is there, unless that was asked for
-        with writing(out):                   # a full disk is an error of one line
+    with claimed([out], inputs, overwrite=overwrite):
+        with writing(out):  # a full disk is an error of one line
             ...
+
+Or in single steps, where they suit better:
+
+    with sole_writer(out):                         # a second call that writes there is refused
+        refuse_inputs([out], inputs)               # an output may not be what the call reads
+        refuse_existing(out, overwrite=overwrite)  # nor replace what is there unasked
 
 The lock is a hidden file beside the output, .NAME.lock, which the system frees when the process
 that holds it ends, however it ends; it is removed with the block.
@@ -22,11 +26,49 @@ from tempfile import gettempdir
 
 from audiomamba.errors import ConfigError
 
-__all__ = ["refuse_existing", "refuse_inputs", "sole_writer", "writing"]
+__all__ = ["claimed", "refuse_existing", "refuse_inputs", "sole_writer", "writing"]
 
 LONGEST_NAME = 240  # bytes of a file's name that its lock's name repeats
 NO_LOCKS_HERE = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 LOCKED_BYTE = 1 << 20  # beyond what is read; Windows locks bytes, not files
+
+
+@contextmanager
+def claimed(
+    outputs: Iterable[Path], inputs: Iterable[Path] = (), *, overwrite: bool
+) -> Iterator[None]:
+    """Be the only one that writes these files, which are new or may be replaced.
+
+    Args:
+        outputs: files.
+        inputs: what the call reads, as for refuse_inputs.
+        overwrite: whether files that are there may be replaced.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ConfigError: a file's folder does not exist; or as for sole_writer, refuse_inputs and
+            refuse_existing.
+
+    Examples:
+        >>> Path("precious.csv").write_text("dog")
+        3
+        >>> with claimed([Path("precious.csv")], overwrite=False):
+        ...     pass
+        Traceback (most recent call last):
+            ...
+        audiomamba.errors.ConfigError: precious.csv exists already; ...
+    """
+    outputs = list(outputs)
+    for output in outputs:
+        if not output.parent.is_dir():
+            raise ConfigError(f"{output} cannot be written: there is no folder {output.parent}")
+    with sole_writer(*outputs):
+        refuse_inputs(outputs, inputs)
+        for output in outputs:
+            refuse_existing(output, overwrite=overwrite)
+        yield
 
 
 @contextmanager

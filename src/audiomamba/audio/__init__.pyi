@@ -10,3 +10,4 @@ from .model_input import (
     normalize as normalize,
     to_decibels as to_decibels,
 )
+from .mono import to_mono as to_mono

@@ -5,7 +5,9 @@ mp4, webm and other containers.
 """
 
 import io
+import os
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,12 +23,14 @@ from audiomamba.audio.decode import (
     open_stream,
     open_with_av,
 )
+from audiomamba.audio.mono import RATES_HZ, as_rate
 from audiomamba.audio.resample import resample_blocks
 from audiomamba.errors import AudioError, ConfigError
 
-__all__ = ["RATES_HZ", "Blocks", "check_sound", "stream"]
+__all__ = ["Blocks", "Source", "check_sound", "stream"]
 
-RATES_HZ = range(1_000, 1_000_001)
+Source = str | PathLike[str] | PathLike[bytes] | bytes | bytearray | memoryview | BinaryIO
+
 LARGEST_SAMPLE = 1e6
 
 
@@ -134,11 +138,12 @@ class Blocks(Iterator[Tensor]):
             raise AudioError(f"{self._name}: damaged after {read_s:.2f} s{broken}")
 
 
-def stream(source: str | Path | BinaryIO, *, sample_rate: int | None = None) -> Blocks:
+def stream(source: Source, *, sample_rate: int | None = None) -> Blocks:
     """Read a recording block by block: decoded, mixed to mono, at the wanted rate.
 
     Args:
-        source: a path, or a binary file object, which is read from its beginning and left open.
+        source: a path, the bytes of a file, or a binary file object, which is read from its
+            beginning and left open.
         sample_rate: the wanted rate in Hz; None for the recording's own.
 
     Returns:
@@ -151,7 +156,7 @@ def stream(source: str | Path | BinaryIO, *, sample_rate: int | None = None) -> 
             damaged, cut short, has no samples, or samples that are not finite numbers. The message
             names the file.
         MissingDependencyError: the file needs PyAV, and it is not installed.
-        ConfigError: sample_rate is out of range.
+        ConfigError: sample_rate is out of range, or the source is something else.
 
     Examples:
         >>> blocks = stream("my-clips/dog/1.wav")
@@ -160,15 +165,14 @@ def stream(source: str | Path | BinaryIO, *, sample_rate: int | None = None) -> 
         >>> sum(len(block) for block in blocks)
         8000
     """
-    if sample_rate is not None and sample_rate not in RATES_HZ:
-        raise ConfigError(
-            f"sample_rate is {sample_rate} Hz; expected a whole number from 1000 to 1000000"
-        )
-    if not isinstance(source, str | Path):
+    sample_rate = None if sample_rate is None else as_rate(sample_rate)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return Blocks(io.BytesIO(source), "audio data", sample_rate, owned=True)
+    if not isinstance(source, str | PathLike):
         given = getattr(source, "name", None)
         name = given if isinstance(given, str) else "audio data"
-        return Blocks(_seekable(source), name, sample_rate, owned=False)
-    path = Path(source)
+        return Blocks(_seekable(_binary(source, name)), name, sample_rate, owned=False)
+    path = Path(os.fsdecode(source))
     try:
         # Without a buffer of its own, the file can be read by libsndfile directly.
         file = path.open("rb", buffering=0)
@@ -180,7 +184,7 @@ def stream(source: str | Path | BinaryIO, *, sample_rate: int | None = None) -> 
         raise AudioError(f"{path}: no such file") from error
     except IsADirectoryError as error:
         raise AudioError(f"{path}: a folder; expected an audio file") from error
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
         raise _unreadable(str(path), error) from error
 
 
@@ -202,13 +206,29 @@ def check_sound(block: Samples, name: str, start_s: float) -> None:
         )
 
 
-def _unreadable(name: str, error: OSError) -> AudioError:
-    return AudioError(f"{name}: {(error.strerror or 'cannot be read').lower()}")
+def _unreadable(name: str, error: OSError | ValueError) -> AudioError:
+    reason = getattr(error, "strerror", None) or "cannot be read"
+    return AudioError(f"{name!r}: {reason}" if "\0" in name else f"{name}: {reason.lower()}")
+
+
+def _binary(source: object, name: str) -> BinaryIO:
+    """The source, if it is a file that is open for reading bytes."""
+    if not hasattr(source, "read"):
+        raise ConfigError(
+            f"{type(source).__name__} was given for a recording; expected a path, the bytes of a "
+            "file, or a file that is open for reading bytes"
+        )
+    if isinstance(source, io.TextIOBase):
+        raise ConfigError(f"{name}: open for reading text; expected bytes, as open(path, 'rb')")
+    if getattr(source, "closed", False):
+        raise ConfigError(f"{name}: the file is closed; expected one that is open")
+    return source  # type: ignore[return-value]  # as far as it can be known
 
 
 def _seekable(file: BinaryIO) -> BinaryIO:
     """The file itself, or its contents where it is a pipe."""
-    return file if file.seekable() else io.BytesIO(file.read())
+    seekable = hasattr(file, "seekable") and file.seekable()
+    return file if seekable else io.BytesIO(file.read())
 
 
 def _after(blocks: Iterator[Samples], n_skipped: int) -> Iterator[Samples]:

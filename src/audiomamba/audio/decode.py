@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from audiomamba.audio.mono import BLOCK_VALUES, mix
 from audiomamba.errors import AudioError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ __all__ = [
 
 Samples = NDArray[np.float32]
 
-BLOCK_VALUES = 1 << 16
 UNKNOWN_SIZE = 0x7FFF_0000  # writers to a pipe put such sizes into a header where they know none
 
 # What the first bytes are in files that only PyAV reads: (offset, bytes).
@@ -146,7 +146,7 @@ def _av_blocks(container: "InputContainer", stream: "AudioStream") -> Iterator[S
         with container:
             for frame in container.decode(stream):
                 for converted in to_float.resample(frame):
-                    yield converted.to_ndarray().mean(axis=0)
+                    yield mix(converted.to_ndarray().astype(np.float32, copy=False).T)
     except (av.FFmpegError, ValueError) as error:
         raise BrokenStreamError("invalid data, or another format from here on") from error
 
@@ -192,11 +192,10 @@ def _soundfile_blocks(sound: soundfile.SoundFile) -> Iterator[Samples]:
     """Mono blocks until the decoder has no more."""
     n_channels = sound.channels
     block = np.empty((max(1, BLOCK_VALUES // n_channels), n_channels), dtype=np.float32)
-    weights = np.full(n_channels, 1 / n_channels, dtype=np.float32)
     try:
         with sound:
             while len(frames := sound.read(out=block)):
-                yield frames @ weights
+                yield mix(frames)
     except soundfile.LibsndfileError as error:
         raise BrokenStreamError(_reason(error)) from error
 

@@ -1,8 +1,10 @@
 """Finding recordings in folders."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from os import PathLike
 from pathlib import Path
+from stat import S_ISDIR
 
 from audiomamba.errors import AudioError
 
@@ -17,14 +19,19 @@ SUFFIXES = frozenset({
 # fmt: on
 
 
-def find(paths: Iterable[str | Path]) -> list[Path]:
+def find(
+    paths: str | PathLike[str] | Iterable[str | PathLike[str]],
+    *,
+    on_error: Callable[[AudioError], None] | None = None,
+) -> list[Path]:
     """List recordings: files as they are given, folders searched for audio files.
 
     Folders are searched to any depth for names that end as audio and video files do (SUFFIXES, in
     either case); names that begin with a dot are left out.
 
     Args:
-        paths: files and folders.
+        paths: files and folders, or a single one.
+        on_error: what to call with an error, so that the others are found; None to raise it.
 
     Returns:
         The files in the order given, those of one folder sorted.
@@ -33,32 +40,49 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
         AudioError: a path does not exist, a folder cannot be read, or a folder has no audio in it.
 
     Examples:
-        >>> [file.as_posix() for file in find(["my-clips/rain"])]
+        >>> [file.as_posix() for file in find("my-clips/rain")]
         ['my-clips/rain/1.wav', 'my-clips/rain/2.wav']
+        >>> find(["my-clips/rain/1.wav", "my-clips/snow"], on_error=print)
+        my-clips/snow: no such file or folder
+        [...Path('my-clips/rain/1.wav')]
     """
-    return [file for path in paths for file in _expand(Path(path))]
+    several = [paths] if isinstance(paths, str | PathLike) else paths
+    tell = on_error or _raise
+    return [file for path in several for file in _expand(Path(path), tell)]
 
 
-def _expand(path: Path) -> list[Path]:
+def _expand(path: Path, tell: Callable[[AudioError], None]) -> list[Path]:
     """The files that one path stands for."""
-    if not path.exists():
-        raise AudioError(f"{path}: no such file or folder")
-    if not path.is_dir():
+    try:
+        is_folder = S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        tell(AudioError(f"{path}: no such file or folder"))
+        return []
+    except (OSError, ValueError) as error:  # such as a name that is too long
+        tell(AudioError(f"{path}: {(getattr(error, 'strerror', '') or str(error)).lower()}"))
+        return []
+    if not is_folder:
         return [path]
-    files = sorted(_audio_files(path))
-    if not files:
-        raise AudioError(f"{path}: the folder has no audio files in it")
+    errors: list[OSError] = []
+    files = sorted(_audio_files(path, errors.append))
+    for one in errors:
+        tell(AudioError(f"{one.filename}: {(one.strerror or 'cannot be read').lower()}"))
+    if not (files or errors):
+        tell(AudioError(f"{path}: the folder has no audio files in it"))
     return files
 
 
-def _audio_files(folder: Path) -> Iterator[Path]:
-    """All audio files below the folder, hidden ones left out."""
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
+def _audio_files(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
+    """All audio files below the folder; hidden ones and what is no file, as a pipe, left out."""
+    for parent, folders, names in os.walk(folder, onerror=on_error):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield Path(parent, name)
+            path = Path(parent, name)
+            if name.startswith(".") or path.suffix.lower() not in SUFFIXES:
+                continue
+            if path.is_file() or not path.exists():  # a broken link is named when it is read
+                yield path
 
 
-def _refuse(error: OSError) -> None:
-    raise AudioError(f"{error.filename}: {(error.strerror or 'cannot be read').lower()}") from error
+def _raise(error: AudioError) -> None:
+    raise error

@@ -1,31 +1,30 @@
 """Recordings as whole waveforms."""
 
-from pathlib import Path
-from typing import BinaryIO
-
 import torch
 from torch import Tensor
 
-from audiomamba.audio.blocks import stream
+from audiomamba.audio.blocks import Source, stream
 
 __all__ = ["load"]
 
 
-def load(source: str | Path | BinaryIO, *, sample_rate: int) -> Tensor:
+def load(source: Source, *, sample_rate: int) -> Tensor:
     """Decode a recording to mono at the wanted rate.
 
     Args:
-        source: a path, or a binary file object, which is read from its beginning and left open.
+        source: a path, the bytes of a file, or a binary file object, which is read from its
+            beginning and left open.
         sample_rate: the wanted rate in Hz.
 
     Returns:
-        (samples,), float32, the mean of the recording's channels, around -1 to 1.
+        (samples,), float32, the mean of the recording's channels, around -1 to 1; where they cancel
+        each other, as in opposite phase, the louder one.
 
     Raises:
         AudioError: the file is missing, a folder, empty, not audio, cut short, or has no samples,
             or samples that are not finite numbers. The message names the file.
         MissingDependencyError: the file needs PyAV, and it is not installed.
-        ConfigError: sample_rate is out of range.
+        ConfigError: sample_rate is out of range, or the source is something else.
 
     Examples:
         >>> samples = load("my-clips/dog/1.wav", sample_rate=8_000)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiomamba.audio.blocks import RATES_HZ, check_sound
+from audiomamba.audio.blocks import check_sound
 from audiomamba.audio.decode import UNKNOWN_SIZE, Samples
+from audiomamba.audio.mono import MOST_CHANNELS, RATES_HZ, mix
 from audiomamba.audio.resample import resample_blocks
 from audiomamba.errors import AudioError, ConfigError
 
@@ -22,7 +23,6 @@ NAME = "standard input"
 LARGEST_READ = 1 << 16  # bytes
 LARGEST_CHUNK = 1 << 20  # bytes of a wav file's header
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags of wav
-MOST_CHANNELS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def _decode(frames: Iterator[bytes], raw: RawSound) -> Iterator[Samples]:
     n_samples = 0
     for data in frames:
         channels = _to_float(data, raw.encoding).reshape(-1, raw.n_channels)
-        samples: Samples = channels.mean(axis=1)
+        samples = mix(channels)
         check_sound(samples, NAME, n_samples / raw.rate_hz)
         n_samples += samples.size
         yield samples

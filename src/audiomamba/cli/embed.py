@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from audiomamba.cli.options import DEFAULT_MODEL, Device, Model, Threads, load_tagger
-from audiomamba.cli.recordings import Recordings, find_files
+from audiomamba.cli.recordings import Overwrite, Recordings, find_files, inputs_of
 from audiomamba.infer.formats.embeddings import EMBEDDING_FORMATS
 from audiomamba.infer.formats.format import suffixes_of
+from audiomamba.outputs import refuse_inputs
 from audiomamba.terminal import print_error, progress_bar
 
 __all__ = ["EXAMPLES", "embed"]
@@ -42,6 +43,7 @@ def embed(
     dtype: Annotated[
         str, typer.Option(metavar="float32|float16", help="Type of the numbers.")
     ] = "float32",
+    overwrite: Overwrite = False,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -53,13 +55,18 @@ def embed(
     from audiomamba import checkpoints, infer
     from audiomamba.infer.embedding import check_output
 
-    check_output(out, dtype)
+    chosen = check_output(out, dtype)
     folder = checkpoints.find(model)
     tagger = load_tagger(folder, device, threads)
     framing = infer.Framing(step_s=step) if frames else None
     about = {"model_sha256": checkpoints.fingerprint(folder)}
     files, n_failed = find_files(recordings)
-    results = infer.embed_files(tagger, files, out, framing=framing, dtype=dtype, about=about)
+    if not files:
+        raise typer.Exit(1)
+    refuse_inputs(chosen.files(out), inputs_of(files, folder))
+    results = infer.embed_files(
+        tagger, files, out, framing=framing, dtype=dtype, about=about, overwrite=overwrite
+    )
     with progress_bar("embedding", len(files)) as advance:
         for result in results:
             if isinstance(result, infer.Failed):

@@ -21,13 +21,14 @@ from audiomamba.cli.options import (
     Window,
     load_tagger,
 )
-from audiomamba.cli.recordings import find_files
+from audiomamba.cli.recordings import find_files, inputs_of
 from audiomamba.cli.tag_live import Events, Raw, tag_standard_input
 from audiomamba.errors import ConfigError
 from audiomamba.infer.formats.format import choose_by_name, suffixes_of
 from audiomamba.infer.formats.pictures import PICTURE_FORMATS
 from audiomamba.infer.formats.tags import TAG_TABLES, TAG_TEXTS, TagLayout
 from audiomamba.infer.formats.text import length_text
+from audiomamba.outputs import claimed, refuse_inputs
 from audiomamba.terminal import print_error, progress_bar
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "tag"]
 
 DEFAULT_TOP = 3
-STDIN = Path("-")
+STDIN = "-"
 EXAMPLES = (
     "Examples:\n\n`audiomamba tag dog.ogg`\n\n"
     "`audiomamba tag archive/ --out tags.parquet`\n\n"
@@ -47,12 +48,12 @@ EXAMPLES = (
 
 
 Recordings = Annotated[
-    list[Path],
+    list[str],
     typer.Argument(
         metavar="FILE|DIR|-...",
         show_default=False,
         help="Recordings, and folders that are searched for recordings to any depth; or - for "
-        "sound from standard input, wav or raw.",
+        "sound from standard input, wav or raw (a file of that name is ./-).",
     ),
 ]
 Top = Annotated[
@@ -89,7 +90,9 @@ Out = Annotated[
         "that fail. A call that was cut off, even killed, goes on when it is made again.",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the table of another call.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the table of another call, or a picture.")
+]
 ReadAs = Annotated[
     str,
     typer.Option(
@@ -141,7 +144,8 @@ def tag(
     if live := STDIN in recordings:
         _check_live(recordings, raw, others=[out, picture, mode != "windows"], text=text_format)
     else:
-        _check_output(out, overwrite, texts=[text_format, picture], lives=[raw, events])
+        live_only = events or raw is not None
+        _check_output(out, picture, overwrite=overwrite, text=text_format, live=live_only)
     chosen = choose_by_name(TAG_TEXTS, text_format or "table")
     from audiomamba import checkpoints
     from audiomamba.infer.reading import TagOptions, as_mode
@@ -158,10 +162,13 @@ def tag(
     if live:
         tag_standard_input(tagger, options, raw, events=events, as_json=text_format == "json")
         return
-    files, n_failed = find_files(recordings, keep_missing=out is not None)
+    files, n_failed = find_files(map(Path, recordings), keep_missing=out is not None)
+    inputs = inputs_of(files, folder, labels)
     if out is None:
-        n_failed += _print(tagger, files, options, chosen, picture)
-    else:
+        with claimed([] if picture is None else [picture], inputs, overwrite=overwrite):
+            n_failed += _print(tagger, files, options, chosen, picture)
+    elif files:
+        refuse_inputs([out], inputs)
         sha256 = checkpoints.fingerprint(folder)
         n_failed += _write_table(tagger, files, options, out, sha256=sha256, overwrite=overwrite)
     if n_failed:
@@ -190,7 +197,7 @@ def _only_one(asked: Mapping[str, str | Literal[False] | None]) -> str | None:
 
 
 def _check_live(
-    recordings: Sequence[Path], raw: str | None, others: Sequence[object], text: str | None
+    recordings: Sequence[str], raw: str | None, others: Sequence[object], text: str | None
 ) -> None:
     """Refuse what does not go with standard input."""
     from audiomamba.audio.pipe import RawSound
@@ -205,17 +212,17 @@ def _check_live(
 
 
 def _check_output(
-    out: Path | None, overwrite: bool, *, texts: Sequence[object], lives: Sequence[object]
+    out: Path | None, picture: Path | None, *, overwrite: bool, text: str | None, live: bool
 ) -> None:
     """Refuse options that exclude each other."""
-    if out is not None and any(texts):
+    if out is not None and (text or picture):
         raise ConfigError(
             "--out takes its format from the name; expected it without --format, --json, --csv and "
             "--picture"
         )
-    if overwrite and out is None:
+    if overwrite and not (out or picture):
         raise ConfigError("--overwrite was given without --out; expected both")
-    if any(lives):
+    if live:
         raise ConfigError("--raw and --events are for standard input; expected - as the recording")
 
 

@@ -1,6 +1,8 @@
 """`audiomamba timeline`."""
 
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
@@ -16,12 +18,13 @@ from audiomamba.cli.options import (
     Threads,
     load_tagger,
 )
-from audiomamba.cli.recordings import Recordings, find_files
+from audiomamba.cli.recordings import Overwrite, Recordings, find_files, inputs_of
 from audiomamba.errors import ConfigError
 from audiomamba.infer.formats.events import EVENT_FORMATS, EventText, choose_event_format
 from audiomamba.infer.formats.format import suffixes_of
 from audiomamba.infer.formats.pictures import PICTURE_FORMATS
-from audiomamba.terminal import output, print_error, progress_bar
+from audiomamba.outputs import claimed, writing
+from audiomamba.terminal import print_error, progress_bar
 
 if TYPE_CHECKING:
     from audiomamba.infer import Failed, RecordingEvents, Tagger
@@ -87,7 +90,7 @@ Out = Annotated[
         "--out",
         "-o",
         metavar="FILE",
-        help="Write the events there; the suffix says how: "
+        help="Write the events there when all are found; the suffix says how: "
         f"{suffixes_of(EVENT_FORMATS)} (.txt for Audacity).",
     ),
 ]
@@ -125,6 +128,7 @@ def timeline(
     out: Out = None,
     written_as: WrittenAs = None,
     picture: Picture = None,
+    overwrite: Overwrite = False,
     labels: LabelFile = None,
     level: Level = None,
     all_labels: AllLabels = False,
@@ -141,13 +145,9 @@ def timeline(
     from audiomamba.infer.reading import as_mode
 
     chosen = choose_event_format(out, written_as)
+    folder = checkpoints.find(model)
     tagger = load_tagger(
-        checkpoints.find(model),
-        device,
-        threads,
-        label_file=labels,
-        level=level,
-        all_labels=all_labels,
+        folder, device, threads, label_file=labels, level=level, all_labels=all_labels
     )
     rule = infer.EventRule(
         threshold=_thresholds(threshold or [], tagger),
@@ -161,8 +161,12 @@ def timeline(
     pictured = Pictured(picture, len(files), tagger.front_end)
     writer = chosen(list(map(str, files)), tagger.labels)
     results = infer.find_events_in_files(tagger, files, framing, rule, listener=pictured.listen)
-    with output(out) as stream, progress_bar("listening", len(files)) as advance:
-        n_failed += _write(results, writer, stream, pictured, advance)
+    outputs = [path for path in (out, picture) if path is not None]
+    with (
+        claimed(outputs, inputs_of(files, folder, labels), overwrite=overwrite),
+        progress_bar("listening", len(files)) as advance,
+    ):
+        n_failed += _write(results, writer, out, pictured, advance)
     if n_failed:
         raise typer.Exit(1)
 
@@ -178,7 +182,7 @@ def _thresholds(given: Sequence[str], tagger: "Tagger") -> "PerClass":
 def _write(
     results: Iterable["RecordingEvents | Failed"],
     writer: EventText,
-    stream: IO[str],
+    out: Path | None,
     pictured: "Pictured",
     advance: Callable[[], None],
 ) -> int:
@@ -186,17 +190,37 @@ def _write(
     from audiomamba.infer import Failed
 
     n_failed = 0
-    stream.write(writer.header())
-    for result in results:
-        if isinstance(result, Failed):
-            print_error(result.error)
-            n_failed += 1
-        else:
-            stream.write(writer.lines(result.to_dict()))
-            stream.flush()
-            pictured.draw(result)
-        advance()
+    stream: IO[str] | None = None
+    with ExitStack() as stack:
+        for result in results:
+            if isinstance(result, Failed):
+                print_error(result.error)
+                n_failed += 1
+            else:
+                if stream is None:  # nothing is opened before there is something to write
+                    stream = stack.enter_context(_stream(out))
+                    stream.write(writer.header())
+                stream.write(writer.lines(result.to_dict()))
+                stream.flush()
+                pictured.draw(result)
+            advance()
     return n_failed
+
+
+@contextmanager
+def _stream(out: Path | None) -> Iterator[IO[str]]:
+    """What events are written to: stdout, or a file that is there when the block ends."""
+    if out is None:
+        yield sys.stdout
+        return
+    from audiomamba.atomic import replacing
+
+    with (
+        writing(out),
+        replacing(out) as part,
+        part.open("w", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
+        yield stream
 
 
 def _per_class(option: str, given: Sequence[str], labels: Sequence[str]) -> "PerClass":

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from os import PathLike
 from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import NamedTuple
@@ -17,7 +18,7 @@ import torch
 
 from audiomamba.errors import AudioError, AudioMambaError, MissingDependencyError
 from audiomamba.infer.reading import Mode, Reading, TagOptions
-from audiomamba.infer.recording import Audio
+from audiomamba.infer.recording import Audio, as_paths
 from audiomamba.infer.results import Failed, Scored, Tag, Tagged
 from audiomamba.infer.scoring import score_recording
 from audiomamba.infer.sound_model import WINDOWS_PER_BATCH, SoundModel
@@ -34,7 +35,7 @@ POLL_S = 0.1
 
 def tag_files(
     sound_model: SoundModel,
-    files: Iterable[Path],
+    files: str | PathLike[str] | Iterable[str | PathLike[str]],
     *,
     top: int | None = None,
     threshold: float = 0.0,
@@ -46,7 +47,7 @@ def tag_files(
 
     Args:
         sound_model: the model, such as a Tagger.
-        files: the recordings.
+        files: the recordings, or a single one.
         top: keep at most this many tags of each; None for all.
         threshold: keep only tags that score at least this.
         window_s: as for Tagger.tag.
@@ -69,7 +70,7 @@ def tag_files(
     """
     options = TagOptions(top=top, threshold=threshold, window_s=window_s, hop_s=hop_s, mode=mode)
     sound_model.check(options)
-    return tag_in_order(sound_model, list(files), options)
+    return tag_in_order(sound_model, as_paths(files), options)
 
 
 def tag_in_order(

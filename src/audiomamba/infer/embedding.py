@@ -4,6 +4,8 @@ A recording that fails leaves nothing in the file.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -18,10 +20,11 @@ from audiomamba.infer.formats.embeddings import EMBEDDING_FORMATS, ROWS_AT_ONCE,
 from audiomamba.infer.formats.format import choose_by_suffix
 from audiomamba.infer.frame_scores import embed_frames
 from audiomamba.infer.framing import Framing, step_samples
-from audiomamba.infer.recording import Audio
+from audiomamba.infer.recording import Audio, as_paths
 from audiomamba.infer.results import Embedded, Failed
 from audiomamba.infer.sound_model import SoundModel
 from audiomamba.infer.windows import WindowMean
+from audiomamba.outputs import claimed, writing
 
 __all__ = ["DTYPES", "check_output", "embed_files", "embed_recording"]
 
@@ -73,12 +76,13 @@ def check_output(out: Path, dtype: str) -> type[EmbeddingFile]:
 
 def embed_files(
     sound_model: SoundModel,
-    files: Iterable[Path],
+    files: str | PathLike[str] | Iterable[str | PathLike[str]],
     out: Path,
     *,
     framing: Framing | None = None,
     dtype: str = "float32",
     about: Mapping[str, str] | None = None,
+    overwrite: bool = True,
 ) -> Iterator[Embedded | Failed]:
     """Embed recordings into a file, which is there when the last result was taken.
 
@@ -89,18 +93,20 @@ def embed_files(
 
     Args:
         sound_model: the model, such as a Tagger.
-        files: the recordings.
+        files: the recordings, or a single one.
         out: where the embeddings go.
         framing: how recordings become frames, each with an embedding; None for one embedding per
             recording.
         dtype: of the numbers, "float32" or "float16".
         about: what else the metadata hold, such as the model's hash.
+        overwrite: whether files that are there already may be replaced.
 
     Returns:
         One result per recording, in their order; one that fails does not stop the others.
 
     Raises:
-        ConfigError: nothing can be written there, or the framing does not fit the model.
+        ConfigError: nothing can be written there, another call writes there, or the framing does
+            not fit the model.
         MissingDependencyError: the format needs pyarrow, and it is not installed.
 
     Examples:
@@ -120,7 +126,10 @@ def embed_files(
         "sample_rate": sound_model.front_end.sample_rate,
         "step_s": None if framing is None else framing.step_s,
     }
-    return _embed_files(sound_model, files, chosen(out, np.dtype(dtype), facts), framing, dtype)
+    paths = as_paths(files)
+    claim = claimed(chosen.files(out), paths, overwrite=overwrite)
+    table = chosen(out, np.dtype(dtype), facts)
+    return _embed_files(sound_model, paths, table, framing, claim)
 
 
 def _embed_files(
@@ -128,9 +137,10 @@ def _embed_files(
     files: Iterable[Path],
     table: EmbeddingFile,
     framing: Framing | None,
-    dtype: str,
+    claim: AbstractContextManager[None],
 ) -> Iterator[Embedded | Failed]:
-    with table:
+    dtype = str(table.dtype)
+    with claim, writing(table.out), table:
         for file in files:
             try:
                 if framing is None:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from audiomamba import audio
 from audiomamba.errors import ConfigError
-from audiomamba.infer.formats.pictures import check_picture
+from audiomamba.infer.formats.pictures import check_picture, drawable, save_picture
 from audiomamba.infer.formats.text import length_text
 from audiomamba.infer.results import Event, RecordingEvents
 from audiomamba.infer.tag_picture import draw_decibels
@@ -28,6 +28,7 @@ _BLOCK_S = 4.0
 _COARSE = 4  # of a long recording, frames this many times as far apart are looked at
 _SMALLEST_POWER = 1e-12
 _WIDTH, _SPECTROGRAM_HEIGHT, _LANE_HEIGHT, _EDGES_HEIGHT = 12.0, 2.4, 0.26, 0.8  # inches
+_WIDEST_TITLE, _WIDEST_LABEL = 100, 32  # characters
 _NARROWEST = 1 / 600  # of the width; what is shorter would not be seen
 _FAINTEST = 0.35  # opacity of an event with score 0
 _BAR, _LANE, _INK = "#c8553d", "#edf0f4", "#22303c"
@@ -134,12 +135,12 @@ def draw_events(found: RecordingEvents, spectrogram: Spectrogram, file: Path) ->
     until = found.seconds / unit_s
     draw_decibels(above, spectrogram.finish(), until, spectrogram.front_end)
     above.tick_params(labelbottom=False)
-    title = f"{found.file.name}   {length_text(found.seconds)}"
+    title = f"{drawable(found.file.name, _WIDEST_TITLE)}   {length_text(found.seconds)}"
     above.set_title(title, loc="left", fontsize=9, color=_INK, parse_math=False)
     _draw_lanes(below, lanes, until, unit_s)
     note = f"   and {n_left_out} more classes" if n_left_out else ""
     below.set_xlabel(f"time in {unit}{note}", fontsize=8, color=_INK)
-    figure.savefig(file, dpi=120)
+    save_picture(figure, file)
 
 
 class Pictured:
@@ -219,7 +220,8 @@ def _draw_lanes(axes: "Axes", lanes: dict[str, list[Event]], until: float, unit_
             0.5, 0.5, "nothing was heard", transform=axes.transAxes, ha="center", va="center",
             fontsize=8, color=_INK,
         )  # fmt: skip
-    axes.set_yticks(range(len(lanes)), [label.replace("$", r"\$") for label in lanes])
+    labels = [drawable(label, _WIDEST_LABEL).replace("$", r"\$") for label in lanes]
+    axes.set_yticks(range(len(lanes)), labels)
     axes.set_ylim(max(1, len(lanes)) - 0.5, -0.5)
     axes.set_xlim(0, until)
     axes.tick_params(labelsize=8, colors=_INK, length=2)

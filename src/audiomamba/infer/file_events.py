@@ -1,12 +1,14 @@
 """The events of many recordings, one after the other."""
 
 from collections.abc import Iterable, Iterator
+from os import PathLike
 from pathlib import Path
 
 from audiomamba.errors import AudioError, MissingDependencyError
 from audiomamba.infer.events import EventFinder, EventRule, in_order
 from audiomamba.infer.frame_scores import Listener, score_frames
 from audiomamba.infer.framing import Framing, step_samples, window_and_hop
+from audiomamba.infer.recording import as_paths
 from audiomamba.infer.results import Failed, RecordingEvents
 from audiomamba.infer.sound_model import SoundModel
 
@@ -15,7 +17,7 @@ __all__ = ["find_events_in_files"]
 
 def find_events_in_files(
     sound_model: SoundModel,
-    files: Iterable[Path],
+    files: str | PathLike[str] | Iterable[str | PathLike[str]],
     framing: Framing | None = None,
     rule: EventRule | None = None,
     *,
@@ -25,7 +27,7 @@ def find_events_in_files(
 
     Args:
         sound_model: the model.
-        files: the recordings.
+        files: the recordings, or a single one.
         framing: how a recording becomes frames; None for the defaults.
         rule: how frames become events; None for the defaults.
         listener: as for score_frames.
@@ -49,7 +51,7 @@ def find_events_in_files(
     step_samples(sound_model, framing)  # what is wrong is said before the first recording is read
     window_and_hop(sound_model, framing)
     EventFinder(sound_model.labels, framing.step_s, rule)
-    return (_find_events(sound_model, file, framing, rule, listener) for file in files)
+    return (_find_events(sound_model, file, framing, rule, listener) for file in as_paths(files))
 
 
 def _find_events(

@@ -7,19 +7,24 @@ stays. The table itself is written at the end, as a whole.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from audiomamba.atomic import replacing, write_json
 from audiomamba.errors import ConfigError, DataError
 from audiomamba.infer.results import Row, Rows
+from audiomamba.outputs import refuse_inputs, sole_writer, writing
 
 __all__ = ["Journal"]
 
 
 class Journal:
     """The rows of a table, of which some may be from a call that was cut off.
+
+    Until it is finished or closed, no other call can make the same table.
 
     Args:
         table: where the table goes.
@@ -29,25 +34,28 @@ class Journal:
             way.
 
     Raises:
-        ConfigError: there is a table already, or what is left of another call; or nothing can be
-            written there.
+        ConfigError: there is a table already, or what is left of another call; another call makes
+            the table; it is one of the recordings; or nothing can be written there.
         DataError: the journal is damaged.
     """
 
     def __init__(
         self, table: Path, call: Mapping[str, Any], files: Sequence[Path], *, overwrite: bool
     ) -> None:
-        self._table, self._files = table, files
-        self._journal = table.with_name(f"{table.name}.journal")
-        self._run = table.with_name(f"{table.name}.run.json")
+        self._name, self._files = table, files
+        self._table = Path(os.path.realpath(table))
+        self._journal = self._table.with_name(f"{self._table.name}.journal")
+        self._run = self._table.with_name(f"{self._table.name}.run.json")
         self._call = json.loads(json.dumps(call))
         self._offsets: dict[str, int] = {}  # where the row of a recording begins in the journal
         self.n_failed: int | None = None  # known when the table is finished
-        try:
-            self._begin(overwrite)
-        except OSError as error:
-            reason = (error.strerror or "no reason is known").lower()
-            raise ConfigError(f"{table} cannot be written: {reason}") from error
+        with ExitStack() as stack:
+            stack.enter_context(sole_writer(table))
+            refuse_inputs([table], files)
+            with writing(table):
+                is_complete = self._begin(overwrite)
+            if not is_complete:
+                self._claim = stack.pop_all()
 
     @property
     def todo(self) -> list[Path]:
@@ -56,8 +64,8 @@ class Journal:
             return []
         return list(dict.fromkeys(file for file in self._files if str(file) not in self._offsets))
 
-    def _begin(self, overwrite: bool) -> None:
-        """Find out what is there, and make room for what is to come."""
+    def _begin(self, overwrite: bool) -> bool:
+        """Find out what is there, and make room for what is to come; returns if all is done."""
         if self._table.exists() or self._run.exists():
             problem = self._problem()
             finished = self._finished()
@@ -68,24 +76,25 @@ class Journal:
                     file.unlink(missing_ok=True)
             elif finished:
                 self.n_failed = finished["n_failed"]
-                return
+                return True
         write_json(self._run, {"call": self._call})
         self._recover()
+        return False
 
     def _problem(self) -> str:
         """Why what is there is not from the same call; empty if it is."""
         if not self._run.exists():
-            return f"{self._table} exists already"
+            return f"{self._name} exists already"
         call = self._read_run().get("call")
         if not isinstance(call, dict):
             return f"{self._run} is damaged"
         keys = sorted({*call, *self._call})
         changed = [key for key in keys if call.get(key) != self._call.get(key)]
         if changed:
-            return f"{self._table} is from another call, with another {', '.join(changed)}"
-        finished = self._finished()
-        if finished and finished.get("recordings") != self._recordings():
-            return f"{self._table} is of other recordings"
+            return f"{self._name} is from another call, with another {', '.join(changed)}"
+        finished, now = self._finished(), ((str(file), _stamp(file)) for file in self._files)
+        if finished and finished.get("recordings") != _hash_of(now):
+            return f"{self._name} is of other recordings, or these have changed since"
         return ""
 
     def _finished(self) -> dict[str, Any]:
@@ -100,11 +109,6 @@ class Journal:
         except (FileNotFoundError, ValueError):
             return {}
         return run if isinstance(run, dict) else {}
-
-    def _recordings(self) -> str:
-        """A hash of the list of recordings."""
-        names = "\0".join(map(str, self._files))
-        return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
 
     def _recover(self) -> None:
         """Find the rows that are there; what a killed process left of a line is cut off."""
@@ -134,10 +138,16 @@ class Journal:
         Args:
             file: the recording.
             row: what is said of it, ready for JSON.
+
+        Raises:
+            ConfigError: it cannot be written, as where the disk is full.
         """
-        line = json.dumps({"file": str(file), "stamp": _stamp(file), **row})
-        self._offsets[str(file)] = self._out.tell()
-        self._out.write(line.encode() + b"\n")
+        line = json.dumps({"file": str(file), "stamp": _stamp(file), **row}).encode() + b"\n"
+        with writing(self._name):
+            offset = self._out.tell()
+            while line:  # on a disk that gets full, a part of it is written without an error
+                line = line[self._out.write(line) :]
+        self._offsets[str(file)] = offset
 
     def rows(self) -> Iterator[Row]:
         """Go through the rows, in the order of the recordings.
@@ -145,11 +155,16 @@ class Journal:
         Yields:
             What was given for each, with its name as `file`.
         """
+        for row in self._stamped_rows():
+            del row["stamp"]
+            yield row
+
+    def _stamped_rows(self) -> Iterator[Row]:
+        """The rows, each with what its recording was known by."""
         with self._journal.open("rb") as file:
             for name in map(str, self._files):
                 file.seek(self._offsets[name])
                 row: Row = json.loads(file.readline())
-                del row["stamp"]
                 yield row
 
     def finish(self, write: Callable[[Path, Rows], None]) -> None:
@@ -157,19 +172,27 @@ class Journal:
 
         Args:
             write: writes rows to a file; it may go through them more than once.
+
+        Raises:
+            ConfigError: the table cannot be written; its rows are kept.
         """
-        with replacing(self._table) as part:
-            write(part, self.rows)
-            self.n_failed = sum(bool(row["error"]) for row in self.rows())
-        finished = {"n_failed": self.n_failed, "recordings": self._recordings()}
-        write_json(self._run, {"call": self._call, "finished": finished})
-        self._out.close()
-        self._journal.unlink()
+        with writing(self._name):
+            with replacing(self._table) as part:
+                write(part, self.rows)
+            n_failed = sum(bool(row["error"]) for row in self.rows())
+            recordings = _hash_of((row["file"], row["stamp"]) for row in self._stamped_rows())
+            finished = {"n_failed": n_failed, "recordings": recordings}
+            write_json(self._run, {"call": self._call, "finished": finished})
+            self._out.close()
+            self._journal.unlink()
+        self.n_failed = n_failed
+        self._claim.close()
 
     def close(self) -> None:
         """Stop, with all rows kept."""
         if self.n_failed is None:
             self._out.close()
+            self._claim.close()
 
 
 def _stamp(file: Path) -> list[int] | None:
@@ -179,3 +202,11 @@ def _stamp(file: Path) -> list[int] | None:
     except OSError:
         return None
     return [status.st_size, status.st_mtime_ns]
+
+
+def _hash_of(recordings: Iterable[tuple[str, list[int] | None]]) -> str:
+    """A hash of recordings' names and of what changes with their contents."""
+    found = hashlib.sha256()
+    for recording in recordings:
+        found.update(json.dumps(recording).encode())
+    return found.hexdigest()[:16]

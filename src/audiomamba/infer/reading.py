@@ -57,12 +57,19 @@ class TagOptions(Reading):
         threshold: keep only tags that score at least this.
 
     Raises:
-        ConfigError: as for Reading.
+        ConfigError: a value is out of its range; or as for Reading.
         UnknownNameError: as for Reading.
     """
 
     top: int | None = None
     threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.top is not None and not (isinstance(self.top, int) and self.top >= 1):
+            raise ConfigError(f"top is {self.top}; expected a whole number above 0, or None")
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"threshold is {self.threshold}; expected a number from 0 to 1")
 
 
 def as_mode(name: str) -> Mode:

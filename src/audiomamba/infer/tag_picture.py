@@ -11,7 +11,7 @@ from torch import Tensor
 from audiomamba import audio
 from audiomamba.audio.mel_scale import to_mel
 from audiomamba.errors import ConfigError
-from audiomamba.infer.formats.pictures import check_picture
+from audiomamba.infer.formats.pictures import check_picture, drawable, save_picture
 from audiomamba.infer.formats.text import length_text
 from audiomamba.infer.results import Tagged
 from audiomamba.infer.sound_model import SoundModel
@@ -24,6 +24,7 @@ __all__ = ["MOST_RECORDINGS", "check_tag_picture", "draw_decibels", "draw_tags"]
 MOST_RECORDINGS = 24
 
 _MOST_BELOW, _MOST_COLUMNS, _MOST_BARS = 8, 1000, 3
+_WIDEST_TITLE, _WIDEST_LABEL = 60, 32  # characters
 _RANGE_DB = 70.0  # points further below the loudest one are drawn black
 _FIRST_BAR, _OTHER_BAR, _TRACK, _INK = "#c8553d", "#8d99ae", "#edf0f4", "#22303c"
 
@@ -72,7 +73,7 @@ def draw_tags(recordings: Sequence[Tagged], sound_model: SoundModel, file: Path)
     for (left, right), tagged in zip(cells, recordings, strict=False):
         _draw_spectrogram(left, sound_model.read(tagged.file), sound_model.front_end)
         left.set_title(
-            f"{tagged.file.name}   {length_text(tagged.seconds)}",
+            f"{drawable(tagged.file.name, _WIDEST_TITLE)}   {length_text(tagged.seconds)}",
             loc="left",
             fontsize=9,
             color=_INK,
@@ -81,7 +82,7 @@ def draw_tags(recordings: Sequence[Tagged], sound_model: SoundModel, file: Path)
         _draw_bars(right, tagged)
     for axes in cells[len(recordings) :].flat:
         axes.set_axis_off()
-    figure.savefig(file, dpi=120)
+    save_picture(figure, file)
 
 
 def _draw_spectrogram(axes: "Axes", samples: Tensor, front_end: audio.FrontEnd) -> None:
@@ -136,7 +137,8 @@ def _draw_bars(axes: "Axes", tagged: Tagged) -> None:
         axes.barh(index, 1, height=0.28, color=_TRACK)
         axes.barh(index, tag.score, height=0.28, color=color)
         above = index - 0.24
-        for x, side, text in ((0, "left", tag.label), (1, "right", f"{tag.score:.2f}")):
+        label = drawable(tag.label, _WIDEST_LABEL)
+        for x, side, text in ((0, "left", label), (1, "right", f"{tag.score:.2f}")):
             axes.text(
                 x, above, text, ha=side, va="bottom", fontsize=8, color=_INK, parse_math=False
             )

@@ -57,8 +57,9 @@ class Tagger(SoundModel):
         that every moment of the recording counts alike. Or it is read natively, in one pass.
 
         Args:
-            recording: a file's path, a file open for reading bytes, or (samples, sample_rate) with
-                samples (samples,) or (samples, channels), floating point from -1 to 1.
+            recording: a file's path, the bytes of a file, a file open for reading bytes, or
+                (samples, sample_rate) with samples (samples,) or (samples, channels), floating
+                point from -1 to 1. audiomamba.audio.to_mono takes channels first.
             window_s: length of a window in seconds, at most the model's input; None for that.
             hop_s: seconds from one window's start to the next's, at most window_s; None for that.
             mode: "windows", with memory that does not grow with the recording; or "native", where

@@ -23,6 +23,10 @@ ROWS_AT_ONCE = 4096
 METADATA_KEY = b"audiomamba"
 
 
+class _NothingToWriteError(Exception):
+    """No recording could be embedded."""
+
+
 class EmbeddingFile(Format):
     """A format of files that rows of embeddings are added to, used as a context.
 
@@ -33,24 +37,36 @@ class EmbeddingFile(Format):
     """
 
     def __init__(self, out: Path, dtype: "np.dtype[Any]", facts: "Row") -> None:
-        self._out, self._dtype, self._facts = out, dtype, facts
+        self.out, self.dtype, self._facts = out, dtype, facts
         self._n_rows = 0
+
+    @classmethod
+    def files(cls, out: Path) -> list[Path]:
+        """List the files that are written: the file itself first."""
+        return [out]
 
     def __enter__(self) -> Self:
         from audiomamba.atomic import replacing
 
-        self._stack = ExitStack()
-        self._part = self._stack.enter_context(replacing(self._out))
-        self._begin()
+        with ExitStack() as stack:
+            files = reversed(self.files(self.out))  # the file itself is replaced first
+            self._parts = [stack.enter_context(replacing(file)) for file in files][::-1]
+            self._begin()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
+        failed = error[0] is not None
         try:
-            self._end(failed=error[0] is not None)
+            self._end(failed=failed)
+            if not (failed or self._n_rows) and self.out.exists():
+                raise _NothingToWriteError  # so that what is there stays
         except BaseException as other:
             self._stack.__exit__(type(other), other, other.__traceback__)
-            raise
-        self._stack.__exit__(*error)
+            if not isinstance(other, _NothingToWriteError):
+                raise
+        else:
+            self._stack.__exit__(*error)
 
     def add(self, file: Path, seconds: float, blocks: "Iterable[Floats]") -> "Embedded":
         """Add the rows of a recording.
@@ -92,15 +108,16 @@ class EmbeddingParquet(EmbeddingFile):
     needs = ("pyarrow", "parquet")
 
     def _begin(self) -> None:
-        self._part.touch()
+        self._stream = self._parts[0].open("wb")
         self._writer: ParquetWriter | None = None
         self._waiting: list[RecordBatch] = []
 
     def _end(self, *, failed: bool) -> None:
-        if not failed:
-            self._flush()
-        if self._writer is not None:
-            self._writer.close()
+        with self._stream:
+            if not failed:
+                self._flush()
+            if self._writer is not None:
+                self._writer.close()
 
     def _add_block(self, file: Path, seconds: float, block: "Floats", index: int) -> None:
         import pyarrow as pa
@@ -125,7 +142,7 @@ class EmbeddingParquet(EmbeddingFile):
 
         schema = self._waiting[0].schema if self._waiting else self._schema(0)
         if self._writer is None:
-            self._writer = ParquetWriter(self._part, schema)
+            self._writer = ParquetWriter(self._stream, schema)
         if self._waiting:
             self._writer.write_table(pa.Table.from_batches(self._waiting))
             self._waiting.clear()
@@ -136,7 +153,7 @@ class EmbeddingParquet(EmbeddingFile):
         import pyarrow as pa
 
         time = "seconds" if self._facts["step_s"] is None else "start_s"
-        value = pa.list_(pa.from_numpy_dtype(self._dtype), dim)
+        value = pa.list_(pa.from_numpy_dtype(self.dtype), dim)
         return pa.schema(
             [("file", pa.string()), (time, pa.float64()), ("embedding", value)],
             metadata={METADATA_KEY: json.dumps(self._facts).encode()},
@@ -149,8 +166,13 @@ class EmbeddingNpy(EmbeddingFile):
     name = "npy"
     suffixes = (".npy",)
 
+    @classmethod
+    def files(cls, out: Path) -> list[Path]:
+        """List the array's file and that of the facts."""
+        return [out, out.with_suffix(".json")]
+
     def _begin(self) -> None:
-        self._stream: IO[bytes] = self._part.open("w+b")
+        self._stream: IO[bytes] = self._parts[0].open("w+b")
         self._recordings: list[Row] = []
         self._dim = 0
         self._write_header()
@@ -158,15 +180,13 @@ class EmbeddingNpy(EmbeddingFile):
     def _end(self, *, failed: bool) -> None:
         import json
 
-        from audiomamba.atomic import write_text
-
         with self._stream:
             self._write_header()
         if failed:
             return
         facts = {**self._facts, "dim": self._dim, "recordings": self._recordings}
         text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-        write_text(self._out.with_suffix(".json"), text, errors="backslashreplace")
+        self._parts[1].write_text(text, "utf-8", errors="backslashreplace")
 
     def add(self, file: Path, seconds: float, blocks: "Iterable[Floats]") -> "Embedded":
         """Add the rows of a recording, as EmbeddingFile.add does."""
@@ -186,7 +206,7 @@ class EmbeddingNpy(EmbeddingFile):
         npy.write_array_header_1_0(
             self._stream,
             {
-                "descr": npy.dtype_to_descr(self._dtype),
+                "descr": npy.dtype_to_descr(self.dtype),
                 "fortran_order": False,
                 "shape": (self._n_rows, self._dim),
             },

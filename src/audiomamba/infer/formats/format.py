@@ -36,7 +36,8 @@ def choose_by_suffix(formats: Sequence[Chosen], out: Path, what: str) -> Chosen:
         The format.
 
     Raises:
-        ConfigError: no format has this suffix, or the file's folder does not exist.
+        ConfigError: no format has this suffix, the file's folder does not exist, or it is a folder
+            itself.
         MissingDependencyError: the format needs a package that is not installed.
 
     Examples:
@@ -44,6 +45,10 @@ def choose_by_suffix(formats: Sequence[Chosen], out: Path, what: str) -> Chosen:
         >>> choose_by_suffix(TAG_TABLES, Path("tags.CSV"), "tags").name
         'csv'
     """
+    if out.is_dir():
+        raise ConfigError(
+            f"{out} is a folder; expected the name of a file that ends in {suffixes_of(formats)}"
+        )
     for chosen in formats:
         if out.suffix.lower() in chosen.suffixes:
             _check(chosen, out)

@@ -1,10 +1,14 @@
 """Pictures, as matplotlib writes them."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audiomamba.infer.formats.format import Format, choose_by_suffix
 
-__all__ = ["PICTURE_FORMATS", "Picture", "check_picture"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["PICTURE_FORMATS", "Picture", "check_picture", "drawable", "save_picture"]
 
 
 class Picture(Format):
@@ -29,3 +33,42 @@ def check_picture(file: Path) -> None:
         MissingDependencyError: matplotlib is not installed.
     """
     choose_by_suffix(PICTURE_FORMATS, file, "a picture")
+
+
+def save_picture(figure: "Figure", file: Path) -> None:
+    """Write a picture, completely or not at all.
+
+    Args:
+        figure: the picture.
+        file: where it goes; its suffix says the format.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    import warnings
+
+    from audiomamba.atomic import replacing
+    from audiomamba.outputs import writing
+
+    with writing(file), replacing(file) as part, warnings.catch_warnings():
+        # Of a script that the fonts lack, boxes are drawn.
+        warnings.filterwarnings("ignore", r"Glyph \d+")
+        figure.savefig(part, dpi=120, format=file.suffix[1:].lower())
+
+
+def drawable(text: str, width: int) -> str:
+    r"""Make a text of one line that there is room for, whatever is in it.
+
+    Args:
+        text: such as a label.
+        width: the most characters, more than 3.
+
+    Returns:
+        The text, or its beginning and "...".
+
+    Examples:
+        >>> drawable("Hi-hat\n(open)", 20), drawable("Bathtub (filling or washing)", 12)
+        ('Hi-hat (open)', 'Bathtub (...')
+    """
+    line = " ".join(text.encode(errors="backslashreplace").decode().split())
+    return line if len(line) <= width else line[: width - 3] + "..."

@@ -199,7 +199,7 @@ class TagParquet(Format):
         names = self.layout.columns()
         fields = [(name, types.get(name.partition("_")[0], pa.string())) for name in names]
         schema = pa.schema(fields, metadata={"audiomamba": json.dumps(call)})
-        with ParquetWriter(file, schema) as writer:
+        with file.open("wb") as stream, ParquetWriter(stream, schema) as writer:
             every = (_valid(_flat(row)) for row in rows())
             while group := list(islice(every, ROWS_PER_GROUP)):
                 writer.write_table(pa.Table.from_pylist(group, schema=schema))
