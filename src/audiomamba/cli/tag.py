@@ -133,10 +133,10 @@ def tag(
 ) -> None:
     """Say what is heard in recordings.
 
-    Every tag has a score from 0 to 1. A recording that is longer than the model's input is tagged
-    window by window, and the scores are averaged. A recording that cannot be read is named on
-    stderr; the others are done. A model that `finetune` made knows from which score on each class
-    is heard: a * after the score, "heard" in JSON.
+    Every tag has a score from 0 to 1. A recording longer than the model's input is tagged window by
+    window, and the scores are averaged. One that cannot be read is named on stderr; the others are
+    done. A model that `finetune` made knows from which score on each class is heard: a * after the
+    score, "heard" in JSON.
 
     Of sound from standard input every window, one a second, is shown as soon as it is heard.
     """
@@ -144,16 +144,13 @@ def tag(
     if live := STDIN in recordings:
         _check_live(recordings, raw, others=[out, picture, mode != "windows"], text=text_format)
     else:
-        live_only = events or raw is not None
-        _check_output(out, picture, overwrite=overwrite, text=text_format, live=live_only)
+        _check_output(out, picture, overwrite=overwrite, text=text_format, lives=[raw, events])
     chosen = choose_by_name(TAG_TEXTS, text_format or "table")
     from audiomamba import checkpoints
     from audiomamba.infer.reading import TagOptions, as_mode
 
-    top = _top(top, threshold, live=live)
-    options = TagOptions(
-        top=top, threshold=threshold, window_s=window, hop_s=hop, mode=as_mode(mode)
-    )
+    top, mode = _top(top, threshold, live=live), as_mode(mode)
+    options = TagOptions(top=top, threshold=threshold, window_s=window, hop_s=hop, mode=mode)
     folder = checkpoints.find(model)
     tagger = load_tagger(
         folder, device, threads, label_file=labels, level=level, all_labels=all_labels
@@ -165,12 +162,11 @@ def tag(
     files, n_failed = find_files(map(Path, recordings), keep_missing=out is not None)
     inputs = inputs_of(files, folder, labels)
     if out is None:
-        with claimed([] if picture is None else [picture], inputs, overwrite=overwrite):
+        with claimed([picture] if picture else [], inputs, overwrite=overwrite):
             n_failed += _print(tagger, files, options, chosen, picture)
     elif files:
         refuse_inputs([out], inputs)
-        sha256 = checkpoints.fingerprint(folder)
-        n_failed += _write_table(tagger, files, options, out, sha256=sha256, overwrite=overwrite)
+        n_failed += _write_table(tagger, files, options, out, folder=folder, overwrite=overwrite)
     if n_failed:
         raise typer.Exit(1)
 
@@ -212,7 +208,12 @@ def _check_live(
 
 
 def _check_output(
-    out: Path | None, picture: Path | None, *, overwrite: bool, text: str | None, live: bool
+    out: Path | None,
+    picture: Path | None,
+    *,
+    overwrite: bool,
+    text: str | None,
+    lives: Sequence[object],
 ) -> None:
     """Refuse options that exclude each other."""
     if out is not None and (text or picture):
@@ -222,7 +223,7 @@ def _check_output(
         )
     if overwrite and not (out or picture):
         raise ConfigError("--overwrite was given without --out; expected both")
-    if live:
+    if any(lives):
         raise ConfigError("--raw and --events are for standard input; expected - as the recording")
 
 
@@ -274,13 +275,14 @@ def _write_table(
     options: "TagOptions",
     out: Path,
     *,
-    sha256: str,
+    folder: Path,
     overwrite: bool,
 ) -> int:
     """Write a table of tags; returns how many files failed."""
+    from audiomamba import checkpoints
     from audiomamba.infer.tag_table import TaggedTable
 
-    about = {"audiomamba": __version__, "model_sha256": sha256}
+    about = {"audiomamba": __version__, "model_sha256": checkpoints.fingerprint(folder)}
     table = TaggedTable(tagger, files, out, options, about=about, overwrite=overwrite)
     if table.n_failed is not None:
         typer.echo(f"audiomamba: {out} is complete already; --overwrite tags anew", err=True)
