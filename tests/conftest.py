@@ -1,24 +1,22 @@
 """What holds for the whole test run."""
 
+import atexit
 import os
 import signal
 from collections.abc import Iterator
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
 
+# The caches of the tests, and of the processes that they start, are apart from the user's.
+_CACHES = TemporaryDirectory(prefix="audiomamba-tests-")
+atexit.register(_CACHES.cleanup)
+os.environ |= {"AUDIOMAMBA_CACHE": f"{_CACHES.name}/own", "HF_HOME": f"{_CACHES.name}/hub"}
+
 # Triton looks at this once, when it is imported. Without a GPU its kernels are interpreted.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the caches of the tests, and of the processes that they start, apart from the user's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUDIOMAMBA_CACHE", str(tmp_path_factory.mktemp("audiomamba")))
-        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hugging-face")))
-        yield
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ AudioMambaError                   everything that this package raises on purpose
 ├── CheckpointError               a weight file or model folder is damaged or of another kind
 ├── ConfigError                   a setting has a value that cannot work
 │   └── UnknownNameError          a name that is not in the list; offers the nearest ones
+├── DownloadError                 a file cannot be fetched, or is not the one that was published
 ├── BackendError                  a named backend cannot run this call
 ├── MissingDependencyError        an optional dependency is not installed; names the extra
 └── TrainingError                 a run cannot start, resume or go on
@@ -23,6 +24,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "DownloadError",
     "MissingDependencyError",
     "TrainingError",
     "UnknownNameError",
@@ -63,6 +65,10 @@ class UnknownNameError(ConfigError):
         near = get_close_matches(name, names, n=3, cutoff=0.5)
         offer = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
         super().__init__(f"unknown {kind} {name!r}; {offer}")
+
+
+class DownloadError(AudioMambaError):
+    """A file cannot be fetched, or is not the one that was published."""
 
 
 class BackendError(AudioMambaError, RuntimeError):

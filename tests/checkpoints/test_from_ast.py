@@ -28,8 +28,9 @@ def with_image_heads(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def hugging_face(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tensors under the names of the Hugging Face library, for a model of two blocks."""
+    """Tensors under the names of the Hugging Face library."""
     out = {}
+    n_blocks = sum(key.endswith(".norm1.weight") for key in state)
     for start, ours in {
         "embeddings.cls_token": "cls_token",
         "embeddings.distillation_token": "dist_token",
@@ -42,7 +43,7 @@ def hugging_face(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         "classifier.layernorm": "head_norm",
         "classifier.dense": "head",
     }
-    for index in range(2):
+    for index in range(n_blocks):
         layer, block = f"audio_spectrogram_transformer.encoder.layer.{index}", f"blocks.{index}"
         pairs |= {
             f"{layer}.attention.output.dense": f"{block}.attn.proj",

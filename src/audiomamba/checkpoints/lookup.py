@@ -4,17 +4,21 @@ Nothing is fetched unless its name or address was given, and nothing twice: a fi
 becomes a model folder in the cache.
 """
 
-import re
-from collections.abc import Sequence
-from dataclasses import replace
 from hashlib import file_digest
 from importlib.resources import files
 from pathlib import Path
 
-from audiomamba.checkpoints.convert import CONVERTER, read_released
-from audiomamba.checkpoints.format import save
+from audiomamba.checkpoints.fetched import Weights, converted, fetch
 from audiomamba.errors import CheckpointError, ConfigError, UnknownNameError
-from audiomamba.hub import ENDINGS, RELEASED_BY_NAME, cached_model, is_address, making
+from audiomamba.hub import (
+    ENDINGS,
+    RELEASED_BY_NAME,
+    HubAddress,
+    Released,
+    WebAddress,
+    is_address,
+    parse_address,
+)
 
 __all__ = ["find", "is_model", "packaged"]
 
@@ -59,22 +63,30 @@ def is_model(text: str | Path) -> bool:
     return known or path.is_dir() or (path.is_file() and path.name.endswith(ENDINGS))
 
 
-def find(name_or_folder: str | Path) -> Path:
+def find(name_or_folder: str | Path, *, refresh: bool = False) -> Path:
     """Find a model folder, or make one of released weights.
+
+    What was fetched once is found without the network. Only for a branch of a repository the hub is
+    asked each time whether it has something newer; if it cannot be reached, what is there is used,
+    with a warning.
 
     Args:
         name_or_folder: the name of a model that ships with the package or was released, a folder,
             a file of weights as its authors released it, "hf:org/name[@revision]", or
             "https://host/file".
+        refresh: fetch it anew if it is another one by now.
 
     Returns:
         The folder.
 
     Raises:
         UnknownNameError: none of these.
-        ConfigError: the name of a model that shipped with earlier versions.
-        CheckpointError: the weights are of no known origin, or are linked on a page where no
-            program can fetch them.
+        ConfigError: an address is not well-formed, nothing is there, or it is the name of a model
+            that shipped with earlier versions.
+        DownloadError: the weights cannot be fetched, or are not what was published.
+        CheckpointError: the weights are of no known origin, would run code, or are linked on a page
+            where no program can fetch them.
+        MissingDependencyError: huggingface_hub is needed and not installed.
 
     Examples:
         >>> find("general").name
@@ -86,9 +98,12 @@ def find(name_or_folder: str | Path) -> Path:
     if path.is_dir():
         return path
     if path.is_file():
-        return _converted(path, path.stem, ())
+        return converted(Weights(path, path.stem, _digest(path)))
     if name in RELEASED_BY_NAME:
-        return _released(name)
+        return fetch(_location(RELEASED_BY_NAME[name]), name, name, refresh=refresh)
+    if is_address(name):
+        address = parse_address(name)
+        return fetch(address, name, _short_name(address), refresh=refresh)
     if name in NO_LONGER_PACKAGED:
         raise ConfigError(
             f"the model {name!r} is no longer part of audiomamba; use {NO_LONGER_PACKAGED[name]}"
@@ -96,28 +111,23 @@ def find(name_or_folder: str | Path) -> Path:
     raise UnknownNameError("model or model folder", name, [*packaged(), *RELEASED_BY_NAME])
 
 
-def _released(name: str) -> Path:
-    """The folder of released weights."""
-    record = RELEASED_BY_NAME[name]
-    raise CheckpointError(
-        f"{name} is linked on {record.page}, where no program can fetch it: get the file, then "
-        "give its path as the model, or audiomamba convert FILE OUT"
-    )
+def _location(record: Released) -> HubAddress | WebAddress:
+    """Where released weights can be fetched."""
+    if record.location is None:
+        raise CheckpointError(
+            f"{record.name} is linked on {record.page}, where no program can fetch it: get the "
+            "file, then give its path as the model, or audiomamba convert FILE OUT"
+        )
+    return record.location
 
 
-def _converted(file: Path, name: str, labels: Sequence[str]) -> Path:
-    """The model folder of a released file, made if it is not in the cache."""
+def _short_name(address: HubAddress | WebAddress) -> str:
+    """What to call a model of which only the address is known."""
+    if isinstance(address, WebAddress):
+        return Path(address.file).stem
+    return address.repo.partition("/")[2]
+
+
+def _digest(file: Path) -> str:
     with file.open("rb") as opened:
-        digest = file_digest(opened, "sha256").hexdigest()
-    key = f"{_plain(name)}--{digest[:16]}--c{CONVERTER}"
-    if not cached_model(key).is_dir():
-        checkpoint, _ = read_released(file, name=name, labels=labels or None)
-        notes = dict(checkpoint.notes) | {"file": file.name, "sha256": digest}
-        with making(key) as aside:
-            save(aside, replace(checkpoint, notes=notes))
-    return cached_model(key)
-
-
-def _plain(name: str) -> str:
-    """A name that every file system takes."""
-    return re.sub(r"[^\w.-]+", "-", name)[:100]
+        return file_digest(opened, "sha256").hexdigest()

@@ -7,9 +7,10 @@ from urllib.parse import unquote, urlsplit
 
 from audiomamba.errors import ConfigError
 
-__all__ = ["ENDINGS", "HubAddress", "WebAddress", "is_address", "parse_address"]
+__all__ = ["ENDINGS", "HUB", "HubAddress", "WebAddress", "is_address", "parse_address"]
 
 ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")  # of files that hold weights as data
+HUB = "https://huggingface.co"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _HUB = "hf:"
@@ -26,6 +27,7 @@ class HubAddress:
         revision: a branch, a tag or a commit.
         files: names of the file of weights, the first that is there is taken; empty for the only
             one.
+        sha256: what the first of the files hashes to; None where that is not known.
 
     Examples:
         >>> print(parse_address("hf:org/name/model.safetensors@v2"))
@@ -35,6 +37,7 @@ class HubAddress:
     repo: str
     revision: str = "main"
     files: tuple[str, ...] = ()
+    sha256: str | None = None
 
     def __str__(self) -> str:
         file = f"/{self.files[0]}" if len(self.files) == 1 else ""
@@ -100,7 +103,7 @@ def parse_address(text: str) -> HubAddress | WebAddress:
 
     Examples:
         >>> parse_address("hf:org/name@v1.0")
-        HubAddress(repo='org/name', revision='v1.0', files=())
+        HubAddress(repo='org/name', revision='v1.0', files=(), sha256=None)
         >>> parse_address("hf:name")
         Traceback (most recent call last):
         audiomamba.errors.ConfigError: 'hf:name' is no address; expected hf:org/name, ...

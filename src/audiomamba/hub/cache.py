@@ -4,6 +4,7 @@
                            of the converter that made it
     fetched/HASH.json      which of them an address led to last
     files/HASH/            a file from the web on its way here
+    checked/HASH.json      that a file has the hash that the hub publishes
 
 A model folder is made aside and renamed, so that it is complete or not there, whatever stops the
 program. Nothing here is needed by anything else: all of it may be deleted at any time.
@@ -14,30 +15,38 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from audiomamba.atomic import write_json
+from audiomamba.errors import ConfigError
+from audiomamba.outputs import sole_writer, writing
 
 __all__ = [
     "CacheEntry",
+    "alone",
     "cache_folder",
     "cached_model",
     "clear_cache",
     "forget",
+    "is_checked",
     "list_cache",
     "making",
+    "note_checked",
     "recall",
     "remember",
     "web_folder",
 ]
 
 VARIABLE = "AUDIOMAMBA_CACHE"
-MODELS, FETCHED, FILES = "models", "fetched", "files"
+MODELS, FETCHED, FILES, CHECKED = "models", "fetched", "files", "checked"
+LOCKS = "locks"
+WAIT_S = 0.2
 ASIDE = ".part-"
 
 
@@ -168,12 +177,66 @@ def clear_cache() -> int:
         How many bytes there were.
     """
     root, size = cache_folder(), 0
-    for part in (MODELS, FETCHED, FILES):
+    for part in (MODELS, FETCHED, FILES, CHECKED):
         size += folder_size(root / part)
         shutil.rmtree(root / part, ignore_errors=True)
     with suppress(OSError):  # somebody keeps something else there
         root.rmdir()
     return size
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Be the only one, in any process, that works on something of the cache; wait for others.
+
+    Args:
+        name: of what it is.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ConfigError: the cache cannot be written.
+    """
+    place = cache_folder() / LOCKS / _short_hash(name)
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(sole_writer(place))
+                break
+            except ConfigError as error:
+                if isinstance(error.__cause__, OSError):
+                    raise
+                time.sleep(WAIT_S)
+        yield
+
+
+def is_checked(path: Path, digest: str) -> bool:
+    """Tell whether a file was found to have a hash, and has not changed since.
+
+    Args:
+        path: the file, or a link to it.
+        digest: the hash.
+    """
+    try:
+        noted = json.loads(_check_note(path).read_text("utf-8"))
+        return bool(noted == _state_of(path, digest))
+    except (OSError, ValueError):
+        return False
+
+
+def note_checked(path: Path, digest: str) -> None:
+    """Note that a file has a hash.
+
+    Args:
+        path: the file, or a link to it.
+        digest: the hash.
+    """
+    note = _check_note(path)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    write_json(note, _state_of(path, digest))
 
 
 def folder_size(folder: Path) -> int:
@@ -190,11 +253,27 @@ def web_folder(url: str) -> Path:
     Returns:
         A folder of its own, which need not exist.
     """
-    return cache_folder() / FILES / sha256(url.encode()).hexdigest()[:16]
+    return cache_folder() / FILES / _short_hash(url)
+
+
+def _short_hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 def _note_of(address: str) -> Path:
-    return cache_folder() / FETCHED / f"{sha256(address.encode()).hexdigest()[:16]}.json"
+    return cache_folder() / FETCHED / f"{_short_hash(address)}.json"
+
+
+def _check_note(path: Path) -> Path:
+    return (
+        cache_folder() / CHECKED / f"{sha256(str(path.resolve()).encode()).hexdigest()[:16]}.json"
+    )
+
+
+def _state_of(path: Path, digest: str) -> dict[str, Any]:
+    """What changes when a file does."""
+    status = path.stat()
+    return {"size": status.st_size, "modified": status.st_mtime_ns, "hash": digest}
 
 
 def _read(path: Path) -> CacheEntry | None:

@@ -14,12 +14,11 @@ from typing import Any
 from urllib.parse import quote
 
 from audiomamba.errors import UnknownNameError
-from audiomamba.hub.address import HubAddress, WebAddress
+from audiomamba.hub.address import HUB, HubAddress, WebAddress
 
 __all__ = ["RELEASED", "RELEASED_BY_NAME", "Released", "get_released", "released_of"]
 
 REGISTRY = "released.toml"
-HUB = "https://huggingface.co"
 UNVERIFIED = "unverified"
 
 
@@ -73,7 +72,9 @@ class Released:
     def location(self) -> HubAddress | WebAddress | None:
         """Where a program can fetch it; None if it cannot."""
         if self.repo:
-            return HubAddress(repo=self.repo, revision=self.revision, files=self.files)
+            return HubAddress(
+                repo=self.repo, revision=self.revision, files=self.files, sha256=self.sha256
+            )
         if self.folder:
             url = self.folder + quote(self.files[0], safe="()")
             return WebAddress(url=url, sha256=self.sha256, size=self.size)

@@ -1,0 +1,58 @@
+"""Whether the network may be used, and who is told how far a download is."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from audiomamba.progress import Progress
+
+__all__ = ["go_offline", "is_offline", "progress", "reporting"]
+
+VARIABLE = "HF_HUB_OFFLINE"  # that of huggingface_hub, so that one switch serves both
+ON = {"1", "on", "true", "yes"}
+
+_PROGRESS: ContextVar[Progress | None] = ContextVar("progress of downloads", default=None)
+
+
+def is_offline() -> bool:
+    """Tell whether the network may not be used.
+
+    Returns:
+        True if the variable HF_HUB_OFFLINE is set to 1, on, true or yes.
+    """
+    return os.environ.get(VARIABLE, "").lower() in ON
+
+
+def go_offline() -> None:
+    """Use no network from now on, in this process and those that it starts."""
+    os.environ[VARIABLE] = "1"
+
+
+@contextmanager
+def reporting(progress: Progress) -> Iterator[None]:
+    """Have the downloads of a block told how far they are.
+
+    Args:
+        progress: called with the number of bytes that are there, and of all.
+
+    Yields:
+        Nothing.
+    """
+    before = _PROGRESS.set(progress)
+    try:
+        yield
+    finally:
+        _PROGRESS.reset(before)
+
+
+def progress(done: int, total: int) -> None:
+    """Tell whoever wants to know how far a download is.
+
+    Args:
+        done: bytes that are there.
+        total: bytes of all.
+    """
+    tell = _PROGRESS.get()
+    if tell is not None:
+        tell(done, total)
