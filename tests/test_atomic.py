@@ -94,3 +94,15 @@ def test_what_is_no_file_is_written_to(tmp_path):
     assert pipe.is_fifo()
     with pytest.raises(IsADirectoryError):
         atomic.write_text(tmp_path, "new")
+
+
+def test_two_processes_may_write_one_file_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "numbers"
+    with atomic.replacing(path, unique=True) as one:
+        one.write_text("1")
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        with atomic.replacing(path, unique=True) as other:
+            other.write_text("2")
+        assert path.read_text() == "2"
+    assert path.read_text() == "1"
+    assert list(tmp_path.iterdir()) == [path]

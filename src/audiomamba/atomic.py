@@ -12,7 +12,7 @@ __all__ = ["replace_folder", "replacing", "write_bytes", "write_json", "write_te
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, unique: bool = False) -> Iterator[Path]:
     """Give a new path in the same folder; what is written there takes the place of a file.
 
     When the block ends without an error, the new file is flushed to disk and renamed. When it ends
@@ -21,9 +21,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: the file to replace, or to make.
+        unique: whether the new path has this process's number in it, because several processes may
+            write the file at once; the last one wins.
 
     Yields:
-        The path to write to: the file's own, behind all links, with ".part" after it.
+        The path to write to: the file's own, after all links, with ".part" after it.
 
     Raises:
         OSError: the new file is not there, cannot be flushed, or cannot be renamed.
@@ -38,15 +40,17 @@ def replacing(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         yield path
         return
-    place = Path(os.path.realpath(path))
-    part = place.with_name(f"{place.name}.part")
+    target = Path(os.path.realpath(path))
+    part = target.with_name(
+        f"{target.name}.{os.getpid()}.part" if unique else f"{target.name}.part"
+    )
     try:
         yield part
         with part.open("rb+") as file:  # a rename may reach the disk before the content does
             os.fsync(file.fileno())
-        if place.exists():
-            shutil.copymode(place, part)
-        part.replace(place)
+        if target.exists():
+            shutil.copymode(target, part)
+        part.replace(target)
     finally:
         part.unlink(missing_ok=True)  # after a rename it is gone
 

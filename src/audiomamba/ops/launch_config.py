@@ -9,7 +9,6 @@ kernels' source, and entries of others are left alone and not used.
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import NamedTuple, TypeGuard
 
 import torch
 
+from audiomamba.atomic import replacing
 from audiomamba.ops import gpu
 
 __all__ = ["ConfigCache", "LaunchConfig", "cache_key", "config_cache", "size_class"]
@@ -99,11 +99,8 @@ class ConfigCache:
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"format": FORMAT, "cuts": everything}, indent=1) + "\n"
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=self.path.parent, delete=False
-        ) as file:
-            file.write(text)
-        Path(file.name).replace(self.path)  # readers see the old file or the new one
+        with replacing(self.path, unique=True) as part:  # each process of a run may write it
+            part.write_text(text, "utf-8")
         self.problem = None
 
     def _read(self) -> dict[str, dict[str, list[int]]]:

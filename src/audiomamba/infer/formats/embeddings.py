@@ -1,5 +1,6 @@
 """Files of embeddings: complete when they are closed without an error, else as they were."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,7 +28,7 @@ class _NothingToWriteError(Exception):
     """No recording could be embedded."""
 
 
-class EmbeddingFile(Format):
+class EmbeddingFile(Format, ABC):
     """A format of files that rows of embeddings are added to, used as a context.
 
     Args:
@@ -87,17 +88,17 @@ class EmbeddingFile(Format):
             self._n_rows += len(block)
         return Embedded(file, seconds, first, self._n_rows - first)
 
+    @abstractmethod
     def _begin(self) -> None:
         """Open the file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _end(self, *, failed: bool) -> None:
         """Complete and close the file, or only close it where something failed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _add_block(self, file: Path, seconds: float, block: "Floats", index: int) -> None:
         """Add rows; index is that of the first of them among the recording's."""
-        raise NotImplementedError
 
 
 class EmbeddingParquet(EmbeddingFile):

@@ -1,6 +1,7 @@
 """Events as text: a table for reading; CSV, JSON lines, Audacity labels and RTTM for programs."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ __all__ = [
 _WIDEST_LABEL, _WIDEST_FILE, _TIME = 22, 26, 9
 
 
-class EventText(Format):
+class EventText(Format, ABC):
     """A format of text: lines for every recording, as soon as its events are known.
 
     Args:
@@ -44,13 +45,13 @@ class EventText(Format):
         """Return what stands before the first recording; may be empty."""
         return ""
 
+    @abstractmethod
     def lines(self, row: "Row") -> str:
         """Return the lines of one recording, each ended by a newline.
 
         Args:
             row: as RecordingEvents.to_dict gives it.
         """
-        raise NotImplementedError
 
 
 class EventTable(EventText):

@@ -5,6 +5,7 @@ printed while recordings are tagged. CSV is in both, in two forms with names of 
 a row per recording with numbered columns, "csv-rows" has a row per tag.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -58,7 +59,7 @@ class TagLayout:
         return ["file", "seconds", *numbered, "note", "error"]
 
 
-class TagText(Format):
+class TagText(Format, ABC):
     """A format of text: lines for every recording, as soon as it is tagged.
 
     Args:
@@ -72,13 +73,13 @@ class TagText(Format):
         """Return what stands before the first recording; may be empty."""
         return ""
 
+    @abstractmethod
     def lines(self, row: "Row") -> str:
         """Return the lines of one recording, each ended by a newline.
 
         Args:
             row: as Tagged.to_dict gives it.
         """
-        raise NotImplementedError
 
     def write(self, file: Path, rows: "Rows", _call: "Row") -> None:
         """Write a whole table.
