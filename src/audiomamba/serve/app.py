@@ -18,7 +18,7 @@ from audiomamba.errors import (
     ConfigError,
     MissingDependencyError,
 )
-from audiomamba.serve import answers, state
+from audiomamba.serve import answers, live, state
 from audiomamba.serve.gate import Gate, refusal_answer
 from audiomamba.serve.refusal import RefusedError
 from audiomamba.serve.service import Service, service_of
@@ -60,7 +60,7 @@ def make_app(service: Service) -> ASGIApp:
         lifespan=life,
     )
     app.state.service = service
-    for router in (answers.router, state.router):
+    for router in (answers.router, live.router, state.router):
         app.include_router(router)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(ClientDisconnect, _left)

@@ -32,6 +32,7 @@ class Service:
     settings: Settings
     metrics: Metrics = field(default_factory=Metrics)
     is_warm: bool = False
+    n_live: int = 0
 
     def __post_init__(self) -> None:
         self.work = WorkQueue(self.settings, self.metrics)
@@ -54,6 +55,15 @@ class Service:
             message = str(UnknownNameError("model", chosen, self.taggers))
             raise RefusedError(HTTPStatus.NOT_FOUND, "model", message)
         return self.taggers[chosen]
+
+    def count_live(self, change: int) -> None:
+        """Count live connections.
+
+        Args:
+            change: 1 for a new one, -1 for the end of one.
+        """
+        self.n_live += change
+        self.metrics.live.set(self.n_live)
 
     def warm_up(self) -> None:
         """Let every model hear something, so that the first request takes no longer than others."""
