@@ -19,9 +19,10 @@ from audiomamba.infer.reading import TagOptions
 from audiomamba.infer.results import DIGITS, Row
 from audiomamba.serve import parameters as given
 from audiomamba.serve.bounded import BoundedTagger, Stop, check_recording
+from audiomamba.serve.received import Received
 from audiomamba.serve.refusal import RefusedError
 from audiomamba.serve.service import service_of
-from audiomamba.serve.uploads import Received, receive_json, receive_recording, until_left
+from audiomamba.serve.uploads import receive_json, receive_recording, until_left
 
 __all__ = ["NAME", "events_of", "events_text", "router", "thresholds_of"]
 

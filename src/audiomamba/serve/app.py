@@ -18,7 +18,7 @@ from audiomamba.errors import (
     ConfigError,
     MissingDependencyError,
 )
-from audiomamba.serve import answers, live, state
+from audiomamba.serve import answers, live, pages, recordings, state
 from audiomamba.serve.gate import Gate, refusal_answer
 from audiomamba.serve.refusal import RefusedError
 from audiomamba.serve.service import Service, service_of
@@ -49,6 +49,7 @@ def make_app(service: Service) -> ASGIApp:
         warming = asyncio.get_running_loop().run_in_executor(None, service.warm_up)
         yield
         await warming
+        service.opened.end()
         service.work.close()
 
     app = FastAPI(
@@ -60,8 +61,9 @@ def make_app(service: Service) -> ASGIApp:
         lifespan=life,
     )
     app.state.service = service
-    for router in (answers.router, live.router, state.router):
-        app.include_router(router)
+    for part in (answers, live, pages, recordings, state):
+        app.include_router(part.router)
+    app.mount("/page", pages.files())
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(AudioMambaError, _failed)

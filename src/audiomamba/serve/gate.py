@@ -13,6 +13,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from prometheus_client import Gauge
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,18 +22,18 @@ from audiomamba.serve.metrics import Metrics
 from audiomamba.serve.refusal import LEFT, RefusedError
 from audiomamba.serve.settings import BYTES_PER_MB, Settings
 
-__all__ = ["Gate", "Spool", "refusal_answer"]
+__all__ = ["CONTENT_SECURITY", "Gate", "Spool", "refusal_answer"]
 
 LINGER_S = 2.0
 OPEN_PATHS = ("/health", "/ready", "/openapi.json")  # these tell nothing that is secret
 OPEN_FOLDER = "/page/"
 TOKEN_PROTOCOL = "bearer."  # browsers cannot send a header with a WebSocket
+CONTENT_SECURITY = (
+    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; style-src 'self'; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 SECURITY_HEADERS = {
-    "content-security-policy": (
-        "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
-        "style-src 'self' 'nonce-audiomamba'; object-src 'none'; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'"
-    ),
+    "content-security-policy": CONTENT_SECURITY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
@@ -58,10 +59,10 @@ class Spool:
 
     Args:
         quota: in bytes.
-        metrics: where the count is shown.
+        shown: where the count is shown.
 
     Examples:
-        >>> spool = Spool(100, Metrics())
+        >>> spool = Spool(100, Metrics().spooled)
         >>> spool.take(80)
         >>> spool.take(80)
         Traceback (most recent call last):
@@ -69,8 +70,8 @@ class Spool:
         audiomamba.serve.refusal.RefusedError: the server holds too many recordings; try again
     """
 
-    def __init__(self, quota: int, metrics: Metrics) -> None:
-        self._quota, self._metrics = quota, metrics
+    def __init__(self, quota: int, shown: Gauge) -> None:
+        self._quota, self._shown = quota, shown
         self._held, self._lock = 0, threading.Lock()
 
     def take(self, n_bytes: int) -> None:
@@ -87,7 +88,7 @@ class Spool:
                 message = "the server holds too many recordings; try again"
                 raise RefusedError.busy("spool", message, retry_after_s=5)
             self._held += n_bytes
-        self._metrics.spooled.set(self._held)
+        self._shown.set(self._held)
 
     def give_back(self, n_bytes: int) -> None:
         """Count bytes that are no longer kept.
@@ -97,7 +98,7 @@ class Spool:
         """
         with self._lock:
             self._held -= n_bytes
-        self._metrics.spooled.set(self._held)
+        self._shown.set(self._held)
 
 
 class Gate:

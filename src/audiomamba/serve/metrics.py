@@ -54,6 +54,9 @@ class Metrics:
             "audiomamba_at_work", "Requests that are worked on.", registry=self._registry
         )
         self.live = Gauge("audiomamba_live", "Live connections.", registry=self._registry)
+        self.kept = Gauge(
+            "audiomamba_kept_bytes", "Bytes of what pages have open.", registry=self._registry
+        )
         self.spooled = Gauge(
             "audiomamba_spooled_bytes", "Bytes of bodies held.", registry=self._registry
         )

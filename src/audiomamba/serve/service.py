@@ -11,6 +11,7 @@ from audiomamba.errors import UnknownNameError
 from audiomamba.infer import Tagger
 from audiomamba.serve.gate import Spool
 from audiomamba.serve.metrics import Metrics
+from audiomamba.serve.opened import OpenedRecordings
 from audiomamba.serve.refusal import RefusedError
 from audiomamba.serve.settings import BYTES_PER_MB, Settings
 from audiomamba.serve.work import WorkQueue
@@ -36,7 +37,9 @@ class Service:
 
     def __post_init__(self) -> None:
         self.work = WorkQueue(self.settings, self.metrics)
-        self.spool = Spool(int(self.settings.spool_mb * BYTES_PER_MB), self.metrics)
+        self.spool = Spool(int(self.settings.spool_mb * BYTES_PER_MB), self.metrics.spooled)
+        kept = Spool(int(self.settings.kept_mb * BYTES_PER_MB), self.metrics.kept)
+        self.opened = OpenedRecordings(self.settings, kept)
 
     def tagger(self, name: str | None) -> Tagger:
         """Look up a model.

@@ -8,7 +8,6 @@ import base64
 import binascii
 import http.client
 import json
-from collections.abc import Callable
 from http import HTTPStatus
 from tempfile import TemporaryFile
 from typing import IO, Any, BinaryIO, cast
@@ -18,32 +17,16 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
 from audiomamba.serve.bounded import Stop
+from audiomamba.serve.received import Received
 from audiomamba.serve.refusal import RefusedError
 from audiomamba.serve.service import Service, service_of
 from audiomamba.serve.settings import Settings
 
-__all__ = ["Received", "receive_json", "receive_recording", "until_left"]
+__all__ = ["receive_json", "receive_recording", "until_left"]
 
 READ_BYTES = 1 << 16
 LARGEST_JSON_BYTES = 32_000_000  # it is held in memory
 DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-class Received:
-    """A recording that came.
-
-    Args:
-        file: what is in it; closed with this.
-        close: what else to do then.
-    """
-
-    def __init__(self, file: BinaryIO, close: Callable[[], object] = lambda: None) -> None:
-        self.file, self._close = file, close
-
-    def close(self) -> None:
-        """Delete the file."""
-        self.file.close()
-        self._close()
 
 
 async def receive_recording(request: Request, address: str | None = None) -> Received:
