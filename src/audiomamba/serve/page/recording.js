@@ -1,6 +1,7 @@
 // One open recording: waveform, spectrogram, a lane for each label, events. All of it is drawn from
 // what the server made of the recording; the browser decodes the file only to play it.
 
+import Timeline from "./wavesurfer/timeline.esm.js";
 import WaveSurfer from "./wavesurfer/wavesurfer.esm.js";
 import { ask, askJson } from "./server.js";
 
@@ -56,6 +57,7 @@ export class Recording {
       peaks: [Float32Array.from(peaks, (value) => value / 127)],
       waveColor: css("--wave"), progressColor: css("--main"), cursorColor: css("--heard"), cursorWidth: 2,
       cspNonce: document.querySelector("meta[name=style-nonce]").content, dragToSeek: true, autoScroll: true,
+      plugins: [Timeline.create({ height: 18, formatTimeCallback: (seconds) => clock(seconds).replace(".0", "") })],
     });
     this.wave.on("timeupdate", () => this.drawTime());
     this.wave.on("play", () => this.drawPlay(true));
