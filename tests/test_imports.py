@@ -58,6 +58,7 @@ MAY_USE = {
         "data",
         "doctor",
         "errors",
+        "hub",
         "infer",
         "listing",
         "metrics",

@@ -20,6 +20,8 @@ COMMANDS = (
     "timeline",
     "embed",
     "models",
+    "pull",
+    "cache",
     "convert",
     "train",
     "finetune",

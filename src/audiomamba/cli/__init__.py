@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from audiomamba import __version__
 from audiomamba.cli import (
     bench,
+    cache,
     convert,
     data,
     doctor,
@@ -21,12 +22,14 @@ from audiomamba.cli import (
     evaluate,
     finetune,
     models,
+    pull,
     report,
     serve,
     tag,
     timeline,
     train,
 )
+from audiomamba.cli.fetching import fetches
 from audiomamba.errors import AudioMambaError, BackendError, ConfigError, MissingDependencyError
 from audiomamba.terminal import print_error
 
@@ -94,16 +97,18 @@ def _exit_code(error: AudioMambaError) -> int:
     return 2 if wrong_call else 1
 
 
-app.command(epilog=tag.EXAMPLES)(tag.tag)
-app.command(epilog=timeline.EXAMPLES)(timeline.timeline)
-app.command(epilog=embed.EXAMPLES)(embed.embed)
+app.command(epilog=tag.EXAMPLES)(fetches(tag.tag))
+app.command(epilog=timeline.EXAMPLES)(fetches(timeline.timeline))
+app.command(epilog=embed.EXAMPLES)(fetches(embed.embed))
 app.command(epilog=models.EXAMPLES)(models.models)
+app.command(epilog=pull.EXAMPLES)(fetches(pull.pull))
+app.add_typer(cache.app, name="cache")
 app.command(epilog=convert.EXAMPLES)(convert.convert)
-app.command(epilog=train.EXAMPLES)(train.train)
-app.command(epilog=finetune.EXAMPLES)(finetune.finetune)
-app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command(epilog=train.EXAMPLES)(fetches(train.train))
+app.command(epilog=finetune.EXAMPLES)(fetches(finetune.finetune))
+app.command(epilog=evaluate.EXAMPLES)(fetches(evaluate.evaluate))
 app.command(epilog=report.EXAMPLES)(report.report)
-app.command(epilog=serve.EXAMPLES)(serve.serve)
+app.command(epilog=serve.EXAMPLES)(fetches(serve.serve))
 app.add_typer(data.app, name="data")
 app.command(epilog=bench.EXAMPLES)(bench.bench)
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)

@@ -33,7 +33,13 @@ __all__ = [
 DEFAULT_MODEL = "general"
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", metavar="NAME|DIR", help="A shipped model, or a model's folder."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|DIR|ADDRESS",
+        help="A model that ships or was released (`audiomamba models`), a folder, a file of "
+        "released weights, hf:org/name[@revision], or https://host/file.",
+    ),
 ]
 DATA = typer.Option(
     metavar="DIR|CSV|MANIFEST",

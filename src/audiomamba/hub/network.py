@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 from audiomamba.progress import Progress
 
-__all__ = ["go_offline", "is_offline", "progress", "reporting"]
+__all__ = ["is_offline", "progress", "reporting", "without_network"]
 
 VARIABLE = "HF_HUB_OFFLINE"  # that of huggingface_hub, so that one switch serves both
 ON = {"1", "on", "true", "yes"}
@@ -24,9 +24,21 @@ def is_offline() -> bool:
     return os.environ.get(VARIABLE, "").lower() in ON
 
 
-def go_offline() -> None:
-    """Use no network from now on, in this process and those that it starts."""
+@contextmanager
+def without_network() -> Iterator[None]:
+    """Use no network in a block, also in the processes that it starts.
+
+    Yields:
+        Nothing.
+    """
+    before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE)
+        if before is not None:
+            os.environ[VARIABLE] = before
 
 
 @contextmanager

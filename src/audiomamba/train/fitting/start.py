@@ -15,8 +15,8 @@ def find_start(init: str, weights: Path | None = None) -> Path:
     """Find the weights that a recipe names.
 
     Args:
-        init: the recipe's field: a name of recipes.STARTS, a model that ships with the package, a
-            model folder, or a weight file.
+        init: the recipe's field: a name of recipes.STARTS, a model folder, a weight file, or
+            another name or address that checkpoints.find takes.
         weights: a folder that holds the named ones: imagenet/vim-small/ as converted, or as
             released imagenet/vim-small.pth.
 
@@ -30,7 +30,7 @@ def find_start(init: str, weights: Path | None = None) -> Path:
     for path in (*named, Path(init)):
         if path.exists():
             return path
-    if init in checkpoints.packaged():
+    if checkpoints.is_model(init):
         return checkpoints.find(init)
     if init in STARTS:
         raise CheckpointError(
