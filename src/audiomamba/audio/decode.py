@@ -12,7 +12,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from audiomamba.audio.chunk_sizes import FilePart, without_sizes
 from audiomamba.audio.mono import BLOCK_VALUES, mix
+from audiomamba.audio.ogg import links_of
+from audiomamba.audio.resample import resample_blocks
 from audiomamba.errors import AudioError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ __all__ = [
 
 Samples = NDArray[np.float32]
 
+MOST_FRAMES = 1 << 60  # more frames than this are libsndfile's way to say that it knows none
 UNKNOWN_SIZE = 0x7FFF_0000  # writers to a pipe put such sizes into a header where they know none
 
 # What the first bytes are in files that only PyAV reads: (offset, bytes).
@@ -76,6 +80,17 @@ class Stream:
     blocks: Iterator[Samples]
     declared_s: float | None
     tolerance_s: float
+
+
+class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # it has no types
+    """A file that is read from its beginning to its end.
+
+    Others are sought in after each read, which fails at the end of a flac of unknown length.
+    """
+
+    def seekable(self) -> bool:
+        """Say that it is not sought in."""
+        return False
 
 
 def open_stream(file: BinaryIO, name: str) -> Stream:
@@ -154,16 +169,36 @@ def _av_blocks(container: "InputContainer", stream: "AudioStream") -> Iterator[S
 def _open_with_soundfile(file: BinaryIO) -> Stream:
     """Open a file with libsndfile."""
     counted = _has_mp3_count(file)
+    part = without_sizes(file)
+    links = links_of(file) if file.read(4) == b"OggS" else []
+    file.seek(0)
+    if len(links) > 1:
+        return _open_chain(file, links)
     # Read by its descriptor where that is sound: what goes wrong or is interrupted while libsndfile
     # calls back into Python is lost.
-    direct = isinstance(file, io.FileIO) and sys.platform != "win32"
-    sound = soundfile.SoundFile(file.fileno() if direct else file, closefd=False)
-    declared_s: float | None
-    if sound.format != "MP3":
-        blocks, declared_s = _soundfile_blocks(sound), _declared_s(sound)
-    else:
-        blocks, declared_s = _mp3_blocks(sound, file), _declared_s(sound) if counted else None
+    direct = part is None and isinstance(file, io.FileIO) and sys.platform != "win32"
+    sound = _SoundFile(file.fileno() if direct else part or file, closefd=False)
+    blocks, declared_s = _soundfile_blocks(sound, part), _declared_s(sound)
+    if sound.format == "MP3":
+        blocks, declared_s = _mp3_blocks(sound, file), declared_s if counted else None
     return Stream(sound.samplerate, sound.channels, blocks, declared_s, 0.1)
+
+
+def _open_chain(file: BinaryIO, links: list[tuple[int, int]]) -> Stream:
+    """Open Ogg files that follow one another; they are given at the rate of the first."""
+    with _SoundFile(FilePart(file, *links[0])) as first:
+        rate_hz, n_channels = first.samplerate, first.channels
+
+    def blocks() -> Iterator[Samples]:
+        for link in links:
+            part = FilePart(file, *link)
+            try:
+                sound = _SoundFile(part)
+            except soundfile.LibsndfileError as error:
+                raise BrokenStreamError(_reason(error)) from error
+            yield from resample_blocks(_soundfile_blocks(sound, part), sound.samplerate, rate_hz)
+
+    return Stream(rate_hz, n_channels, blocks(), None, 0.0)
 
 
 def _has_mp3_count(file: BinaryIO) -> bool:
@@ -178,8 +213,10 @@ def _has_mp3_count(file: BinaryIO) -> bool:
     return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
 
 
-def _declared_s(sound: soundfile.SoundFile) -> float:
+def _declared_s(sound: soundfile.SoundFile) -> float | None:
     """Seconds that the header promises; libsndfile notes in its log where the file holds less."""
+    if sound.frames >= MOST_FRAMES:
+        return None  # not written, as into a pipe
     seconds: float = sound.frames / sound.samplerate
     pattern = r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)"
     sizes = re.search(pattern, sound.extra_info, re.MULTILINE)
@@ -188,8 +225,10 @@ def _declared_s(sound: soundfile.SoundFile) -> float:
     return seconds * int(sizes[1]) / int(sizes[2])
 
 
-def _soundfile_blocks(sound: soundfile.SoundFile) -> Iterator[Samples]:
-    """Mono blocks until the decoder has no more."""
+def _soundfile_blocks(
+    sound: soundfile.SoundFile, part: FilePart | None = None
+) -> Iterator[Samples]:
+    """Mono blocks until the decoder has no more; part is what it reads, if not the whole file."""
     n_channels = sound.channels
     block = np.empty((max(1, BLOCK_VALUES // n_channels), n_channels), dtype=np.float32)
     try:
@@ -198,6 +237,8 @@ def _soundfile_blocks(sound: soundfile.SoundFile) -> Iterator[Samples]:
                 yield mix(frames)
     except soundfile.LibsndfileError as error:
         raise BrokenStreamError(_reason(error)) from error
+    if part is not None and part.error is not None:
+        raise part.error
 
 
 def _mp3_blocks(sound: soundfile.SoundFile, file: BinaryIO) -> Iterator[Samples]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from audiomamba.audio.blocks import check_sound
+from audiomamba.audio.chunk_sizes import LEAST_LEFT, more_samples_follow
 from audiomamba.audio.decode import UNKNOWN_SIZE, Samples
 from audiomamba.audio.mono import MOST_CHANNELS, RATES_HZ, mix
 from audiomamba.audio.resample import resample_blocks
@@ -21,7 +22,7 @@ Encoding = Literal["u8", "s16", "s24", "s32", "f32", "f64"]
 
 NAME = "standard input"
 LARGEST_READ = 1 << 16  # bytes
-LARGEST_CHUNK = 1 << 20  # bytes of a wav file's header
+LARGEST_FORMAT = 1 << 10  # bytes of a wav file's format chunk that are looked at
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags of wav
 
 
@@ -109,9 +110,14 @@ def read_pipe(file: BinaryIO, sample_rate: int, raw: RawSound | None = None) -> 
 
 
 def _frames(file: BinaryIO, raw: RawSound, n_bytes: int | None) -> Iterator[bytes]:
-    """Whole frames, as they come, up to n_bytes."""
+    """Whole frames, as they come: n_bytes, and more where these are not all."""
     rest = b""
-    while n_bytes is None or n_bytes > 0:
+    while True:
+        if n_bytes == 0:
+            after = _exactly(file, LEAST_LEFT)
+            if not more_samples_follow(after):
+                return
+            n_bytes, rest = None, rest + after
         wanted = LARGEST_READ if n_bytes is None else min(LARGEST_READ, n_bytes)
         read = file.read1(wanted) if hasattr(file, "read1") else file.read(wanted)
         if not read:
@@ -163,11 +169,12 @@ def _wav_header(file: BinaryIO) -> tuple[RawSound, int | None]:
         if chunk[:4] == b"data" and raw is not None:
             known = head[:4] == b"RIFF" and 0 < size < UNKNOWN_SIZE
             return raw, size if known else None
-        if size > LARGEST_CHUNK:
-            break
-        content = _exactly(file, size + size % 2)
+        n_bytes = size + size % 2
         if chunk[:4] == b"fmt ":
+            content = _exactly(file, min(n_bytes, LARGEST_FORMAT))
             raw = _format(content)
+            n_bytes -= len(content)
+        _skip(file, n_bytes)
     raise AudioError(f"{NAME}: the wav header is damaged or cut short")
 
 
@@ -183,6 +190,12 @@ def _format(content: bytes) -> RawSound:
         return RawSound(rate_hz, f"{kind}{n_bits}", n_channels)  # type: ignore[arg-type]
     except ConfigError as error:
         raise AudioError(f"{NAME}: its wav header cannot be read: {error}") from error
+
+
+def _skip(file: BinaryIO, n_bytes: int) -> None:
+    """Read so many bytes, or what there is before the end, and forget them."""
+    while n_bytes > 0 and (read := file.read(min(n_bytes, LARGEST_READ))):
+        n_bytes -= len(read)
 
 
 def _exactly(file: BinaryIO, n_bytes: int) -> bytes:
