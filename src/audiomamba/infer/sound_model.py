@@ -10,6 +10,7 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from audiomamba import audio
@@ -206,6 +207,8 @@ class SoundModel:
         Returns:
             Features (1, frames, mels) on the model's device.
         """
+        missing = self.front_end.window_samples - len(samples)
+        samples = F.pad(samples, (0, max(0, missing)))  # as in windows, before the mean is taken
         n_frames = self.front_end.frames_in(len(samples))
         if not self._any_length:
             n_frames = max(n_frames, self.front_end.n_frames)
