@@ -1,0 +1,3 @@
+"""Sets of images for dense tasks and classification."""
+
+__all__: list[str] = []
