@@ -1,4 +1,4 @@
-"""Images of discs, squares and triangles on a noisy ground: a dense model learns them in minutes."""
+"""Discs, squares and triangles on a noisy ground: what a dense model learns in minutes."""
 
 import torch
 from torch import Tensor

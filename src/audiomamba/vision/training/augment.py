@@ -223,9 +223,7 @@ def _erase(image: Tensor, rng: Generator) -> Tensor:
     return image
 
 
-def _scaled(
-    image: Tensor, factor: float, at_least: tuple[int, int] = (1, 1)
-) -> tuple[int, int]:
+def _scaled(image: Tensor, factor: float, at_least: tuple[int, int] = (1, 1)) -> tuple[int, int]:
     height, width = (
         max(round(side * factor), least)
         for side, least in zip(image.shape[1:], at_least, strict=True)

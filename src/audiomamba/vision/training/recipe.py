@@ -86,8 +86,9 @@ class ImageRecipe:
         ConfigError: a field has a value that its type does not allow.
 
     Examples:
+        >>> crop = Augmentation(size=(512, 512))
         >>> recipe = ImageRecipe(
-        ...     task="segment", model="vim_tiny_upernet", augmentation=Augmentation(size=(512, 512)),
+        ...     task="segment", model="vim_tiny_upernet", augmentation=crop,
         ...     steps=60_000, batch_size=32, learning_rate=2e-4, weight_decay=0.1)
         >>> recipe.schedule
         'poly'

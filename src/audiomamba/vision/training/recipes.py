@@ -122,6 +122,18 @@ _MAMBAOUT_DETECT = _DETECT.changed(
     source=f"{MAMBAOUT}, section 4.3",
 )
 
+_SHAPES = ImageRecipe(
+    task="segment",
+    model="mambaout_femto_upernet",
+    changes={"dim": 64, "aux_dim": 64},
+    augmentation=Augmentation(size=(96, 96)),
+    steps=400,
+    batch_size=8,
+    learning_rate=1e-3,
+    warmup_steps=50,
+    source="for trying out: minutes on a CPU, on images that are drawn",
+)
+
 RECIPES: Mapping[str, ImageRecipe] = {
     "ade20k/vim_tiny.paper": _SEGMENT,
     "ade20k/vim_tiny.code": _SEGMENT_CODE,
@@ -133,6 +145,10 @@ RECIPES: Mapping[str, ImageRecipe] = {
     "ade20k/deit_small": _SEGMENT.changed(model="deit_small_upernet"),
     "coco/vim_tiny.paper": _DETECT,
     "coco/vim_tiny.code": _DETECT_CODE,
+    "shapes/segment": _SHAPES,
+    "shapes/detect": _SHAPES.changed(
+        task="detect", model="mambaout_femto_mask_rcnn", changes={"dim": 64}, steps=600
+    ),
     "imagenet/vim_tiny": _CLASSIFY,
     "imagenet/vim_small": _CLASSIFY.changed(model="vim_small", changes={"drop_path": 0.05}),
     "imagenet/vim_tiny_stride8": _LONG_SEQUENCE,

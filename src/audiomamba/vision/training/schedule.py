@@ -54,9 +54,10 @@ def layer_of(name: str, depth: int) -> int:
         0 for what makes tokens, 1 to depth for the blocks, depth + 1 for all after them.
 
     Examples:
-        >>> names = ("backbone.model.pos_embed", "backbone.model.layers.3.norm.weight", "head.join.0")
-        >>> [layer_of(name, depth=24) for name in names]
-        [0, 4, 25]
+        >>> layer_of("backbone.model.layers.3.norm.weight", depth=24)
+        4
+        >>> layer_of("backbone.model.pos_embed", depth=24), layer_of("head.join.0", depth=24)
+        (0, 25)
     """
     if not name.startswith(("backbone.", "layers.", "blocks.", *EMBEDDINGS)):
         return depth + 1
@@ -81,7 +82,8 @@ def weight_groups(model: nn.Module, recipe: ImageRecipe) -> list[dict[str, Any]]
     Examples:
         >>> from audiomamba import vision
         >>> from audiomamba.vision.training.recipes import RECIPES
-        >>> groups = weight_groups(vision.create("vim_tiny_upernet"), RECIPES["ade20k/vim_tiny.code"])
+        >>> recipe = RECIPES["ade20k/vim_tiny.code"]
+        >>> groups = weight_groups(vision.create(recipe.model), recipe)
         >>> sorted({round(group["share"], 3) for group in groups})
         [0.124, 1.0]
     """

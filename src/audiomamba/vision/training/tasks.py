@@ -73,7 +73,8 @@ class Classification(Task):
         smooth = self.recipe.smoothing
         truth = F.one_hot(labels, self.n_classes) * (1 - smooth) + smooth / self.n_classes
         images, truth = mix(images, truth, self.recipe, rng)
-        return -(truth * model(images).log_softmax(dim=1)).sum(dim=1).mean()
+        loss: Tensor = -(truth * model(images).log_softmax(dim=1)).sum(dim=1).mean()
+        return loss
 
     def evaluate(self, model: Any, images: ImageSet) -> dict[str, float]:
         """The share of images whose class is the first found."""
@@ -173,13 +174,14 @@ def mix(
     Source: Zhang et al., "mixup" (2017); Yun et al., "CutMix" (2019).
     """
     how = recipe.augmentation
-    kinds = [alpha for alpha in (how.mixup, how.cutmix) if alpha]
-    if not kinds:
+    kinds = {"mixup": how.mixup, "cutmix": how.cutmix}
+    used = [name for name, alpha in kinds.items() if alpha]
+    if not used:
         return images, truth
-    chosen = kinds[int(torch.rand((), generator=rng) * len(kinds))]
-    share = _beta(chosen, rng)
+    chosen = used[int(torch.rand((), generator=rng) * len(used))]
+    share = _beta(kinds[chosen], rng)
     others = images.flip(0)
-    if chosen is how.mixup:
+    if chosen == "mixup":
         images = share * images + (1 - share) * others
     else:
         height, width = images.shape[2:]

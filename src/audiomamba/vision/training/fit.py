@@ -1,0 +1,213 @@
+"""One run on images: a recipe, a set, a folder.
+
+An image of a step is drawn from the seed and the number of the step alone, so that a run that is
+resumed from its saved state goes on as it would have without the interruption.
+"""
+
+import csv
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim import AdamW
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+
+from audiomamba.atomic import replacing, write_json
+from audiomamba.config import to_plain
+from audiomamba.errors import TrainingError
+from audiomamba.outputs import sole_writer
+from audiomamba.vision.data.dataset import ImageSet, Target
+from audiomamba.vision.folder import ImageModel, save_images
+from audiomamba.vision.training.augment import augment
+from audiomamba.vision.training.recipe import ImageRecipe
+from audiomamba.vision.training.schedule import rate_at, weight_groups
+from audiomamba.vision.training.tasks import TASKS, Task
+
+__all__ = ["fit_images"]
+
+STATE, LOG, RECIPE = "state.pt", "log.csv", "recipe.json"
+SAVED_EVERY_S = 300.0
+IMAGE, BATCH, ORDER = range(3)  # what is drawn by chance
+
+
+def fit_images(
+    recipe: ImageRecipe,
+    training: ImageSet,
+    held_out: ImageSet | None,
+    out: Path,
+    *,
+    n_workers: int = 0,
+) -> dict[str, float]:
+    """Train a model of images, or go on with a run.
+
+    Args:
+        recipe: how.
+        training: what is learnt from.
+        held_out: what the result is scored on; None for nothing.
+        out: the run's folder; it becomes a model folder.
+        n_workers: processes that read images beside this one.
+
+    Returns:
+        The scores on held_out.
+
+    Raises:
+        ConfigError: another call is writing to the folder.
+        TrainingError: the folder holds a run of another recipe, or the loss is not finite.
+        DataError: an image cannot be read, or the set is for another task.
+    """
+    with sole_writer(out):
+        out.mkdir(parents=True, exist_ok=True)
+        _claim(out, recipe)
+        run = _Run(recipe, training, out)
+        run.train(n_workers)
+        model = run.best()
+        save_images(out, ImageModel(model, recipe, list(training.labels)))
+        if held_out is None:
+            return {}
+        scores = run.task.evaluate(model, held_out)
+        write_json(out / "scores.json", scores)
+        return scores
+
+
+class _Run:
+    """A run on its way."""
+
+    def __init__(self, recipe: ImageRecipe, images: ImageSet, out: Path) -> None:
+        self.recipe, self.images, self.out = recipe, images, out
+        torch.manual_seed(recipe.seed)
+        self.task: Task = TASKS[recipe.task](recipe, len(images.labels))
+        self.model: nn.Module = self.task.new_model().train()
+        groups = weight_groups(self.model, recipe)
+        self.optimizer = AdamW(groups, lr=recipe.learning_rate)
+        self.average = (
+            AveragedModel(
+                self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
+            )
+            if recipe.ema
+            else None
+        )
+        self.step = 0
+        if (out / STATE).is_file():
+            self._load()
+
+    def train(self, n_workers: int) -> None:
+        """Make the steps that are left."""
+        saved = time.monotonic()
+        for batch in self._batches(n_workers):
+            loss = self._learn(batch)
+            if not torch.isfinite(loss):
+                raise TrainingError(f"{self.out}: the loss of step {self.step} is not finite")
+            self._note(loss.item())
+            if time.monotonic() - saved > SAVED_EVERY_S:
+                self._save()
+                saved = time.monotonic()
+        self._save()
+
+    def best(self) -> nn.Module:
+        """The averaged weights if there are some, else the last ones."""
+        model = self.model if self.average is None else self.average.module
+        return model.eval()
+
+    def _learn(self, batch: list[tuple[Tensor, Target]]) -> Tensor:
+        rate = rate_at(self.recipe, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["share"]
+        rng = Generator().manual_seed(_seed(self.recipe, self.step, BATCH))
+        with torch.autocast("cpu", torch.bfloat16, self.recipe.precision == "bfloat16"):
+            loss = self.task.loss(self.model, batch, rng)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        self.step += 1
+        return loss.detach()
+
+    def _batches(self, n_workers: int) -> Iterator[list[tuple[Tensor, Target]]]:
+        size = self.recipe.batch_size
+        indices = range(self.step * size, self.recipe.steps * size)
+        return iter(
+            DataLoader(
+                _Drawn(self.images, self.recipe),
+                batch_size=size,
+                sampler=indices,
+                collate_fn=list,
+                num_workers=n_workers,
+            )
+        )
+
+    def _note(self, loss: float) -> None:
+        rate = rate_at(self.recipe, self.step - 1)
+        with (self.out / LOG).open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow([self.step, f"{loss:.6g}", f"{rate:.6g}"])
+
+    def _save(self) -> None:
+        state: dict[str, Any] = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        with replacing(self.out / STATE) as part:
+            torch.save(state, part)
+
+    def _load(self) -> None:
+        try:
+            state = torch.load(self.out / STATE, weights_only=True)
+        except (OSError, RuntimeError, EOFError) as error:
+            raise TrainingError(
+                f"{self.out / STATE}: cannot be read; delete it to start over"
+            ) from error
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        torch.set_rng_state(state["random"])
+        self._forget_later_lines()
+
+    def _forget_later_lines(self) -> None:
+        """Take from the log what was learnt after the state was saved, and is learnt again."""
+        log = self.out / LOG
+        if log.is_file():
+            lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+            with replacing(log) as part:
+                part.write_text("".join(lines[: self.step]), encoding="utf-8")
+
+
+class _Drawn(Dataset[tuple[Tensor, Target]]):
+    """The images of all steps, one after the other, each changed as its number says."""
+
+    def __init__(self, images: ImageSet, recipe: ImageRecipe) -> None:
+        self.images, self.recipe = images, recipe
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+        n, repeats = len(self.images), self.recipe.augmentation.repeats
+        epoch, nth = divmod(index // repeats, n)
+        order = torch.randperm(
+            n, generator=Generator().manual_seed(_seed(self.recipe, epoch, ORDER))
+        )
+        image, target = self.images[int(order[nth])]
+        rng = Generator().manual_seed(_seed(self.recipe, index, IMAGE))
+        return augment(image, target, self.recipe.augmentation, rng)
+
+
+def _seed(recipe: ImageRecipe, index: int, kind: int) -> int:
+    """A seed of its own for each purpose and index."""
+    return hash((recipe.seed, index, kind)) % 2**63
+
+
+def _claim(out: Path, recipe: ImageRecipe) -> None:
+    """Write the recipe into the run's folder, or hold it against the one that is there."""
+    path, plain = out / RECIPE, to_plain(recipe)
+    if not path.exists():
+        write_json(path, plain)
+        return
+    if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(plain)):
+        raise TrainingError(f"{out}: holds a run of another recipe; choose another folder")
