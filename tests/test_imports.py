@@ -67,6 +67,7 @@ MAY_USE = {
         "serve",
         "terminal",
         "train",
+        "vision",
     },
     "__main__": {"cli"},
 }

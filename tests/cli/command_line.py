@@ -28,6 +28,9 @@ COMMANDS = (
     "evaluate",
     "report",
     "serve",
+    "segment",
+    "detect",
+    "train-images",
     "bench",
     "doctor",
 )

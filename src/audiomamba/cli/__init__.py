@@ -21,6 +21,7 @@ from audiomamba.cli import (
     embed,
     evaluate,
     finetune,
+    images,
     models,
     pull,
     report,
@@ -110,5 +111,8 @@ app.command(epilog=evaluate.EXAMPLES)(fetches(evaluate.evaluate))
 app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=serve.EXAMPLES)(fetches(serve.serve))
 app.add_typer(data.app, name="data")
+app.command(epilog=images.SEGMENT_EXAMPLES)(images.segment)
+app.command(epilog=images.DETECT_EXAMPLES)(images.detect)
+app.command("train-images", epilog=images.TRAIN_EXAMPLES)(images.train)
 app.command(epilog=bench.EXAMPLES)(bench.bench)
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)

@@ -2,11 +2,38 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from audiomamba.errors import ConfigError
 
-__all__ = ["Detections", "Instances"]
+__all__ = ["Detections", "Instances", "boxes_around"]
+
+
+def boxes_around(masks: Tensor) -> Tensor:
+    """The smallest boxes around masks.
+
+    Args:
+        masks: (n, height, width) bool.
+
+    Returns:
+        (n, 4) left, top, right, bottom; all 0 around a mask without a pixel.
+
+    Examples:
+        >>> import torch
+        >>> masks = torch.zeros(1, 4, 6, dtype=torch.bool)
+        >>> masks[0, 1:3, 2:6] = True
+        >>> boxes_around(masks).tolist()
+        [[2.0, 1.0, 6.0, 3.0]]
+    """
+    sides = []
+    for pixels in (masks.any(dim=1), masks.any(dim=2)):  # columns, then rows
+        some = pixels.any(dim=1)
+        first = pixels.int().argmax(dim=1)
+        after = pixels.shape[1] - pixels.flip(1).int().argmax(dim=1)
+        sides.append((first * some, after * some))
+    (left, right), (top, bottom) = sides
+    return torch.stack([left, top, right, bottom], dim=1).float()
 
 
 @dataclass(frozen=True)
@@ -69,3 +96,9 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def above(self, threshold: float) -> "Detections":
+        """Leave out what has a lower score."""
+        kept = self.scores >= threshold
+        masks = None if self.masks is None else self.masks[kept]
+        return Detections(self.boxes[kept], self.classes[kept], self.scores[kept], masks)

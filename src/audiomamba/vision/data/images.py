@@ -17,7 +17,6 @@ __all__ = ["SUFFIXES", "find_images", "normed", "read_image", "read_map", "resiz
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet, red, green, blue
 STD = (0.229, 0.224, 0.225)
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-LARGEST = 178_956_970  # pixels; what is larger may be made to fill the memory
 
 
 def read_image(path: str | os.PathLike[str]) -> Tensor:
@@ -30,7 +29,7 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
         (3, height, width) red, green, blue from 0 to 1, turned as the camera says.
 
     Raises:
-        DataError: the file cannot be read, or has more than 179 million pixels.
+        DataError: the file cannot be read, or has more than 89 million pixels.
         MissingDependencyError: pillow is not installed.
 
     Examples:
@@ -144,15 +143,14 @@ def _read(path: Path, mode: str | None) -> Any:
         raise MissingDependencyError("pillow", "vision", "reading images") from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is refused below
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                width, height = image.size
-                if width * height > LARGEST:
-                    raise DataError(f"{path}: has {width} by {height} pixels, too many to read")
                 turned = ImageOps.exif_transpose(image)
                 return np.array(turned if mode is None else turned.convert(mode))
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: is no image that can be read") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: has too many pixels; make it smaller first") from error
+    except (OSError, ValueError, SyntaxError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path}: cannot be read: {reason}") from error

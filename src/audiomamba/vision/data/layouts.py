@@ -9,7 +9,7 @@ from torch import Tensor
 from audiomamba.errors import DataError
 from audiomamba.vision.data.dataset import ImageSet, image_of
 from audiomamba.vision.data.images import find_images, read_image, read_map
-from audiomamba.vision.records import Instances
+from audiomamba.vision.records import Instances, boxes_around
 from audiomamba.vision.segmenter import IGNORED
 
 __all__ = ["read_ade20k", "read_camvid", "read_class_folders", "read_penn_fudan"]
@@ -131,19 +131,7 @@ def instances_of(numbers: Tensor) -> Instances:
     """The objects of a map (height, width) that has each one's number, 0 for none; class 0 all."""
     found = numbers.unique()
     masks = numbers[None] == found[found > 0][:, None, None]
-    boxes = [_box_around(mask) for mask in masks]
-    return Instances(
-        torch.tensor(boxes, dtype=torch.float32).view(-1, 4),
-        torch.zeros(len(boxes), dtype=torch.long),
-        masks,
-    )
-
-
-def _box_around(mask: Tensor) -> list[float]:
-    """The smallest box around the pixels of a mask that has some."""
-    rows, columns = torch.where(mask)
-    left, top = columns.min().item(), rows.min().item()
-    return [left, top, columns.max().item() + 1, rows.max().item() + 1]
+    return Instances(boxes_around(masks), torch.zeros(len(masks), dtype=torch.long), masks)
 
 
 def _maps(

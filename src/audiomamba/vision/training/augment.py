@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from audiomamba.vision import boxes as box_ops
 from audiomamba.vision.data.dataset import Target
 from audiomamba.vision.data.images import normed, resize
-from audiomamba.vision.records import Instances
+from audiomamba.vision.records import Instances, boxes_around
 from audiomamba.vision.segmenter import IGNORED
 from audiomamba.vision.training.rand_augment import rand_augment
 from audiomamba.vision.training.recipe import Augmentation
@@ -151,11 +151,14 @@ def _cut(target: Target, part: tuple[int, int, int, int]) -> Target:
     if isinstance(target, Tensor):
         return target[top:bottom, left:right]
     if isinstance(target, Instances):
-        boxes = target.boxes - target.boxes.new_tensor([left, top, left, top])
-        boxes = box_ops.clip(boxes, (bottom - top, right - left))
+        masks = None if target.masks is None else target.masks[:, top:bottom, left:right]
+        if masks is not None:
+            boxes = boxes_around(masks)  # what is left of an object may need a smaller one
+        else:
+            boxes = target.boxes - target.boxes.new_tensor([left, top, left, top])
+            boxes = box_ops.clip(boxes, (bottom - top, right - left))
         kept = ((boxes[:, 2:] - boxes[:, :2]) > SMALLEST_SIDE).all(dim=1)
-        masks = None if target.masks is None else target.masks[kept, top:bottom, left:right]
-        return Instances(boxes[kept], target.classes[kept], masks)
+        return Instances(boxes[kept], target.classes[kept], None if masks is None else masks[kept])
     return target
 
 

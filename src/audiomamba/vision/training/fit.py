@@ -138,6 +138,7 @@ class _Run:
                 sampler=indices,
                 collate_fn=list,
                 num_workers=n_workers,
+                generator=Generator(),  # or it draws from the one that the model draws from
             )
         )
 
