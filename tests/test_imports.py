@@ -47,7 +47,7 @@ MAY_USE = {
     "bench": {"", "errors", "models", "ops", "terminal", "train"},
     "doctor": {"", "errors", "ops"},
     "terminal": {"errors"},
-    "vision": {"counting", "errors", "models"},
+    "vision": {"checkpoints", "counting", "errors", "models", "outputs"},
     "counting": {"models"},
     "listing": {"checkpoints", "counting", "errors", "hub", "models", "recipes", "terminal"},
     "cli": {

@@ -17,12 +17,14 @@ from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
+from audiomamba import checkpoints
 from audiomamba.atomic import replacing, write_json
 from audiomamba.config import to_plain
 from audiomamba.errors import TrainingError
 from audiomamba.outputs import sole_writer
 from audiomamba.vision.data.dataset import ImageSet, Target
 from audiomamba.vision.folder import ImageModel, save_images
+from audiomamba.vision.start import start_from_classifier
 from audiomamba.vision.training.augment import augment
 from audiomamba.vision.training.recipe import ImageRecipe
 from audiomamba.vision.training.schedule import rate_at, weight_groups
@@ -84,6 +86,11 @@ class _Run:
         self.model: nn.Module = self.task.new_model().train()
         groups = weight_groups(self.model, recipe)
         self.optimizer = AdamW(groups, lr=recipe.learning_rate)
+        self.step = 0
+        if recipe.start is not None and not (out / STATE).is_file():
+            source = checkpoints.load(checkpoints.find(recipe.start)).model
+            target: Any = getattr(self.model, "backbone", None)
+            start_from_classifier(self.model if target is None else target.model, source)  # type: ignore[arg-type]
         self.average = (
             AveragedModel(
                 self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
@@ -91,7 +98,6 @@ class _Run:
             if recipe.ema
             else None
         )
-        self.step = 0
         if (out / STATE).is_file():
             self._load()
 

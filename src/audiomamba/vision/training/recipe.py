@@ -76,6 +76,7 @@ class ImageRecipe:
         warmup_steps: steps in which the rate rises from (almost) 0.
         smoothing: of labels, when classifying.
         ema: decay of the averaged weights; 0 for none.
+        start: a classifier to start from: a model folder, or a name that `audiomamba.load` takes.
         window: side of the windows in which large images are segmented; None for whole images.
         window_stride: pixels from one window to the next.
         precision: that of the steps.
@@ -109,6 +110,7 @@ class ImageRecipe:
     warmup_steps: NotNegative = 1500
     smoothing: Fraction = 0.0
     ema: Fraction = 0.0
+    start: str | None = None
     window: int | None = None
     window_stride: int | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
