@@ -17,6 +17,7 @@ from audiomamba.cli import (
     cache,
     convert,
     data,
+    distill,
     doctor,
     embed,
     evaluate,
@@ -114,5 +115,6 @@ app.add_typer(data.app, name="data")
 app.command(epilog=images.SEGMENT_EXAMPLES)(images.segment)
 app.command(epilog=images.DETECT_EXAMPLES)(images.detect)
 app.command("train-images", epilog=images.TRAIN_EXAMPLES)(images.train)
+app.add_typer(distill.app, name="distill")
 app.command(epilog=bench.EXAMPLES)(bench.bench)
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
