@@ -3,6 +3,7 @@ from . import (
     checkpoints as checkpoints,
     data as data,
     errors as errors,
+    exporting as exporting,
     hear_benchmark as hear_benchmark,
     infer as infer,
     metrics as metrics,
@@ -13,6 +14,7 @@ from . import (
     vision as vision,
 )
 from .errors import AudioMambaError as AudioMambaError
+from .exporting import export as export
 from .infer import Tag as Tag, Tagger as Tagger, load as load
 
 __version__: str

@@ -21,6 +21,7 @@ from audiomamba.cli import (
     doctor,
     embed,
     evaluate,
+    export,
     finetune,
     images,
     models,
@@ -109,6 +110,7 @@ app.command(epilog=convert.EXAMPLES)(convert.convert)
 app.command(epilog=train.EXAMPLES)(fetches(train.train))
 app.command(epilog=finetune.EXAMPLES)(fetches(finetune.finetune))
 app.command(epilog=evaluate.EXAMPLES)(fetches(evaluate.evaluate))
+app.command(epilog=export.EXAMPLES)(fetches(export.export))
 app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=serve.EXAMPLES)(fetches(serve.serve))
 app.add_typer(data.app, name="data")

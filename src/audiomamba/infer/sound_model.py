@@ -51,6 +51,7 @@ class SoundModel:
     def __init__(self, checkpoint: Checkpoint, view: LabelView | None = None) -> None:
         if checkpoint.front_end is None:
             raise ConfigError(f"{checkpoint.name} is a model of images; expected one of sound")
+        self.checkpoint = checkpoint
         self.name = checkpoint.name
         self._view = view or label_view(checkpoint, all_labels=True)
         self.labels = self._view.labels

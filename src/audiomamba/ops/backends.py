@@ -50,6 +50,7 @@ class Backend:
         dtypes: which it takes; none for any floating dtype.
         interpreted: whether it runs on CPU tensors now instead, where it is asked for by name.
         imported_at_use: whether its modules are imported at their first use only.
+        only_named: whether it runs only where it is asked for by name.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Backend:
     dtypes: tuple[torch.dtype, ...] = ()
     interpreted: Callable[[], bool] = lambda: False
     imported_at_use: bool = False
+    only_named: bool = False
 
     def problem_with(self, device: str, dtype: torch.dtype) -> str | None:
         """Tell why it cannot run a call.
@@ -79,6 +81,11 @@ class Backend:
             known = " or ".join(str(one).removeprefix("torch.") for one in self.dtypes)
             return f"the dtype is {dtype}; use {known}, or backend='torch'"
         return self.problem()
+
+
+def _not_exporting() -> str | None:
+    exporting = torch.compiler.is_compiling()
+    return None if exporting else "it makes graphs for audiomamba.export(); use it while exporting"
 
 
 # The definition first, the fastest last: a call gets the last that can run it.
@@ -111,6 +118,13 @@ BACKENDS: Mapping[str, Backend] = {
             interpreted=gpu.interpreted,
             imported_at_use=True,
         ),
+        Backend(
+            name="export",
+            describe=lambda: "operators that other runtimes have; while a graph is exported",
+            problem=_not_exporting,
+            imported_at_use=True,
+            only_named=True,
+        ),
     )
 }
 
@@ -121,6 +135,7 @@ _SCANS = {
     "torch": "selective_scan.torch_chunked",
     "cpu": "selective_scan.cpu",
     "triton": "selective_scan.triton",
+    "export": "selective_scan.export",
 }
 MODULES: dict[str, dict[str, str]] = {
     "selective_scan": _SCANS,
@@ -130,18 +145,21 @@ MODULES: dict[str, dict[str, str]] = {
         "torch": "cross_scan.grouped",
         "cpu": "cross_scan.cpu",
         "triton": "cross_scan.grouped",
+        "export": "cross_scan.grouped",
     },
     "causal_conv1d": {
         "reference": "causal_conv1d.reference",
         "torch": "causal_conv1d.reference",
         "cpu": "causal_conv1d.cpu",
         "triton": "causal_conv1d.triton",
+        "export": "causal_conv1d.export",
     },
     "add_rms_norm": {
         "reference": "add_rms_norm.reference",
         "torch": "add_rms_norm.reference",
         "cpu": "add_rms_norm.cpu",
         "triton": "add_rms_norm.triton",
+        "export": "add_rms_norm.reference",
     },
 }
 
@@ -304,7 +322,7 @@ def _fastest(op: str, device: str, dtype: torch.dtype) -> Backend:
     """The last backend that is meant for these tensors and can run the op."""
     for name in reversed(MODULES[op]):  # asked at every call of an op: in as few steps as can be
         backend = BACKENDS[name]
-        meant = not backend.devices or device in backend.devices
+        meant = not backend.only_named and (not backend.devices or device in backend.devices)
         if meant and backend.problem_with(device, dtype) is None:
             return backend
     return BACKENDS["reference"]

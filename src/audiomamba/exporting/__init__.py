@@ -1,0 +1,5 @@
+"""Trained models for where there is no PyTorch: one graph from waveform to scores."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

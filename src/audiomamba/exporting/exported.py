@@ -1,0 +1,254 @@
+"""From a trained model to a folder that runs without PyTorch."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audiomamba import __version__, checkpoints
+from audiomamba.atomic import replace_folder
+from audiomamba.checkpoints import Checkpoint
+from audiomamba.errors import ConfigError, MissingDependencyError
+from audiomamba.exporting.agreement import Agreement, batches_of_sound, compare, new_session
+from audiomamba.exporting.first_difference import first_difference
+from audiomamba.exporting.graph import Graph
+from audiomamba.exporting.inputs import GraphInput, Length, graph_input
+from audiomamba.exporting.onnx_file import check_graph, to_onnx
+from audiomamba.exporting.program import trace
+from audiomamba.infer import SoundModel, Tagger
+
+__all__ = ["Exported", "export"]
+
+MODEL_FILE, LABELS_FILE, SCRIPT_FILE = "model.onnx", "labels.json", "tag.py"
+FORMAT = 1
+TOLERANCE = 1e-4  # of scores
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported model.
+
+    Args:
+        folder: where it is.
+        n_bytes: size of the model's file.
+        opset: version of the operator set.
+        n_nodes: operations in the graph, those within loops counted once.
+        agreement: how its scores and its speed compare with PyTorch's.
+    """
+
+    folder: Path
+    n_bytes: int
+    opset: int
+    n_nodes: int
+    agreement: Agreement
+
+
+def export(
+    model: Tagger | Checkpoint | str | Path,
+    folder: str | Path,
+    *,
+    length: Length = None,
+    features_in: bool = False,
+    recording: str | Path | None = None,
+    overwrite: bool = False,
+    on_step: Callable[[str], object] | None = None,
+) -> Exported:
+    """Write a model as a folder that runs without PyTorch: model.onnx, labels.json and tag.py.
+
+    The graph takes a waveform at the model's rate and gives scores; the front end is inside. Before
+    anything is written, its scores on real sound are compared with the model's.
+
+    Args:
+        model: a tagger, a checkpoint, the name of a shipped model, or a folder.
+        folder: where to; made, with all that goes into it at once.
+        length: seconds of sound, which then is the only length that is read; "any"; None for any
+            length if the model can, else for up to the model's own.
+        features_in: let the graph take features (batch, frames, mels) instead of a waveform.
+        recording: the sound to compare with; None for one that ships with the package.
+        overwrite: replace a folder that is there.
+        on_step: is told in a few words what is being done.
+
+    Returns:
+        What was written, and how it compares.
+
+    Raises:
+        ConfigError: the folder is there already, the length does not fit the model, or the scores
+            differ by more than 1e-4.
+        MissingDependencyError: a package of audiomamba[export] is not installed.
+
+    Examples:
+        >>> import audiomamba
+        >>> done = audiomamba.export("general", "exported")  # doctest: +SKIP
+        >>> done.agreement.largest_difference < 1e-5  # doctest: +SKIP
+        True
+    """
+    _check_packages()
+    folder, told = Path(folder), on_step or (lambda _: None)
+    if folder.exists() and not overwrite:
+        raise ConfigError(f"{folder} is there already; name another folder, or ask to overwrite it")
+    checkpoint = _checkpoint(model)
+    given = graph_input(checkpoint, features_in=features_in, length=length)
+    with _new_folder(folder) as part:
+        checked = _write_graph(part / MODEL_FILE, checkpoint, given, recording, told)
+        _write_labels(part, checkpoint, given, {"opset": checked.opset, "source": _source(model)})
+        if given.name == "waveform":
+            script = files("audiomamba.exporting").joinpath(f"{SCRIPT_FILE}.txt").read_bytes()
+            (part / SCRIPT_FILE).write_bytes(script)
+    return replace(checked, folder=folder)
+
+
+def _write_graph(
+    file: Path,
+    checkpoint: Checkpoint,
+    given: GraphInput,
+    recording: str | Path | None,
+    told: Callable[[str], object],
+) -> Exported:
+    """Make the graph and compare it with the model."""
+    graph = Graph(checkpoint, given.front_end)
+    told("tracing the model")
+    program = trace(graph, given.example, any_length=isinstance(given.axes[1], str))
+    told("translating it to ONNX")
+    made = to_onnx(program, _axes(graph, given), file)
+    opset, n_nodes = check_graph(file)
+    told("comparing it with PyTorch")
+    agreement = _agreement(checkpoint, given, file, recording)
+    if not agreement.largest_difference <= TOLERANCE:
+        where = first_difference(made, file, agreement.worst, TOLERANCE)
+        raise ConfigError(
+            f"scores of the exported {checkpoint.name} differ by "
+            f"{agreement.largest_difference:.2g} from the model's: {where}; nothing was written"
+        )
+    return Exported(file.parent, file.stat().st_size, opset, n_nodes, agreement)
+
+
+def _check_packages() -> None:
+    for package in PACKAGES:
+        if find_spec(package) is None:
+            raise MissingDependencyError(package, "export", "exporting a model")
+
+
+def _checkpoint(model: Tagger | Checkpoint | str | Path) -> Checkpoint:
+    if isinstance(model, Tagger):
+        return model.checkpoint
+    return model if isinstance(model, Checkpoint) else checkpoints.load(checkpoints.find(model))
+
+
+def _source(model: Tagger | Checkpoint | str | Path) -> str | None:
+    """The hash of the folder that the model was loaded from, if it is known."""
+    if isinstance(model, Tagger | Checkpoint):
+        return None
+    return checkpoints.fingerprint(checkpoints.find(model))
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its place and name once all is there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    part.mkdir()
+    try:
+        yield part
+        replace_folder(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _axes(graph: Graph, given: GraphInput) -> dict[str, list[str | int]]:
+    """The axes of the input and the outputs by name."""
+    with torch.inference_mode():
+        outputs = graph(given.example)
+    steps = {"frame_scores", "frame_embeddings"} if given.any_length else set()
+    axes: dict[str, list[str | int]] = {given.name: given.axes}
+    for name, value in outputs.items():
+        axes[name] = ["batch", *value.shape[1:]]
+        if name in steps:
+            axes[name][1] = "steps"
+    return axes
+
+
+def _agreement(
+    checkpoint: Checkpoint, given: GraphInput, file: Path, recording: str | Path | None
+) -> Agreement:
+    """Compare on one thread."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        ours, inputs = _ours(checkpoint, given, recording)
+        return compare(ours, new_session(file), inputs)
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _ours(
+    checkpoint: Checkpoint, given: GraphInput, recording: str | Path | None
+) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
+    """The model as a function from the graph's input to scores, and inputs to try."""
+    if given.reads is None:
+        graph = Graph(checkpoint, None)
+        return torch.inference_mode()(lambda x: graph(x)["scores"]), [
+            torch.randn(n, *given.example.shape[1:]) for n in (1, 3)
+        ]
+    sound_model = SoundModel(checkpoint)
+    batches = batches_of_sound(sound_model, given.checked, recording)
+    if given.name == "features":
+        inputs = [_features(sound_model, batch) for batch in batches]
+        return torch.inference_mode()(sound_model.score_features), inputs
+
+    def ours(waveforms: Tensor) -> Tensor:
+        return sound_model.score_features(_features(sound_model, waveforms))
+
+    return torch.inference_mode()(ours), batches
+
+
+def _features(sound_model: SoundModel, waveforms: Tensor) -> Tensor:
+    return torch.cat([sound_model.one_pass_inputs(waveform) for waveform in waveforms])
+
+
+def _write_labels(
+    part: Path, checkpoint: Checkpoint, given: GraphInput, about: dict[str, Any]
+) -> None:
+    """Write what has to be known to use the graph, for programs and for people."""
+    front_end, model = checkpoint.front_end, checkpoint.model
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "name": checkpoint.name,
+        "family": model.config.family,
+        "input": given.name,
+        "axes": given.axes,
+        "scores": checkpoint.scores,
+        "license": checkpoint.license,
+        "made_by": f"audiomamba {__version__}",
+        "sha256": hashlib.sha256((part / MODEL_FILE).read_bytes()).hexdigest(),
+        **about,
+    }
+    if front_end is not None and given.reads is not None:
+        steps = model.frame_steps(front_end.n_frames)
+        facts |= {
+            "sample_rate": front_end.sample_rate,
+            "window_samples": given.longest or front_end.n_samples,
+            "fixed_length": isinstance(given.axes[1], int),
+            "any_length": given.any_length,
+            "frame_step_s": steps.n_frames * front_end.shift_samples / front_end.sample_rate,
+            "front_end": asdict(front_end),
+        }
+    facts |= {
+        "labels": checkpoint.labels,
+        "thresholds": checkpoint.thresholds,
+        "hidden": checkpoint.hidden,
+        "parents": dict(checkpoint.parents),
+        "notes": dict(checkpoint.notes),
+    }
+    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    (part / LABELS_FILE).write_text(text, "utf-8")
