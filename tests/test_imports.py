@@ -43,6 +43,7 @@ MAY_USE = {
     "report": {"errors", "train"},
     "infer": {"errors", "audio", "checkpoints"},
     "serve": {"", "audio", "errors", "infer"},
+    "hf": {"audio", "checkpoints", "errors", "infer", "models"},
     "hear_benchmark": {"errors", "infer"},
     "exporting": {"", "audio", "checkpoints", "errors", "infer", "models", "ops"},
     "bench": {"", "errors", "models", "ops", "terminal", "train"},

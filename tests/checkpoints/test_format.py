@@ -77,7 +77,12 @@ def test_half_precision_halves_the_file_and_little_else(checkpoint, tmp_path):
 def test_saving_again_replaces(checkpoint, folder):
     checkpoints.save(folder, replace(checkpoint, name="other"))
     assert checkpoints.load(folder).name == "other"
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "modeling_audiomamba.py",
+        "preprocessor_config.json",
+    ]
 
 
 def test_a_run_gives_its_last_model(checkpoint, tmp_path):

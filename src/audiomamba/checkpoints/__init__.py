@@ -1,7 +1,14 @@
 """Saved models: the folder format, released weights, conversion and transfer."""
 
 from audiomamba.checkpoints.convert import ORIGINS, ConversionReport, convert, read_released
-from audiomamba.checkpoints.format import Checkpoint, fingerprint, load, save
+from audiomamba.checkpoints.format import (
+    Checkpoint,
+    Settings,
+    fingerprint,
+    load,
+    read_settings,
+    save,
+)
 from audiomamba.checkpoints.lookup import find, is_model, packaged
 from audiomamba.checkpoints.origin import Origin
 from audiomamba.checkpoints.start import start_from
@@ -24,6 +31,7 @@ __all__ = [
     "ConversionReport",
     "Origin",
     "Released",
+    "Settings",
     "TransferReport",
     "ast_from_ast",
     "ast_from_deit",
@@ -39,6 +47,7 @@ __all__ = [
     "mambaout_from_mambaout",
     "packaged",
     "read_released",
+    "read_settings",
     "same_from_same",
     "save",
     "start_from",

@@ -15,15 +15,16 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save as save_tensors
 
-from audiomamba.atomic import replacing
+from audiomamba.atomic import replacing, write_json, write_text
 from audiomamba.audio import FrontEnd
+from audiomamba.checkpoints import transformers_files
 from audiomamba.checkpoints.state import State, build, check_state, read_state
 from audiomamba.config import from_plain
 from audiomamba.errors import CheckpointError, ConfigError, UnknownNameError
-from audiomamba.models import FAMILIES, AudioModel
+from audiomamba.models import FAMILIES, AudioModel, ModelConfig
 from audiomamba.models.ood import OODDetector
 
-__all__ = ["Checkpoint", "fingerprint", "load", "save"]
+__all__ = ["Checkpoint", "Settings", "fingerprint", "load", "read_settings", "save"]
 
 FORMAT = 1
 CONFIG_FILE = "config.json"
@@ -108,8 +109,87 @@ class Checkpoint:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What config.json says.
+
+    Args:
+        model: the model's settings.
+        limit: of the out-of-distribution detector; None without one.
+        detector_size: classes and channels of the detector; None where config.json does not say.
+        others: the other arguments of Checkpoint.
+    """
+
+    model: ModelConfig
+    limit: float | None
+    detector_size: tuple[int, int] | None
+    others: Mapping[str, Any]
+
+    def checkpoint(self, model: AudioModel, detector: OODDetector | None) -> Checkpoint:
+        """Put a model and a detector together with the rest.
+
+        Args:
+            model: of these settings.
+            detector: if there is one.
+
+        Returns:
+            The checkpoint.
+
+        Raises:
+            CheckpointError: the labels do not fit the model.
+        """
+        return Checkpoint(model=model, ood_detector=detector, **self.others)
+
+
+def read_settings(config: Mapping[str, Any], source: str) -> Settings:
+    """Read what config.json says.
+
+    Args:
+        config: its values; those that are not known here are left alone.
+        source: what to call it in messages.
+
+    Returns:
+        The settings.
+
+    Raises:
+        CheckpointError: a value is missing or none that is known.
+    """
+    try:
+        if config["format"] != FORMAT:
+            raise CheckpointError(
+                f"{source}: format {config['format']}; this version reads {FORMAT}"
+            )
+        if config["family"] not in FAMILIES:
+            raise UnknownNameError("model family", config["family"], FAMILIES)
+        parents = {name: tuple(above) for name, above in (config.get("parents") or {}).items()}
+        others = {
+            "front_end": config["front_end"] and from_plain(FrontEnd, config["front_end"]),
+            "labels": tuple(map(str, config["labels"])),
+            "scores": config["scores"],
+            "thresholds": config.get("thresholds") and tuple(map(float, config["thresholds"])),
+            "hidden": tuple(map(str, config.get("hidden") or ())),
+            "parents": parents,
+            **{key: config[key] for key in ("name", "license", "notes")},
+        }
+        detector = config.get("familiarity") or {}
+        limit = float(detector["limit"]) if detector else None
+        n_classes, dim = detector.get("size") or (0, 0)
+        model = from_plain(FAMILIES[config["family"]], config["model"])
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{source}: {reason}") from error
+    if config["scores"] not in ("sigmoid", "softmax"):
+        raise CheckpointError(
+            f"{source}: scores is {config['scores']!r}; expected 'sigmoid' or 'softmax'"
+        )
+    size = (int(n_classes), int(dim)) if n_classes else None
+    return Settings(model=model, limit=limit, detector_size=size, others=others)
+
+
 def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = torch.float32) -> None:
     """Write a model folder; an existing one is overwritten.
+
+    The transformers library loads a model of sound from it too, see audiomamba.hf.
 
     Args:
         folder: where to; made if it is not there.
@@ -125,7 +205,7 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    detector = checkpoint.ood_detector
+    detector, front_end = checkpoint.ood_detector, checkpoint.front_end
     state = checkpoint.model.state_dict()
     if detector is not None:
         state |= {OOD_PREFIX + key: value for key, value in detector.state_dict().items()}
@@ -138,16 +218,23 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
         "name": checkpoint.name,
         "family": checkpoint.model.config.family,
         "model": asdict(checkpoint.model.config),
-        "front_end": checkpoint.front_end and asdict(checkpoint.front_end),
+        "front_end": front_end and asdict(front_end),
         "labels": list(checkpoint.labels),
         "scores": checkpoint.scores,
-        "familiarity": detector and {"limit": detector.limit},
+        "familiarity": detector and {"limit": detector.limit, "size": list(detector.means.shape)},
         "thresholds": checkpoint.thresholds and list(checkpoint.thresholds),
         "hidden": list(checkpoint.hidden),
         "parents": {name: list(above) for name, above in checkpoint.parents.items()},
         "license": checkpoint.license,
         "notes": dict(checkpoint.notes),
     }
+    if front_end is not None:
+        config |= transformers_files.settings(checkpoint.labels)
+        write_json(
+            folder / transformers_files.PREPROCESSOR_FILE,
+            transformers_files.preprocessor(front_end),
+        )
+        write_text(folder / transformers_files.CODE_FILE, transformers_files.CODE)
     with (
         replacing(folder / WEIGHTS_FILE) as weights_part,
         replacing(folder / CONFIG_FILE) as config_part,
@@ -177,43 +264,11 @@ def load(folder: str | Path) -> Checkpoint:
         (32000, 527, 'sigmoid')
     """
     folder = _model_folder(Path(folder))
-    config = _read_config(folder / CONFIG_FILE)
-    try:
-        if config["format"] != FORMAT:
-            raise CheckpointError(
-                f"{folder / CONFIG_FILE}: format {config['format']}; this version reads {FORMAT}"
-            )
-        if config["family"] not in FAMILIES:
-            raise UnknownNameError("model family", config["family"], FAMILIES)
-        settings = from_plain(FAMILIES[config["family"]], config["model"])
-        front_end = config["front_end"] and from_plain(FrontEnd, config["front_end"])
-        labels, scores = tuple(map(str, config["labels"])), config["scores"]
-        limit = float(config["familiarity"]["limit"]) if config.get("familiarity") else None
-        thresholds = config.get("thresholds") and tuple(map(float, config["thresholds"]))
-        hidden = tuple(map(str, config.get("hidden") or ()))
-        parents = {name: tuple(above) for name, above in (config.get("parents") or {}).items()}
-        about = {key: config[key] for key in ("name", "license", "notes")}
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise CheckpointError(f"{folder / CONFIG_FILE}: {reason}") from error
-    if scores not in ("sigmoid", "softmax"):
-        raise CheckpointError(
-            f"{folder / CONFIG_FILE}: scores is {scores!r}; expected 'sigmoid' or 'softmax'"
-        )
+    settings = read_settings(_read_config(folder / CONFIG_FILE), str(folder / CONFIG_FILE))
     weights = folder / WEIGHTS_FILE
     state = read_state(weights)
-    detector = None if limit is None else _ood_detector(state, limit, weights)
-    return Checkpoint(
-        model=build(settings, state, str(weights)),
-        front_end=front_end,
-        labels=labels,
-        scores=scores,
-        ood_detector=detector,
-        thresholds=thresholds,
-        hidden=hidden,
-        parents=parents,
-        **about,
-    )
+    detector = None if settings.limit is None else _ood_detector(state, settings.limit, weights)
+    return settings.checkpoint(build(settings.model, state, str(weights)), detector)
 
 
 def fingerprint(folder: str | Path) -> str:
