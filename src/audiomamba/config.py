@@ -6,7 +6,6 @@ have other values says so: `Annotated[float, Range(0, 1)]`, or one of the names 
 `tuple[int, ...]` has at least one value; one that may be empty is `tuple[int, ...] | tuple[()]`.
 """
 
-import json
 import math
 import types
 from collections.abc import Iterable, Mapping
@@ -133,6 +132,8 @@ def to_plain(config: Any) -> dict[str, Any]:
         >>> to_plain(FrontEnd(n_frames=128))["n_frames"]
         128
     """
+    import json  # here, because most that import this module never need it
+
     plain: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     return plain
 
