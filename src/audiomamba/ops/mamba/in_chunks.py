@@ -33,21 +33,45 @@ def mix(
         for start in reversed(starts) if direction.reverse else starts:
             tokens = slice(start, min(start + CHUNK_TOKENS, hidden.shape[1]))
             read = _tokens_read(tokens, direction, hidden.shape[1])
-            x, z = weights.in_proj(hidden[:, read]).chunk(2, dim=-1)
-            given = scan_arguments(x, z, direction, _lengths_within(lengths, read))
-            own = slice(tokens.start - read.start, tokens.stop - read.start)
-            for name in ("u", "delta", "B", "C", "z"):
-                given[name] = given[name][:, own]
-            given["lengths"] = _lengths_within(lengths, tokens)
-            y, state = selective_scan(
-                A=direction.decay(),
-                reverse=direction.reverse,
-                initial_state=state,
-                return_last_state=True,
-                **given,
-            )
+            xz = weights.in_proj(hidden[:, read])
+            y, state = _scan(xz, tokens, read, direction, state=state, lengths=lengths)
+            del xz
             mixed[:, tokens] += weights.out_proj(y)
     return mixed.mul_(0.5) if weights.halve_sum else mixed
+
+
+def _scan(
+    xz: Tensor,
+    tokens: slice,
+    read: slice,
+    direction: DirectionWeights,
+    *,
+    state: Tensor | None,
+    lengths: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Scan a chunk; gives its outputs and the state after it.
+
+    Args:
+        xz: (batch, tokens read, 2 channels), the input and the gate.
+        tokens: of the chunk.
+        read: the tokens that xz has.
+        direction: its weights.
+        state: the state before the chunk; None for zeros.
+        lengths: (batch,) tokens of each sequence; None for all.
+    """
+    x, z = xz.chunk(2, dim=-1)
+    given = scan_arguments(x, z, direction, _lengths_within(lengths, read))
+    own = slice(tokens.start - read.start, tokens.stop - read.start)
+    for name in ("u", "delta", "B", "C", "z"):
+        given[name] = given[name][:, own]
+    given["lengths"] = _lengths_within(lengths, tokens)
+    return selective_scan(
+        A=direction.decay(),
+        reverse=direction.reverse,
+        initial_state=state,
+        return_last_state=True,
+        **given,
+    )
 
 
 def _tokens_read(tokens: slice, direction: DirectionWeights, n_tokens: int) -> slice:

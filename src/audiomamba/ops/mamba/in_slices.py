@@ -64,5 +64,6 @@ def mix(
             bidirectional_selective_scan(A_b=others[0].decay(channels), **given)
         else:
             selective_scan(reverse=direction.reverse, **given)
+        del given  # or else the next slice's tensors would be made beside these
     out: Tensor = weights.out_proj(u)
     return out
