@@ -13,11 +13,12 @@ ROOT = Path(audiomamba.__file__).parent
 # The leaves, which all parts may use, are not listed with each of them.
 # errors < ops < models < checkpoints; errors < audio < data; metrics, recipes < train;
 # infer < train, serve, cli.
-LEAVES = {"atomic", "config", "errors", "outputs", "progress", "provenance"}
+LEAVES = {"atomic", "config", "errors", "output_folders", "outputs", "progress", "provenance"}
 MAY_USE = {
     "atomic": set(),
     "config": {"errors"},
     "errors": set(),
+    "output_folders": {"errors"},
     "outputs": {"errors"},
     "progress": set(),
     "provenance": set(),

@@ -260,3 +260,72 @@ def test_a_damaged_manifest_gets_one_line(tmp_path, change, message):
 def test_a_manifest_says_nothing_that_is_not_known(tmp_path):
     path = written(tmp_path / "made")
     assert json.loads(path.read_text().splitlines()[2]) == {"path": "../beside.wav", "labels": []}
+
+
+def test_pieces_of_a_recording_in_two_folds_are_named_unless_a_group_says_otherwise(write_wav):
+    path = write_wav("day.wav")
+    pieces = [(0.0, 0.2, "1"), (0.2, 0.4, "2")]
+
+    def manifest(group):
+        return Manifest(
+            labels=("a",),
+            clips=[
+                Clip(
+                    path=path,
+                    labels=("a",),
+                    start_s=start_s,
+                    end_s=end_s,
+                    split=split,
+                    group=group and group + split,
+                )
+                for start_s, end_s, split in pieces
+            ],
+        )
+
+    with pytest.raises(DataError, match=r"1 recordings have pieces in more than one split: .*day"):
+        manifest(None).check()
+    manifest("piece ").check()
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [("dog", "Dog"), ("dog", "dog "), ("big dog", "BIG_dog"), ("d\u00f3g", "do\u0301g")],
+)
+def test_labels_that_differ_only_in_spelling_are_refused(write_wav, first, other):
+    clips = [
+        Clip(path=write_wav(f"{number}.wav"), labels=(label,))
+        for number, label in enumerate((first, other))
+    ]
+    with pytest.raises(DataError, match="differ only in spelling; expected one of them"):
+        Manifest(labels=sorted((first, other)), clips=clips).check()
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('{"path": "a.wav", "labels": "dog"}', "labels is 'dog'; expected a list of names"),
+        ('{"path": "a.wav", "labels": ["dog"], "start_s": "1"}', "start_s is '1'"),
+        ('{"path": "a.wav", "labels": ["dog"], "end_s": NaN}', "end_s is nan"),
+        ('{"path": "a.wav", "labels": ["dog"], "split": 1}', "split is 1"),
+        ('{"path": "a.wav", "labels": ["dog"], "fold": "1"}', "fold is '1'"),
+        ('{"path": 1, "labels": ["dog"]}', ""),
+        ("a.wav,dog", ""),
+    ],
+)
+def test_a_line_of_a_manifest_that_is_no_clip_is_named(tmp_path, row, reason):
+    head = '{"audiomamba_manifest":1,"corpus":null,"labels":["dog"],"n_clips":1}'
+    (tmp_path / "manifest.jsonl").write_text(f"{head}\n\n{row}\n")
+    with pytest.raises(DataError, match=f"line 3 does not describe a clip.*{reason}"):
+        read_manifest(tmp_path / "manifest.jsonl")
+
+
+def test_usual_names_of_splits_are_understood_in_manifests(tmp_path):
+    head = '{"audiomamba_manifest":1,"corpus":null,"labels":["dog"],"n_clips":3}'
+    rows = [
+        f'{{"path":"{split}.wav","labels":["dog"],"split":"{split}"}}'
+        for split in ("Training", "dev", "holdout")
+    ]
+    (tmp_path / "manifest.jsonl").write_text("\n".join([head, *rows]) + "\n")
+    manifest = read_manifest(tmp_path / "manifest.jsonl")
+    assert [clip.split for clip in manifest.clips] == ["train", "valid", "test"]
+    assert manifest.select("val")[0].path.name == "dev.wav"

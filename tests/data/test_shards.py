@@ -201,8 +201,8 @@ def test_workers_read_hdf5_files_alike(tmp_path):
 def test_nothing_that_can_be_read_is_an_error(files, tmp_path, write_wav):
     clip = replace(files.clips[0], path=write_wav("broken.wav"))
     clip.path.write_text("no sound")
-    for reason in ("not audio", "could not be read when its shard was made"):
+    for _ in range(2):  # nothing is left of the first call
         with pytest.raises(
-            DataError, match=f"none of 1 clips could be read: .*broken.wav: {reason}"
+            DataError, match=r"none of 1 clips could be read: .*broken.wav: not audio"
         ):
             shard(Manifest(labels=files.labels, clips=[clip]), tmp_path / "out")

@@ -113,7 +113,7 @@ def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(DataError, match="no run in it; expected a folder that train"):
         write_report([tmp_path], tmp_path / "page.html")
     run = write_run(tmp_path / "run", evaluated=True)
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(ConfigError, match="is a folder; expected the name of a file"):
         write_report([run], tmp_path)
     (run / "evaluation.json").write_text("{")
     with pytest.raises(DataError, match=r"evaluation\.json: cannot be read"):

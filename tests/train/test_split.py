@@ -65,3 +65,48 @@ def test_a_class_that_is_only_held_out_is_named():
     clips = tuple(clip for clip in manifest.clips if clip.labels != ("b",) or clip.split == "1")
     with pytest.raises(DataError, match="all clips of 'b' are held out with the split '1'"):
         split_clips(Manifest(labels=("a", "b"), clips=clips), "1", seed=0)
+
+
+def test_what_is_to_be_ignored_is_never_trained_on():
+    manifest = manifest_of(("train", "test", "ignore"))
+    for held_out in (None, NOTHING):
+        parts = split_clips(manifest, held_out, seed=0)
+        assert "ignore" not in {clip.split for clip in (*parts.training, *parts.held_out)}
+
+
+@pytest.mark.parametrize("held_out", [None, NOTHING, "1"])
+def test_a_split_of_an_unknown_name_is_never_trained_on_silently(held_out):
+    with pytest.raises(DataError, match="has the splits 1, 2, left; expected folds, or train, val"):
+        split_clips(manifest_of(("1", "2", "left")), held_out, seed=0)
+
+
+def test_a_fifth_is_held_out_where_all_is_for_training():
+    parts = split_clips(manifest_of(["train"]), None, seed=0)
+    assert parts.name == "valid"
+    assert len(parts.held_out) == 2
+
+
+def test_pieces_of_one_recording_stay_on_one_side():
+    clips = [
+        Clip(path=Path(f"{label}-{day}.wav"), labels=(label,), start_s=s, end_s=s + 1.0)
+        for label in "ab"
+        for day in range(5)
+        for s in range(10)
+    ]
+    for seed in range(5):
+        parts = split_clips(Manifest(labels="ab", clips=clips), None, seed=seed)
+        held = {clip.path for clip in parts.held_out}
+        assert held.isdisjoint(clip.path for clip in parts.training)
+        assert len(parts.held_out) == 20
+
+
+def test_a_class_that_is_one_recording_cannot_be_divided():
+    clips = [
+        Clip(path=Path(name), labels=(label,), start_s=s, end_s=s + 1.0, group=group)
+        for label, name, group in (("a", "day.wav", None), ("b", "x.wav", "1"), ("b", "y.wav", "2"))
+        for s in range(4)
+    ]
+    with pytest.raises(DataError, match=r"all 4 clips of 'a' are pieces of one recording, day.wav"):
+        split_clips(Manifest(labels="ab", clips=clips), None, seed=0)
+    clips[0] = Clip(path=Path("day.wav"), labels=("a",), end_s=1.0, group="morning")
+    assert split_clips(Manifest(labels="ab", clips=clips), None, seed=0).held_out

@@ -19,13 +19,15 @@ from audiomamba.checkpoints import (
     from_vim,
     from_vmamba,
 )
-from audiomamba.checkpoints.format import Checkpoint, save
+from audiomamba.checkpoints.format import CONFIG_FILE, WEIGHTS_FILE, Checkpoint, save
 from audiomamba.checkpoints.origin import Origin
 from audiomamba.checkpoints.state import read_state
 from audiomamba.data.corpora import corpus_with
 from audiomamba.data.corpus import Corpus
-from audiomamba.errors import CheckpointError
+from audiomamba.errors import CheckpointError, ConfigError
 from audiomamba.models import ModelConfig
+from audiomamba.output_folders import removed_if_refused, visible_names
+from audiomamba.outputs import refuse_inputs, sole_writer, writing
 
 __all__ = ["CONVERTER", "ORIGINS", "ConversionReport", "convert", "read_released"]
 
@@ -50,6 +52,7 @@ ORIGINS: tuple[Origin, ...] = (
     from_vmamba.ORIGIN_JANUARY_2024,
 )
 
+OF_MODELS = frozenset({WEIGHTS_FILE, CONFIG_FILE, "run.json", "finetune.json"})
 LEAST_LIKENESS = 0.3  # below it a file has only keys such as head.weight in common with an origin
 
 
@@ -79,7 +82,11 @@ class ConversionReport:
 
 
 def convert(
-    source: str | Path, out: str | Path, *, labels: Sequence[str] | None = None
+    source: str | Path,
+    out: str | Path,
+    *,
+    labels: Sequence[str] | None = None,
+    overwrite: bool = False,
 ) -> ConversionReport:
     """Turn a weight file as its authors released it into a model folder.
 
@@ -87,12 +94,15 @@ def convert(
         source: as for read_released.
         out: the folder to write.
         labels: as for read_released.
+        overwrite: whether a model that is there already may be replaced.
 
     Returns:
         What was done.
 
     Raises:
         CheckpointError: as for read_released.
+        ConfigError: out holds a model or a run already, is being written by another call, or cannot
+            be written.
 
     Examples:
         >>> import torch
@@ -103,9 +113,25 @@ def convert(
         (24, (), 'vim')
     """
     out = Path(out)
-    checkpoint, report = read_released(source, name=out.name, labels=labels)
-    save(out, checkpoint)
+    with sole_writer(out), writing(out), removed_if_refused(out):
+        files = [out / name for name in (WEIGHTS_FILE, CONFIG_FILE)]
+        refuse_inputs([out, *files], [Path(source)])
+        _refuse_models(out, overwrite=overwrite)
+        checkpoint, report = read_released(source, name=out.resolve().name, labels=labels)
+        save(out, checkpoint)
     return replace(report, folder=out)
+
+
+def _refuse_models(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds a model or a run; weights to convert may lie there."""
+    found = sorted(OF_MODELS.intersection(visible_names(out)))
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; expected a folder, or a name for a new one")
+    if not overwrite and found:
+        raise ConfigError(
+            f"{out} holds a model already ({found[0]}); another name keeps it, --overwrite "
+            "replaces it"
+        )
 
 
 def read_released(

@@ -240,7 +240,8 @@ def save(folder: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype = tor
         replacing(folder / CONFIG_FILE) as config_part,
     ):
         weights_part.write_bytes(save_tensors(state, metadata={"format": "pt"}))
-        config_part.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+        config_part.write_text(text, "utf-8", "backslashreplace")  # names need not be UTF-8
 
 
 def load(folder: str | Path) -> Checkpoint:

@@ -34,6 +34,9 @@ def convert(
             help="Names of the classes in order, in a column label or display_name.",
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model that OUT holds already.")
+    ] = False,
 ) -> None:
     """Turn weights as their authors released them into a folder that `tag --model` takes.
 
@@ -42,7 +45,8 @@ def convert(
     """
     from audiomamba import checkpoints
 
-    report = checkpoints.convert(file, out, labels=None if labels is None else _labels(labels))
+    names = None if labels is None else _labels(labels)
+    report = checkpoints.convert(file, out, labels=names, overwrite=overwrite)
     typer.echo(
         f"{report.folder}: {report.origin}, {report.config.n_classes} classes "
         f"({report.corpus or 'unknown corpus'}), {report.n_parameters / 1e6:.2f} M parameters; "

@@ -227,7 +227,7 @@ def _summary(found: "Prepared") -> str:
     lines = [f"{found.path}: {size}, {len(manifest.labels)} classes"]
     if counts:
         lines.append(f"splits: {', '.join(counts)}")
-    lines.extend(f"note: {warning}" for warning in manifest.warnings())
+    lines.extend(f"note: {warning}" for warning in (*manifest.notes, *manifest.warnings()))
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -71,7 +71,7 @@ def load_clip(clip: Clip, sample_rate: int) -> Tensor:
     source = _member(clip.path, clip.key) if clip.key else clip.path
     waveform = audio.load(source, sample_rate=sample_rate)
     end = None if clip.end_s is None else round(clip.end_s * sample_rate)
-    piece = waveform[round(clip.start_s * sample_rate) : end]
+    piece = waveform[round(max(0.0, clip.start_s) * sample_rate) : end]
     return _not_empty(piece, clip, len(waveform) / sample_rate)
 
 
@@ -193,7 +193,7 @@ def _load_row(clip: Clip, sample_rate: int) -> Tensor:
     dataset, row = _row(clip.path, clip.key)
     rate_hz = _rate_of(clip.path, clip.sample_rate)
     end = None if clip.end_s is None else round(clip.end_s * rate_hz)
-    piece = slice(round(clip.start_s * rate_hz), end)
+    piece = slice(round(max(0.0, clip.start_s) * rate_hz), end)
     samples = _to_float(dataset[piece] if row is None else dataset[row, piece])
     waveform = resample(torch.from_numpy(samples), rate_hz, sample_rate)
     return _not_empty(waveform, clip, dataset.shape[-1] / rate_hz)

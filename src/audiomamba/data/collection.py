@@ -25,15 +25,25 @@ from audiomamba.data.deny_list import DenyList, freesound_ids, read_deny_lists
 from audiomamba.data.journal import Journal, Recording, worker_count
 from audiomamba.data.manifest import Manifest
 from audiomamba.data.manifest_file import MANIFEST_NAME, write_manifest
-from audiomamba.data.preparation import PROBLEMS_NAME, Prepared, Problem, first_of, write_problems
+from audiomamba.data.preparation import (
+    PROBLEMS_NAME,
+    Prepared,
+    Problem,
+    first_of,
+    refuse_other_manifests,
+    write_problems,
+)
 from audiomamba.data.source_table import TABLE_NAME, Source, SourceTable, read_source_table
 from audiomamba.errors import AudioError, DataError
+from audiomamba.output_folders import removed_if_refused
+from audiomamba.outputs import refuse_inputs, sole_writer, writing
 from audiomamba.progress import Progress
 
 __all__ = ["RECORDINGS_NAME", "Collection", "LeftOut", "Listened", "listen", "prepare_collection"]
 
 RECORDINGS_NAME = "recordings.csv"
 JOURNAL_NAME = "sounds.jsonl"
+NAMES = (MANIFEST_NAME, PROBLEMS_NAME, RECORDINGS_NAME, JOURNAL_NAME)
 SOUND_RATE_HZ = 16_000
 FULL_SCALE = 32_767
 SILENT_BELOW = 1e-4  # largest sample: -80 dB of full scale
@@ -106,7 +116,7 @@ def prepare_collection(
     out: Path,
     *,
     sources: Path | None = None,
-    exclude: Iterable[Path] = (),
+    exclude: Sequence[Path] = (),
     n_workers: int | None = None,
     progress: Progress | None = None,
 ) -> Collection:
@@ -128,8 +138,9 @@ def prepare_collection(
         stays. What sounds like an excluded recording is excluded too, whatever its name.
 
     Raises:
-        ConfigError: n_workers is less than 1.
-        DataError: a table cannot be read, out cannot be written, or no recording can be used.
+        ConfigError: n_workers is less than 1; or out cannot be written, is being written by another
+            call, is a table that is read, or holds something else.
+        DataError: a table cannot be read, or no recording can be used.
         AudioError: the folder is missing or has no audio files in it.
 
     Examples:
@@ -137,9 +148,25 @@ def prepare_collection(
         >>> found.n_listed, len(found.manifest.clips), found.counts["duplicate"]
         (4, 4, 0)
     """
-    n_side_by_side = worker_count(n_workers)
-    table, denied = _source_table(source, sources), read_deny_lists(exclude)
+    tables = [*([sources] if sources else []), *exclude]
+    with sole_writer(out), writing(out), removed_if_refused(out):
+        refuse_inputs([out / name for name in NAMES], tables)
+        table, denied = _source_table(source, sources), read_deny_lists(exclude)
+        return _prepare(source, out, table, denied, (worker_count(n_workers), progress))
+
+
+def _prepare(
+    source: Path,
+    out: Path,
+    table: SourceTable,
+    denied: DenyList,
+    means: tuple[int, Progress | None],
+) -> Collection:
+    """Read what is below a folder, and write what is found."""
+    n_side_by_side, progress = means
     paths = audio.find([source])
+    listing = Manifest(labels=(), clips=(Clip(path=path, labels=()) for path in paths))
+    refuse_other_manifests(out, listing)
     with Journal(out / JOURNAL_NAME, Listened) as journal:
         failed = journal.complete(
             [_recording(path) for path in paths],
@@ -320,10 +347,8 @@ def _write_table(path: Path, kept: Iterable[_Found]) -> None:
         seconds = round(heard.seconds, 6)
         about = (relative, seconds, heard.sample_rate, source.name, source.license)
         rows.writerow((*about, heard.sha256, heard.sound))
-    try:
+    with writing(path):
         write_text(path, text.getvalue(), errors="surrogateescape")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _license_hours(kept: Iterable[_Found]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from urllib.error import URLError
 from audiomamba.data.corpora import CORPORA, get_corpus
 from audiomamba.data.corpus import Corpus, Download
 from audiomamba.errors import DataError, UnknownNameError
+from audiomamba.outputs import sole_writer, writing
 from audiomamba.progress import Progress
 
 __all__ = ["download"]
@@ -38,16 +39,22 @@ def download(corpus: str, out: Path, *, progress: Progress | None = None) -> Cor
 
     Raises:
         UnknownNameError: the corpus cannot be fetched.
-        DataError: the address cannot be reached, something else came, or out cannot be written.
+        DataError: the address cannot be reached, or something else came.
+        ConfigError: out cannot be written, or is being written by another call.
     """
     known = get_corpus(corpus)
     source = known.download
     if source is None:
         fetched = [one.name for one in CORPORA.values() if one.download]
         raise UnknownNameError("corpus to download", corpus, fetched)
-    if (out / source.table).is_file():
-        return known
-    archive = out / f"{known.name}.part"
+    if not (out / source.table).is_file():
+        with sole_writer(out), writing(out):
+            _get(source, out, out / f"{known.name}.part", progress)
+    return known
+
+
+def _get(source: Download, out: Path, archive: Path, progress: Progress | None) -> None:
+    """Fetch what is missing of an archive, and unpack it."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         if _size(archive) > source.size:
@@ -63,9 +70,6 @@ def download(corpus: str, out: Path, *, progress: Progress | None = None) -> Cor
             f"{source.url}: cannot be fetched ({reason}); the same call goes on where this one "
             f"stopped, at {_size(archive)} of {source.size} bytes"
         ) from error
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
-    return known
 
 
 def _size(path: Path) -> int:

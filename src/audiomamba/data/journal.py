@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Generic, NamedTuple, TypeVar
 
-from audiomamba.errors import ConfigError, DataError
+from audiomamba.errors import ConfigError
+from audiomamba.outputs import writing
 from audiomamba.progress import Progress
 
 __all__ = ["Journal", "Recording", "worker_count"]
@@ -30,7 +31,7 @@ class Journal(Generic[Finding]):
         kind: the named tuple that holds what is found out about a recording.
 
     Raises:
-        DataError: it cannot be read or written.
+        ConfigError: it cannot be read or written.
     """
 
     def __init__(self, path: Path, kind: type[Finding]) -> None:
@@ -41,15 +42,13 @@ class Journal(Generic[Finding]):
         self._file: IO[str]
 
     def __enter__(self) -> "Journal[Finding]":
-        try:
+        with writing(self.path):
             self._read()
             self._file = self.path.open(
                 "a", encoding="utf-8", errors="surrogateescape", buffering=1
             )
             if self._file.tell():
                 self._file.write("\n")  # ends a line that was cut short; an empty line says nothing
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be written: {error.strerror}") from error
         return self
 
     def __exit__(

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,9 +13,10 @@ import numpy as np
 import soundfile
 
 from audiomamba.data.clips import Clip, Clips, LabelVectors
+from audiomamba.data.split_names import known_split
 from audiomamba.errors import DataError
 
-__all__ = ["Clip", "Clips", "Manifest"]
+__all__ = ["Clip", "Clips", "Manifest", "check_spelling"]
 
 NAMED = 3  # names that an error message lists before it says how many more there are
 TINY_BYTES = 16_384  # a file that holds a header and no sound is smaller than this
@@ -82,7 +85,7 @@ class Manifest:
         """Return the clips of one split.
 
         Args:
-            split: name of the split.
+            split: name of the split; "val" for "valid" and the like will do.
 
         Returns:
             Its clips, in order.
@@ -90,6 +93,8 @@ class Manifest:
         Raises:
             DataError: the data set has no such split.
         """
+        if split not in self.splits:
+            split = known_split(split) or split
         clips = self.clips.take(np.flatnonzero(self.clips.in_splits([split])))
         if not clips:
             known = ", ".join(self.splits) or "none"
@@ -136,7 +141,8 @@ class Manifest:
         Raises:
             DataError: there are no clips; a file is missing; a clip has no length or is listed
                 twice; a label is not in the list. In a data set of one's own also: a class has no
-                clips, or two splits share a group.
+                clips, two labels differ only in spelling, or two splits share a group or have
+                pieces of one recording.
         """
         if not self.clips:
             raise DataError("the data set has no clips")
@@ -147,6 +153,7 @@ class Manifest:
         self._check_files()
         self._check_doubles()
         if self.corpus is None:
+            check_spelling(self.labels)
             for warning in self.warnings():
                 raise DataError(warning)
 
@@ -154,31 +161,42 @@ class Manifest:
         """Say what may be wrong, but is so in some corpora as they were published.
 
         Yields:
-            One line for classes without clips, one for groups that are in several splits.
+            One line for classes without clips, one for groups that are in several splits, and in
+            a data set of one's own one for recordings with pieces in several splits.
         """
         used = set(self.clips.label_names)
         empty = [label for label in self.labels if label not in used]
         if empty:
             yield f"no clip is labeled {some(empty)}; expected at least one per class"
-        shared = self._shared_groups()
+        shared = self._shared(list(self.clips.groups()))
         if shared:
             yield (
                 f"{len(shared)} groups are in more than one split: {some(shared)}; expected each "
                 "speaker, source or whatever the column group names in one split only"
             )
+        torn = self._shared(self._recordings()) if self.corpus is None else []
+        if torn:
+            yield (
+                f"{len(torn)} recordings have pieces in more than one split: {some(torn)}; "
+                "expected each in one split only, or a column group that says what belongs together"
+            )
 
-    def _shared_groups(self) -> list[str]:
+    def _shared(self, groups: Sequence[str]) -> list[str]:
         """Groups with clips in more than one split, each with the names of two."""
         part_of: dict[str, str] = {}
         shared: dict[str, str] = {}
         splits = {name: self.clips.in_splits([name]) for name in self.splits}
-        groups = list(self.clips.groups())
         for name, inside in splits.items():
             for index in np.flatnonzero(inside).tolist():
                 group = groups[index]
                 if group and part_of.setdefault(group, name) != name:
                     shared.setdefault(group, f"{group} ({part_of[group]}, {name})")
         return sorted(shared.values())
+
+    def _recordings(self) -> list[str]:
+        """Every clip's recording; an empty string where a group says what belongs together."""
+        columns = zip(self.clips.files(), self.clips.keys(), self.clips.groups(), strict=True)
+        return ["" if group else f"{path}#{key}" if key else path for path, key, group in columns]
 
     def _check_labels(self) -> None:
         unknown = [label for label in self.clips.label_names if label not in self.index]
@@ -232,7 +250,7 @@ class Manifest:
     def with_held_out(self, fraction: float, seed: int) -> "Manifest":
         """Divide an undivided data set into "train" and "valid", class by class.
 
-        Where clips have groups, whole groups are held out.
+        Where clips have groups, whole groups are held out, else whole recordings.
 
         Args:
             fraction: share of each class that is held out, at least one clip of every class.
@@ -242,17 +260,18 @@ class Manifest:
             The same clips with their splits set.
 
         Raises:
-            DataError: a class has a single clip or a single group, so nothing can be held out.
+            DataError: a class has a single clip, group or recording, so nothing can be held out.
         """
         rng = np.random.default_rng(seed)
         held: set[int] = set()
-        kinds, groups = [self._kind(clip) for clip in self.clips], list(self.clips.groups())
+        kinds = [self._kind(clip) for clip in self.clips]
+        pairs = zip(self.clips.groups(), self._recordings(), strict=True)
+        groups = [group or recording for group, recording in pairs]
         for kind in sorted(set(kinds)):
             members = [index for index, other in enumerate(kinds) if other == kind]
             units = _units(members, groups)
             if len(units) < 2:
-                what = "clip" if len(members) < 2 else "group"
-                raise DataError(f"{kind!r} has 1 {what}; expected at least 2, to hold one out")
+                raise DataError(self._cannot_divide(kind, members))
             n_held = max(1, round(fraction * len(members)))
             for unit in rng.permutation(len(units))[
                 :-1
@@ -261,12 +280,23 @@ class Manifest:
                     break
                 held.update(units[unit])
                 n_held -= len(units[unit])
-        held_groups = {groups[index] for index in held} - {""}
+        held_groups = {groups[index] for index in held}
         splits = [
             "valid" if index in held or group in held_groups else "train"
             for index, group in enumerate(groups)
         ]
         return replace(self, clips=self.clips.with_splits(splits))
+
+    def _cannot_divide(self, kind: str, members: Sequence[int]) -> str:
+        """Why no clip of a class can be held out."""
+        if len(members) > 1 and not self.clips[members[0]].group:
+            name = self.clips[members[0]].path.name
+            return (
+                f"all {len(members)} clips of {kind!r} are pieces of one recording, {name}; "
+                "expected at least 2, or a column group that says what belongs together"
+            )
+        what = "clip" if len(members) < 2 else "group"
+        return f"{kind!r} has 1 {what}; expected at least 2, to hold one out"
 
     def _kind(self, clip: Clip) -> str:
         """What a clip counts as when the data set is divided: its rarest label."""
@@ -283,6 +313,30 @@ class Manifest:
         for clip in self.clips:
             digest.update(repr((clip.name, clip.labels, clip.split)).encode())
         return digest.hexdigest()
+
+
+def check_spelling(labels: Iterable[str]) -> None:
+    """Refuse labels that differ only in case, spaces or the like, which would be two classes.
+
+    Args:
+        labels: names of the classes.
+
+    Raises:
+        DataError: two of them mean the same.
+
+    Examples:
+        >>> check_spelling(["dog", "rain", "Dog"])
+        Traceback (most recent call last):
+        audiomamba.errors.DataError: the labels 'dog' and 'Dog' differ only in spelling; ...
+    """
+    first: dict[str, str] = {}
+    for label in labels:
+        plain = " ".join(re.split(r"[\s_-]+", unicodedata.normalize("NFKC", label).casefold()))
+        other = first.setdefault(plain.strip(), label)
+        if other != label:
+            raise DataError(
+                f"the labels {other!r} and {label!r} differ only in spelling; expected one of them"
+            )
 
 
 def some(names: Sequence[str]) -> str:
@@ -317,8 +371,8 @@ def _holds_nothing(path: str) -> bool:
 
 
 def _units(members: list[int], groups: Sequence[str]) -> list[list[int]]:
-    """Clips that are held out together: those of one group, or each by itself."""
-    units: dict[str | int, list[int]] = {}
+    """Clips that are held out together: those of one group."""
+    units: dict[str, list[int]] = {}
     for index in members:
-        units.setdefault(groups[index] or index, []).append(index)
+        units.setdefault(groups[index], []).append(index)
     return list(units.values())

@@ -7,21 +7,34 @@ them. A file of that kind opens wherever it and the recordings are moved to toge
 """
 
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from audiomamba.atomic import replacing
 from audiomamba.data.manifest import Clip, Clips, Manifest
+from audiomamba.data.split_names import known_split
 from audiomamba.errors import DataError
+from audiomamba.outputs import writing
 
-__all__ = ["MANIFEST_NAME", "find_manifest", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST_NAME", "find_manifest", "first_clips", "read_manifest", "write_manifest"]
 
 MANIFEST_NAME = "manifest.jsonl"
 MARK, VERSION = "audiomamba_manifest", 1
 UNSAID = {"key": "", "start_s": 0.0}  # values that are not written, as None is not
-OPTIONAL = ("key", "start_s", "end_s", "split", "group", "seconds", "sample_rate", "digest")
+OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
+    "key": str,
+    "start_s": (int, float),
+    "end_s": (int, float),
+    "split": str,
+    "group": str,
+    "seconds": (int, float),
+    "sample_rate": int,
+    "digest": str,
+}
 
 
 def find_manifest(source: Path) -> Path | None:
@@ -45,7 +58,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         manifest: the data set.
 
     Raises:
-        DataError: the file cannot be written.
+        ConfigError: the file cannot be written.
 
     Examples:
         >>> clips = [Clip(path=Path("clips/1.wav").absolute(), labels=("dog",))]
@@ -59,7 +72,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         "labels": manifest.labels,
         "n_clips": len(manifest.clips),
     }
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
             replacing(path) as part,
@@ -67,8 +80,6 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         ):
             file.write(_line(head))
             file.writelines(_line(row) for row in _rows(manifest.clips, path.parent))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -91,12 +102,39 @@ def read_manifest(path: Path) -> Manifest:
     try:
         with path.open(encoding="utf-8", errors="surrogateescape") as file:
             head = _head(path, file.readline())
-            clips = Clips(_clips(path, file))
+            clips = Clips(_clips(path, file, is_own=head["corpus"] is None))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     if len(clips) != head["n_clips"]:
         raise DataError(f"{path}: cut short, {len(clips)} of {head['n_clips']} clips are there")
     return Manifest(labels=head["labels"], clips=clips, corpus=head["corpus"])
+
+
+def first_clips(path: Path, n_clips: int) -> list[Clip]:
+    """Read the first clips of a manifest.
+
+    Args:
+        path: the file.
+        n_clips: how many at most.
+
+    Returns:
+        The clips.
+
+    Raises:
+        DataError: the file cannot be read, is not a manifest, or is damaged.
+
+    Examples:
+        >>> clips = [Clip(path=Path("1.wav"), labels=("dog",))]
+        >>> write_manifest(Path("manifest.jsonl"), Manifest(labels=("dog",), clips=clips))
+        >>> [clip.name for clip in first_clips(Path("manifest.jsonl"), 5)]
+        ['1.wav']
+    """
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape") as file:
+            head = _head(path, file.readline())
+            return list(islice(_clips(path, file, is_own=head["corpus"] is None), n_clips))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _line(value: dict[str, Any]) -> str:
@@ -133,19 +171,43 @@ def _head(path: Path, line: str) -> dict[str, Any]:
         )
     if head[MARK] != VERSION:
         raise DataError(f"{path}: a manifest of version {head[MARK]}; expected {VERSION}")
+    if not _are_texts(head.get("labels")) or not {"corpus", "n_clips"} <= head.keys():
+        raise DataError(f"{path}: the first line does not hold labels, corpus and n_clips")
     return head
 
 
-def _clips(path: Path, lines: Iterable[str]) -> Iterator[Clip]:
-    """The clips of a manifest."""
+def _clips(path: Path, lines: Iterable[str], *, is_own: bool) -> Iterator[Clip]:
+    """The clips of a manifest; splits of a data set of one's own may have usual names."""
     folder = path.parent
     parents: dict[str, Path] = {}
     for number, line in enumerate(lines, start=2):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
             parent, name = os.path.split(row.pop("path"))
             if parent not in parents:
                 parents[parent] = Path(os.path.normpath(folder / parent))
-            yield Clip(path=parents[parent] / name, labels=tuple(row.pop("labels")), **row)
+            labels = row.pop("labels")
+            _check(labels, row)
+            if is_own and row.get("split"):
+                row["split"] = known_split(row["split"]) or row["split"]
+            yield Clip(path=parents[parent] / name, labels=tuple(labels), **row)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DataError(f"{path}: line {number} does not describe a clip") from error
+            reason = f": {error}" if type(error) is TypeError else ""
+            raise DataError(f"{path}: line {number} does not describe a clip{reason}") from error
+
+
+def _check(labels: object, row: Mapping[str, Any]) -> None:
+    """Refuse values of another kind than a clip's fields."""
+    if not _are_texts(labels):
+        raise TypeError(f"labels is {labels!r}; expected a list of names")
+    for name, value in row.items():
+        if value is not None and not isinstance(value, OPTIONAL.get(name, ())):
+            raise TypeError(f"{name} is {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise TypeError(f"{name} is {value}")
+
+
+def _are_texts(names: object) -> bool:
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)

@@ -9,24 +9,41 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from audiomamba.atomic import write_text
+from audiomamba.audio.files import SUFFIXES
 from audiomamba.data.clip_reader import Examined, examine_recording
 from audiomamba.data.clips import Clip
-from audiomamba.data.corpora import list_clips
+from audiomamba.data.corpora import get_corpus, list_clips
+from audiomamba.data.corpora.own import OWN
 from audiomamba.data.journal import Journal, Recording, worker_count
 from audiomamba.data.manifest import Manifest
-from audiomamba.data.manifest_file import MANIFEST_NAME, write_manifest
-from audiomamba.errors import AudioError, DataError
+from audiomamba.data.manifest_file import MANIFEST_NAME, first_clips, write_manifest
+from audiomamba.errors import AudioError, ConfigError, DataError
+from audiomamba.output_folders import removed_if_refused, visible_names
+from audiomamba.outputs import refuse_inputs, sole_writer, writing
 from audiomamba.progress import Progress
 
-__all__ = ["PROBLEMS_NAME", "Prepared", "Problem", "first_of", "prepare", "write_problems"]
+__all__ = [
+    "PROBLEMS_NAME",
+    "Prepared",
+    "Problem",
+    "examine",
+    "first_of",
+    "prepare",
+    "refuse_other_manifests",
+    "refuse_unusable",
+    "write_problems",
+]
 
 PROBLEMS_NAME = "problems.csv"
 JOURNAL_NAME = "journal.jsonl"
+NAMES = (MANIFEST_NAME, PROBLEMS_NAME, JOURNAL_NAME)
+N_COMPARED = 1000  # clips of a manifest that is there: enough to tell whose it is
 MISSING = "no such file"
 
 
@@ -98,8 +115,9 @@ def prepare(
 
     Raises:
         UnknownNameError: there is no such corpus.
-        ConfigError: n_workers is less than 1.
-        DataError: the corpus has another layout, nothing of it is there, or out cannot be written.
+        ConfigError: n_workers is less than 1; or out cannot be written, is being written by another
+            call, is what is read, or holds something else.
+        DataError: the corpus has another layout, or nothing of it is there.
         AudioError: a folder or an HDF5 file cannot be read.
         MissingDependencyError: a package that reads a format is not installed.
 
@@ -108,8 +126,63 @@ def prepare(
         >>> found.path.name, found.n_listed, found.n_missing, round(3600 * found.hours, 2)
         ('manifest.jsonl', 4, 0, 2.0)
     """
+    known = get_corpus(corpus)
+    told = out / PROBLEMS_NAME
+    with sole_writer(out), writing(out), removed_if_refused(out, told.is_file):
+        refuse_inputs([out / name for name in NAMES], [source])
+        if known is OWN:
+            refuse_inputs([out], [source])
+        found = examine(corpus, source, out, n_workers=n_workers, progress=progress)
+        write_problems(found.problems_path, found.problems)
+        refuse_unusable(source, found)
+        write_manifest(found.path, found.manifest)
+    return found
+
+
+def refuse_unusable(source: Path, found: Prepared) -> None:
+    """Refuse a data set without a clip that can be used.
+
+    Args:
+        source: the data set.
+        found: what examine found.
+
+    Raises:
+        DataError: there is no such clip.
+    """
+    if not found.manifest.clips:
+        of = f"the {found.n_listed} clips of {found.manifest.corpus or 'own'}"
+        raise DataError(f"{source}: none of {of} can be used{first_of(found.problems)}")
+
+
+def examine(
+    corpus: str,
+    source: Path,
+    out: Path,
+    *,
+    n_workers: int | None = None,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Read a corpus from beginning to end, and write nothing but the journal.
+
+    Args:
+        corpus: as for prepare.
+        source: as for prepare.
+        out: as for prepare.
+        n_workers: as for prepare.
+        progress: as for prepare.
+
+    Returns:
+        What prepare returns, before it is written; there may be no clip that can be used.
+
+    Raises:
+        ConfigError: n_workers is less than 1, or out holds something else.
+        DataError: the corpus has another layout.
+        AudioError: a folder or an HDF5 file cannot be read.
+        MissingDependencyError: a package that reads a format is not installed.
+    """
     n_side_by_side = worker_count(n_workers)
-    listing = list_clips(source, corpus)
+    listing = list_clips(source, corpus, leave_out=out)
+    refuse_other_manifests(out, listing)
     problems: list[Problem] = []
     rates = _rates(listing)
     with Journal(out / JOURNAL_NAME, Examined) as journal:
@@ -120,12 +193,9 @@ def prepare(
             progress=progress,
         )
         clips = _ready(listing, journal, failed, problems)
-        manifest = Manifest(labels=listing.labels, clips=clips, corpus=listing.corpus)
-    write_problems(out / PROBLEMS_NAME, problems)
-    if not manifest.clips:
-        of = f"the {len(listing.clips)} clips of {corpus}"
-        raise DataError(f"{source}: none of {of} can be used{first_of(problems)}")
-    write_manifest(out / MANIFEST_NAME, manifest)
+        manifest = Manifest(
+            labels=listing.labels, clips=clips, corpus=listing.corpus, notes=listing.notes
+        )
     return Prepared(
         path=out / MANIFEST_NAME,
         manifest=manifest,
@@ -133,6 +203,33 @@ def prepare(
         problems=tuple(problems),
         problems_path=out / PROBLEMS_NAME,
     )
+
+
+def refuse_other_manifests(out: Path, listing: Manifest) -> None:
+    """Refuse a folder that holds the manifest of other clips, or recordings.
+
+    Args:
+        out: where a manifest is to be written.
+        listing: the clips that it is about.
+
+    Raises:
+        ConfigError: there is one of other clips already, or the folder is one of recordings.
+    """
+    names = visible_names(out)
+    sound = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
+    if sound and listing.corpus is None and listing.labels:
+        raise ConfigError(f"{out} holds recordings ({sound[0]}); expected a folder of its own")
+    try:
+        earlier = first_clips(out / MANIFEST_NAME, N_COMPARED) if MANIFEST_NAME in names else []
+    except DataError:  # damaged, and made anew
+        return
+    home = cache(os.path.realpath)
+    known = {(home(path.parent), path.name) for path in map(Path, listing.clips.files())}
+    if earlier and not any((home(clip.path.parent), clip.path.name) in known for clip in earlier):
+        raise ConfigError(
+            f"{out} holds a manifest of other clips, such as {earlier[0].path}; expected another "
+            "folder"
+        )
 
 
 def first_of(problems: Sequence[Problem]) -> str:
@@ -215,10 +312,10 @@ def write_problems(path: Path, problems: Iterable[Problem]) -> None:
         problems: what is left out, and why.
 
     Raises:
-        DataError: the table cannot be written.
+        ConfigError: the table cannot be written.
     """
     problems = list(problems)
-    try:
+    with writing(path):
         if not problems:
             path.unlink(missing_ok=True)
             return
@@ -227,5 +324,3 @@ def write_problems(path: Path, problems: Iterable[Problem]) -> None:
         rows.writerow(("clip", "problem"))
         rows.writerows((problem.clip, problem.reason) for problem in problems)
         write_text(path, text.getvalue(), errors="surrogateescape")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error

@@ -33,6 +33,8 @@ from audiomamba.data.clips import Clip, Clips
 from audiomamba.data.manifest import Manifest
 from audiomamba.data.manifest_file import MANIFEST_NAME, write_manifest
 from audiomamba.errors import AudioError, ConfigError, DataError
+from audiomamba.output_folders import refuse_filled, removed_if_refused
+from audiomamba.outputs import sole_writer, writing
 from audiomamba.progress import Progress
 
 __all__ = ["Sharded", "shard"]
@@ -85,9 +87,10 @@ def shard(
         The shards' manifest, and what was left out.
 
     Raises:
-        ConfigError: a number is out of range.
-        DataError: clips have not been measured, the folder holds shards of other clips or
-            settings, it cannot be written, or no clip could be read.
+        ConfigError: a number is out of range; or out cannot be written, or is being written by
+            another call.
+        DataError: clips have not been measured, the folder holds something else, or shards of other
+            clips or settings, or no clip could be read.
         MissingDependencyError: a package that reads a format is not installed.
 
     Examples:
@@ -99,14 +102,21 @@ def shard(
     """
     _check_numbers(shard_seconds, n_workers)
     plan = _plan(manifest, shard_seconds)
-    try:
+    with sole_writer(out), writing(out), removed_if_refused(out):
+        if not (out / PLAN_NAME).exists():
+            refuse_filled(out)
         _check_settings(out, manifest, shard_seconds, sample_rate)
         with ThreadPoolExecutor(n_workers or os.cpu_count() or 1) as pool:
             encode = partial(_encoded, pool, manifest.clips, sample_rate)
             failed = _write_missing(out, plan, encode, progress)
-        packed, numbers = _index_all([out / name for name in plan])
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written: {error.strerror}") from error
+        return _listed(out, plan, manifest, failed)
+
+
+def _listed(
+    out: Path, plan: Mapping[str, list[int]], manifest: Manifest, failed: Mapping[int, str]
+) -> Sharded:
+    """Write the manifest of what is in the shards."""
+    packed, numbers = _index_all([out / name for name in plan])
     lost = np.setdiff1d(np.arange(len(manifest.clips)), numbers).tolist()
     reasons = tuple(failed.get(index) or _unread(manifest.clips[index]) for index in lost)
     if not packed:
@@ -238,7 +248,7 @@ def _write_shard(path: Path, clips: Iterator[_Encoded]) -> dict[int, str]:
                 "name": clip.name,
                 "labels": clip.labels,
                 "split": clip.split,
-                "group": clip.group,
+                "group": clip.group or _torn(clip),
                 "seconds": clip.seconds,
                 "sample_rate": rate_hz,
                 "digest": hashlib.blake2b(sound, digest_size=16).hexdigest(),
@@ -246,6 +256,11 @@ def _write_shard(path: Path, clips: Iterator[_Encoded]) -> dict[int, str]:
             _add(tar, f"{index:09d}.flac", sound)
             _add(tar, f"{index:09d}.json", json.dumps(about, ensure_ascii=False).encode())
     return failed
+
+
+def _torn(clip: Clip) -> str | None:
+    """What keeps pieces of one recording together, once each is a recording of its own."""
+    return None if clip.start_s == 0 and clip.end_s is None else clip.digest
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

@@ -5,7 +5,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from audiomamba.atomic import write_text
 from audiomamba.errors import ConfigError, MissingDependencyError
+from audiomamba.outputs import sole_writer, writing
 from audiomamba.report.curves import draw_curves, has_averages
 from audiomamba.report.records import Record, find_records
 
@@ -31,6 +33,7 @@ SETTINGS = (
     "precision",
     "training_frames",
 )
+BEGINNING = b"<!doctype html>"
 N_SLOWEST = 10
 LARGEST_MATRIX = 60  # classes of a confusion matrix that can still be read
 
@@ -40,12 +43,13 @@ def write_report(runs: Sequence[Path], out: Path) -> None:
 
     Args:
         runs: folders of runs, cross-validations or finetuned models; at least one.
-        out: the HTML file; an existing one is overwritten.
+        out: the HTML file; an earlier report is overwritten, nothing else.
 
     Raises:
         DataError: a folder holds no run, or a file in it is damaged.
         TrainingError: a run's record is damaged.
-        ConfigError: no runs were given, or out cannot be written.
+        ConfigError: no runs were given, or out cannot be written, is being written by another
+            call, or is no report.
         MissingDependencyError: Jinja2 or matplotlib is not installed.
 
     Examples:
@@ -55,12 +59,21 @@ def write_report(runs: Sequence[Path], out: Path) -> None:
     """
     if not runs:
         raise ConfigError("no runs were given; expected at least one folder")
-    records = [record for run in runs for record in find_records(run)]
-    text = _render([_section(record) for record in records])
-    try:
-        out.write_text(text, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigError(f"{out} cannot be written: {error.strerror}") from error
+    with sole_writer(out), writing(out):
+        _refuse_other_files(out)
+        records = [record for run in runs for record in find_records(run)]
+        text = _render([_section(record) for record in records])
+        write_text(out, text, errors="replace")
+
+
+def _refuse_other_files(out: Path) -> None:
+    """Refuse to replace a file that is no report, such as a run's own."""
+    if out.is_dir():
+        raise ConfigError(f"{out} is a folder; expected the name of a file")
+    if out.is_file() and out.stat().st_size:
+        with out.open("rb") as file:
+            if not file.read(len(BEGINNING)).lower() == BEGINNING:
+                raise ConfigError(f"{out} is there and is no report; expected another name")
 
 
 def _render(sections: Sequence[Mapping[str, Any]]) -> str:

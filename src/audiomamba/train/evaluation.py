@@ -165,7 +165,7 @@ def evaluate(
     if corpus is None and record is not None and record["recipe"]["corpus"] != "own":
         corpus = record["recipe"]["corpus"]
     manifest = open_manifest(data, corpus)
-    warn(manifest.warnings())
+    warn([*manifest.notes, *manifest.warnings()])
     chosen, clips = _choose(manifest, split, folder, record)
     _check_labels(checkpoint, folder, clips, data)
     scored = score_clips(SoundModel(checkpoint).to(device), clips)

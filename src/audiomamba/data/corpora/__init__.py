@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from audiomamba.data.corpora import own
 from audiomamba.data.corpora.audioset import AUDIOSET, AUDIOSET_20K
 from audiomamba.data.corpora.epic_sounds import EPIC_SOUNDS
 from audiomamba.data.corpora.esc50 import ESC10, ESC50
@@ -81,12 +82,13 @@ def corpus_with(n_classes: int) -> Corpus | None:
     return next((it for it, labels in listed if labels and len(labels.ids) == n_classes), None)
 
 
-def list_clips(source: Path, corpus: str) -> Manifest:
+def list_clips(source: Path, corpus: str, *, leave_out: Path | None = None) -> Manifest:
     """List the clips that a data set should have, whether they are there or not.
 
     Args:
         source: the data set's folder, or the CSV file of a data set of one's own.
         corpus: one of CORPORA.
+        leave_out: a folder that is no class of a data set of one's own: where results go.
 
     Returns:
         The manifest, not checked.
@@ -105,10 +107,12 @@ def list_clips(source: Path, corpus: str) -> Manifest:
     known = get_corpus(corpus)
     if not source.exists():
         raise DataError(f"{source}: no such file or folder; expected the data set {known.name}")
-    return known.read(source)
+    return own.read(source, leave_out) if known is OWN else known.read(source)
 
 
-def open_manifest(source: Path, corpus: str | None = None) -> Manifest:
+def open_manifest(
+    source: Path, corpus: str | None = None, *, leave_out: Path | None = None
+) -> Manifest:
     """Read the list of a data set's clips and check it.
 
     Args:
@@ -116,6 +120,7 @@ def open_manifest(source: Path, corpus: str | None = None) -> Manifest:
             folder; else the data set's folder, or the CSV file of a data set of one's own.
         corpus: one of CORPORA; None to go by what is there: a manifest says it, meta/esc50.csv
             means ESC-50, anything else a data set of one's own.
+        leave_out: as for list_clips.
 
     Returns:
         The checked manifest.
@@ -134,7 +139,7 @@ def open_manifest(source: Path, corpus: str | None = None) -> Manifest:
     """
     path = find_manifest(source)
     if path is None:
-        manifest = list_clips(source, corpus or guess_corpus(source))
+        manifest = list_clips(source, corpus or guess_corpus(source), leave_out=leave_out)
     else:
         manifest = read_manifest(path)
         _check_corpus(path, manifest.corpus, corpus)

@@ -16,10 +16,12 @@ from audiomamba.errors import DataError
 
 __all__ = ["read_folders"]
 
-# What this package writes: a folder that holds one of them is an output, and no class.
-OF_OUTPUTS = (
-    *("manifest.jsonl", "journal.jsonl", "run.json", "finetune.json", "cross_validation.json"),
-    *("model.safetensors", "recipe.json", "plan.json"),
+# What this package writes: a folder with one of them and without recordings is no class.
+OF_OUTPUTS = frozenset(
+    {
+        *("manifest.jsonl", "journal.jsonl", "run.json", "finetune.json", "cross_validation.json"),
+        *("model.safetensors", "recipe.json", "plan.json", "set.json"),
+    }
 )
 MOST_COMMON_WORD = "train"  # also a thing that makes sound
 
@@ -76,10 +78,13 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _is_output(folder: Path, leave_out: Path | None) -> bool:
-    """Whether a folder is where results go, or holds earlier ones."""
-    if leave_out is not None and os.path.realpath(folder) == os.path.realpath(leave_out):
-        return True
-    return any((folder / name).is_file() for name in OF_OUTPUTS)
+    """Whether a folder without recordings is where results go, or holds earlier ones."""
+    names = [name for _, folders, files in os.walk(folder) for name in (*folders, *files)]
+    if any(Path(name).suffix.lower() in SUFFIXES for name in names):
+        return False
+    home = os.path.realpath(folder)
+    goes_there = leave_out is not None and Path(os.path.realpath(leave_out)).is_relative_to(home)
+    return goes_there or not OF_OUTPUTS.isdisjoint(names)
 
 
 def _are_splits(folder: Path, children: Sequence[Path]) -> bool:

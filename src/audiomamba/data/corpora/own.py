@@ -5,7 +5,7 @@ from pathlib import Path
 from audiomamba.data.corpora.class_folders import read_folders
 from audiomamba.data.corpora.sheet import read_sheet
 from audiomamba.data.corpus import Corpus
-from audiomamba.data.manifest import Manifest
+from audiomamba.data.manifest import Manifest, check_spelling
 
 __all__ = ["OWN", "read"]
 
@@ -24,7 +24,9 @@ def read(source: Path, leave_out: Path | None = None) -> Manifest:
         DataError: the table or the folder is not laid out as expected.
         AudioError: the folder of a class has no audio files in it.
     """
-    return read_folders(source, leave_out) if source.is_dir() else read_sheet(source)
+    manifest = read_folders(source, leave_out) if source.is_dir() else read_sheet(source)
+    check_spelling(manifest.labels)
+    return manifest
 
 
 OWN = Corpus(name="own", read=read)

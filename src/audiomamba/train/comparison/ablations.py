@@ -162,7 +162,7 @@ def run_set(
         _Cell(cell, recipe, out / _folder_name(cell))
         for cell, recipe in recipes_of(name, on=on, changes=changes).items()
     ]
-    manifest = open_manifest(data, cells[0].recipe.corpus)
+    manifest = open_manifest(data, cells[0].recipe.corpus, leave_out=out)
     folds = _folds(manifest) if cv else (fold,)
     problems = _missing_weights(cells, weights)
     able = [cell for cell in cells if cell.name not in problems]

@@ -136,13 +136,13 @@ def cross_validate(
     """
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs is {jobs}; expected at least 1")
-    manifest = open_manifest(data, recipe.corpus)
+    manifest = open_manifest(data, recipe.corpus, leave_out=out)
     folds = [int(name) for name in manifest.folds]
     if len(folds) < 2:
         raise TrainingError(f"{data} has {len(folds)} folds; expected at least 2")
     splits = [split_clips(manifest, str(fold), recipe.seed) for fold in folds]
     of_teachers = (line for split in splits for line in leak_warnings(recipe, manifest, split))
-    warn([*manifest.warnings(), *of_teachers])
+    warn([*manifest.notes, *manifest.warnings(), *of_teachers])
     n_jobs = min(jobs or n_cores(), len(folds))
     n_threads = n_threads or max(1, n_cores() // n_jobs)
     started = time.perf_counter()

@@ -52,7 +52,7 @@ from audiomamba.train.finetuning.auto_recipe import Start, choose_recipe, find_m
 from audiomamba.train.finetuning.budget import Budget, choose_budget
 from audiomamba.train.finetuning.probe import probe_checkpoint
 from audiomamba.train.fitting.fit import fit
-from audiomamba.train.fitting.processes import started_together
+from audiomamba.train.fitting.processes import started_together, warn
 from audiomamba.train.run import Run, differences
 from audiomamba.train.split import Split, split_clips
 
@@ -229,10 +229,11 @@ def _usable_clips(source: Path, out: Path, reading: Progress | None) -> _UsableC
     lost = [label for label in manifest.labels if label not in used]
     if lost and manifest.corpus is None:
         raise DataError(f"no clip of {lost[0]!r} can be read; {skipped[0]}")
+    warn(manifest.notes)
     manifest = Manifest(labels=labels, clips=manifest.clips)
     _check_counts(manifest)
     manifest.check()
-    if not manifest.splits:
+    if set(manifest.splits) <= {"train"}:
         manifest = manifest.with_held_out(0.2, SEED)
     write_manifest(out / MANIFEST_NAME, manifest)
     return _UsableClips(source, manifest, split_clips(manifest, None, SEED), tuple(skipped))

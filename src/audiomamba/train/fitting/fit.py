@@ -78,7 +78,7 @@ def fit(
     started, execution = time.perf_counter(), complete(execution, recipe)
     if execution["n_threads"] is not None:
         torch.set_num_threads(execution["n_threads"])
-    task, run = open_task(recipe, data, fold=fold, train_on_all=train_on_all), Run(out)
+    task, run = open_task(recipe, data, fold=fold, train_on_all=train_on_all, out=out), Run(out)
     with processes.joined():
         plan = task.plan()
         record = processes.from_first(lambda: open_record(run, plan, resume=resume))

@@ -12,7 +12,7 @@ from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import ClipCache, Clips, EvaluationDataset, Manifest, measure, open_manifest
 from audiomamba.data.clip_reader import check_header
-from audiomamba.errors import ConfigError
+from audiomamba.errors import ConfigError, DataError
 from audiomamba.models import AudioModel
 from audiomamba.models.ood import OODDetector, check_enough_clips, fit_ood_detector
 from audiomamba.recipes import Recipe, to_dict
@@ -153,7 +153,12 @@ class Task:
 
 
 def open_task(
-    recipe: Recipe, data: Path | Manifest, *, fold: int | None, train_on_all: bool
+    recipe: Recipe,
+    data: Path | Manifest,
+    *,
+    fold: int | None,
+    train_on_all: bool,
+    out: Path | None = None,
 ) -> Task:
     """Read the list of a data set's clips, and decide which are held out.
 
@@ -162,6 +167,7 @@ def open_task(
         data: as for fit.
         fold: as for fit.
         train_on_all: as for fit.
+        out: as for fit; it is no class.
 
     Returns:
         The task.
@@ -176,8 +182,13 @@ def open_task(
         manifest = data
         manifest.check()
     else:
-        manifest = open_manifest(data, recipe.corpus)
-    processes.warn(manifest.warnings())
+        manifest = open_manifest(data, recipe.corpus, leave_out=out)
+    processes.warn([*manifest.notes, *manifest.warnings()])
+    if manifest.corpus is None and len(manifest.labels) < 2 and manifest.single_label:
+        raise DataError(
+            f"all clips are labeled {manifest.labels[0]!r}; expected at least 2 classes, or clips "
+            "without a label in a column labels"
+        )
     if recipe.loss == "ce" and not manifest.single_label:
         raise ConfigError("the loss is 'ce' but some clips have several labels or none; use 'bce'")
     held_out = NOTHING if train_on_all else None if fold is None else str(fold)
