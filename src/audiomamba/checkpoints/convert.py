@@ -113,7 +113,7 @@ def convert(
         (24, (), 'vim')
     """
     out = Path(out)
-    with sole_writer(out), writing(out), removed_if_refused(out):
+    with sole_writer(out), removed_if_refused(out), writing(out):
         files = [out / name for name in (WEIGHTS_FILE, CONFIG_FILE)]
         refuse_inputs([out, *files], [Path(source)])
         _refuse_models(out, overwrite=overwrite)

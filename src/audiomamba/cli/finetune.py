@@ -15,6 +15,7 @@ from audiomamba.cli.options import (
     Teacher,
     TeacherCache,
     Threads,
+    model_argument,
     with_teachers,
 )
 from audiomamba.errors import DataError
@@ -62,6 +63,10 @@ Changes = Annotated[
         help="Decide a setting yourself: epochs=20, learning_rate=3e-4; repeatable.",
     ),
 ]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Train anew where DIR holds another model or other clips."),
+]
 
 
 def finetune(
@@ -75,6 +80,7 @@ def finetune(
     distill_weight: DistillWeight = None,
     distill_temperature: DistillTemperature = None,
     teacher_cache: TeacherCache = None,
+    overwrite: Overwrite = False,
     threads: Threads = None,
 ) -> None:
     """Make a tagger of your own sounds from labeled clips.
@@ -96,6 +102,7 @@ def finetune(
             probe=probe,
             minutes=minutes,
             changes=changes,
+            overwrite=overwrite,
             n_threads=threads,
             progress=sys.stderr.isatty(),
             reading=reading,
@@ -130,5 +137,6 @@ def _summary(found: "FinetuneResult") -> str:
         ]
         lines.append(f"Most wrong, of those in {found.folder / 'confusions.csv'}:\n")
         lines.append(format_table(rows, "<<><"))
-    lines.append(f"The model is ready: audiomamba tag RECORDING --model {found.folder}")
+    model = model_argument(found.folder)
+    lines.append(f"The model is ready: audiomamba tag RECORDING --model {model}")
     return "\n".join(lines) + "\n"

@@ -1,5 +1,7 @@
 """Options that several commands have."""
 
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +29,7 @@ __all__ = [
     "Threads",
     "Window",
     "load_tagger",
+    "model_argument",
     "with_teachers",
 ]
 
@@ -125,6 +128,28 @@ TeacherCache = Annotated[
         "else they hear every example as the student does.",
     ),
 ]
+
+
+def model_argument(folder: Path) -> str:
+    """Write a model's folder as --model takes it, whatever its name.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        Its path, quoted for a shell, with ./ before the name of a model that ships, and before
+        what would be an option.
+
+    Examples:
+        >>> [model_argument(Path(name)) for name in ("birds", "general", "my birds")]
+        ['birds', './general', "'my birds'"]
+    """
+    from audiomamba import checkpoints
+
+    path = str(folder)
+    if path in checkpoints.packaged() or path.startswith("-"):
+        path = f".{os.sep}{path}"
+    return shlex.quote(path)
 
 
 def load_tagger(

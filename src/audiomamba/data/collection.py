@@ -149,7 +149,7 @@ def prepare_collection(
         (4, 4, 0)
     """
     tables = [*([sources] if sources else []), *exclude]
-    with sole_writer(out), writing(out), removed_if_refused(out):
+    with sole_writer(out), removed_if_refused(out), writing(out):
         refuse_inputs([out / name for name in NAMES], tables)
         table, denied = _source_table(source, sources), read_deny_lists(exclude)
         return _prepare(source, out, table, denied, (worker_count(n_workers), progress))

@@ -140,7 +140,8 @@ class Journal(Generic[Finding]):
         if path not in self._stamps:
             try:
                 status = os.stat(path)  # noqa: PTH116 (millions of them)
-                self._stamps[path] = f"{status.st_size}-{status.st_mtime_ns}"
+                times = f"{status.st_mtime_ns}-{status.st_ctime_ns}"  # a copy may keep the first
+                self._stamps[path] = f"{status.st_size}-{times}"
             except OSError:
                 return ""
         return self._stamps[path]

@@ -128,7 +128,7 @@ def prepare(
     """
     known = get_corpus(corpus)
     told = out / PROBLEMS_NAME
-    with sole_writer(out), writing(out), removed_if_refused(out, told.is_file):
+    with sole_writer(out), removed_if_refused(out, told.is_file), writing(out):
         refuse_inputs([out / name for name in NAMES], [source])
         if known is OWN:
             refuse_inputs([out], [source])

@@ -102,7 +102,7 @@ def shard(
     """
     _check_numbers(shard_seconds, n_workers)
     plan = _plan(manifest, shard_seconds)
-    with sole_writer(out), writing(out), removed_if_refused(out):
+    with sole_writer(out), removed_if_refused(out), writing(out):
         if not (out / PLAN_NAME).exists():
             refuse_filled(out)
         _check_settings(out, manifest, shard_seconds, sample_rate)

@@ -19,11 +19,12 @@ from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import Clip, Clips, Manifest, open_manifest, read_manifest
 from audiomamba.data.clip_reader import load_clip
 from audiomamba.data.manifest_file import MANIFEST_NAME
-from audiomamba.errors import AudioError, AudioMambaError, DataError
+from audiomamba.errors import AudioError, AudioMambaError, ConfigError, DataError
 from audiomamba.infer import SoundModel
 from audiomamba.infer.batch import score_many
 from audiomamba.infer.device import as_device
 from audiomamba.metrics import Interval, Metrics
+from audiomamba.outputs import sole_writer, writing
 from audiomamba.recipes import from_dict
 from audiomamba.train.fitting.processes import warn
 from audiomamba.train.split import split_clips
@@ -174,8 +175,17 @@ def evaluate(
         found, model=folder, data=data, split=chosen, seconds=time.perf_counter() - started
     )
     if split is None and chosen is not None:
-        write_json(_home(folder) / EVALUATION_NAME, done.to_dict())
+        _keep(_home(folder) / EVALUATION_NAME, done)
     return done
+
+
+def _keep(path: Path, found: Evaluation) -> None:
+    """Write down what was found, for reports; where that cannot be done, say so."""
+    try:
+        with sole_writer(path), writing(path):
+            write_json(path, found.to_dict())
+    except ConfigError as error:
+        warn([f"what is found is not kept for a report: {error}"])
 
 
 def _check_labels(checkpoint: Checkpoint, folder: Path, clips: Clips, data: Path) -> None:

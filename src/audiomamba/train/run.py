@@ -10,7 +10,9 @@ from typing import Any
 from audiomamba.atomic import write_text
 from audiomamba.errors import TrainingError
 
-__all__ = ["Run", "RunResult", "differences", "metric_of", "n_cores"]
+__all__ = ["LOG_NAME", "Run", "RunResult", "differences", "metric_of", "n_cores"]
+
+LOG_NAME = "log.txt"  # what a run says that is one of several
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,14 @@ from audiomamba import models
 from audiomamba.atomic import write_json, write_text
 from audiomamba.data import Manifest, open_manifest
 from audiomamba.errors import CheckpointError, ConfigError, TrainingError
+from audiomamba.output_folders import refuse_filled, removed_if_refused
+from audiomamba.outputs import refuse_inputs, sole_writer, writing
 from audiomamba.provenance import command_line
 from audiomamba.recipes import Recipe, to_dict
 from audiomamba.recipes.ablations import Ablation, get, recipes_of
 from audiomamba.train.comparison.workers import Job, Worker, work
 from audiomamba.train.fitting.start import find_start
+from audiomamba.train.fitting.task import data_marks
 from audiomamba.train.run import Run, metric_of, n_cores
 
 __all__ = ["CellResult", "SetResult", "run_set"]
@@ -150,7 +153,9 @@ def run_set(
 
     Raises:
         UnknownNameError: there is no such table or recipe.
-        ConfigError: a change does not fit, fold and cv are both given, or jobs is less than 1.
+        ConfigError: a change does not fit, fold and cv are both given, jobs is less than 1; or out
+            holds something else, cannot be written, is being written by another call, or is what is
+            read.
         DataError: the data set is not what it should be.
         TrainingError: the data set has less than two folds to cross-validate on.
     """
@@ -162,17 +167,28 @@ def run_set(
         _Cell(cell, recipe, out / _folder_name(cell))
         for cell, recipe in recipes_of(name, on=on, changes=changes).items()
     ]
-    manifest = open_manifest(data, cells[0].recipe.corpus, leave_out=out)
-    folds = _folds(manifest) if cv else (fold,)
-    problems = _missing_weights(cells, weights)
-    able = [cell for cell in cells if cell.name not in problems]
-    sizes = {cell.name: cell.n_parameters(len(manifest.labels)) for cell in able}
-    n_jobs, n_threads = _share_out(len(able) * len(folds), jobs, n_threads)
-    workers = {cell.worker(data, fold, weights, n_threads): cell for cell in able for fold in folds}
-    problems |= _train(workers, n_jobs, progress=progress)
-    results = [cell.result(folds, sizes, problems, get(name)) for cell in cells]
-    about = _About(on, tuple(changes), cells[0].recipe.best_by, len(folds) if cv else None)
-    return _write(get(name), out, results, about)
+    with sole_writer(out), removed_if_refused(out, lambda: _is_begun(out)), writing(out):
+        refuse_inputs([out], [data])
+        if not _is_begun(out):
+            refuse_filled(out)
+        manifest = open_manifest(data, cells[0].recipe.corpus, leave_out=out)
+        folds = _folds(manifest) if cv else (fold,)
+        problems = _missing_weights(cells, weights)
+        able = [cell for cell in cells if cell.name not in problems]
+        sizes = {cell.name: cell.n_parameters(len(manifest.labels)) for cell in able}
+        n_jobs, n_threads = _share_out(len(able) * len(folds), jobs, n_threads)
+        workers = {
+            cell.worker(data, fold, weights, n_threads): cell for cell in able for fold in folds
+        }
+        problems |= _train(workers, n_jobs, data_marks(manifest), progress=progress)
+        results = [cell.result(folds, sizes, problems, get(name)) for cell in cells]
+        about = _About(on, tuple(changes), cells[0].recipe.best_by, len(folds) if cv else None)
+        return _write(get(name), out, results, about)
+
+
+def _is_begun(out: Path) -> bool:
+    """Whether an earlier call has begun with a cell."""
+    return any(out.glob("*/recipe.json"))
 
 
 class _About(NamedTuple):
@@ -251,9 +267,11 @@ def _share_out(n_runs: int, jobs: int | None, n_threads: int | None) -> tuple[in
     return n_jobs, n_threads or max(1, n_cores() // n_jobs)
 
 
-def _train(workers: Mapping[Worker, _Cell], n_jobs: int, *, progress: bool) -> dict[str, str]:
+def _train(
+    workers: Mapping[Worker, _Cell], n_jobs: int, marks: Mapping[str, str], *, progress: bool
+) -> dict[str, str]:
     """Do all runs that are not done; why cells failed, by their name."""
-    waiting = [worker for worker, cell in workers.items() if not worker.is_done(cell.recipe)]
+    waiting = [worker for worker, cell in workers.items() if not worker.is_done(cell.recipe, marks)]
     n_epochs = max((workers[worker].recipe.epochs for worker in waiting), default=0)
     failed = work(waiting, n_jobs, n_epochs, progress=progress)
     return {workers[worker].name: str(worker.failure) for worker in failed}

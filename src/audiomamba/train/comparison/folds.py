@@ -6,20 +6,25 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from audiomamba.atomic import write_json, write_text
 from audiomamba.data import open_manifest
 from audiomamba.errors import ConfigError, TrainingError
+from audiomamba.output_folders import refuse_filled, removed_if_refused
+from audiomamba.outputs import refuse_inputs, sole_writer, writing
 from audiomamba.provenance import command_line
 from audiomamba.recipes import Recipe, to_dict
 from audiomamba.train.comparison.workers import Job, Worker, work
 from audiomamba.train.distillation.targets import leak_warnings
 from audiomamba.train.fitting.processes import warn
+from audiomamba.train.fitting.task import data_marks
 from audiomamba.train.run import Run, n_cores
 from audiomamba.train.split import split_clips
 
 __all__ = ["CrossValidation", "Fold", "cross_validate"]
+
+RECIPE_NAME = "recipe.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +134,33 @@ def cross_validate(
         Accuracy per fold and over all folds.
 
     Raises:
-        ConfigError: jobs is less than 1.
+        ConfigError: jobs is less than 1; or out holds something else, cannot be written, is being
+            written by another call, or is what is read.
         DataError: the data set is not what it should be.
         UnknownNameError: there is no such teacher.
         TrainingError: the data set has less than two folds, or a run failed.
     """
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs is {jobs}; expected at least 1")
+    with sole_writer(out), removed_if_refused(out, (out / RECIPE_NAME).exists), writing(out):
+        refuse_inputs([out], [data])
+        if not (out / RECIPE_NAME).is_file():
+            refuse_filled(out)
+        means = _Means(jobs, n_threads, weights, progress)
+        return _cross_validate(recipe, data, out, means)
+
+
+class _Means(NamedTuple):
+    """How the folds are trained."""
+
+    jobs: int | None
+    n_threads: int | None
+    weights: Path | None
+    progress: bool
+
+
+def _cross_validate(recipe: Recipe, data: Path, out: Path, means: _Means) -> CrossValidation:
+    """Train once per fold, in a folder of which this is the only writer."""
     manifest = open_manifest(data, recipe.corpus, leave_out=out)
     folds = [int(name) for name in manifest.folds]
     if len(folds) < 2:
@@ -143,18 +168,19 @@ def cross_validate(
     splits = [split_clips(manifest, str(fold), recipe.seed) for fold in folds]
     of_teachers = (line for split in splits for line in leak_warnings(recipe, manifest, split))
     warn([*manifest.notes, *manifest.warnings(), *of_teachers])
-    n_jobs = min(jobs or n_cores(), len(folds))
-    n_threads = n_threads or max(1, n_cores() // n_jobs)
+    n_jobs = min(means.jobs or n_cores(), len(folds))
+    n_threads = means.n_threads or max(1, n_cores() // n_jobs)
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    recipe_path = out / "recipe.json"
+    recipe_path = out / RECIPE_NAME
     write_json(recipe_path, to_dict(recipe))
     workers = []
     for fold in folds:
-        job = Job(recipe_path, data, out / f"fold-{fold}", fold=fold, weights=weights)
+        job = Job(recipe_path, data, out / f"fold-{fold}", fold=fold, weights=means.weights)
         workers.append(Worker(f"fold {fold}", job, n_threads))
-    waiting = [worker for worker in workers if not worker.is_done(recipe)]
-    for failed in work(waiting, n_jobs, recipe.epochs, progress=progress):
+    marks = data_marks(manifest)
+    waiting = [worker for worker in workers if not worker.is_done(recipe, marks)]
+    for failed in work(waiting, n_jobs, recipe.epochs, progress=means.progress):
         if failed.failure is not None:
             raise failed.failure
     result = _summary(recipe, out, folds, time.perf_counter() - started, (n_jobs, n_threads))

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from audiomamba.errors import ConfigError, TrainingError
 from audiomamba.recipes import Recipe, from_dict
 from audiomamba.train.fitting.processes import started_together
-from audiomamba.train.run import Run
+from audiomamba.train.run import LOG_NAME, Run
 
 __all__ = ["Job", "Worker", "work"]
 
@@ -60,9 +60,11 @@ class Worker:
         self.n_threads = n_threads
         self.process: subprocess.Popen[bytes] | None = None
 
-    def is_done(self, recipe: Recipe) -> bool:
-        """Whether an earlier call finished this run with the same recipe."""
+    def is_done(self, recipe: Recipe, marks: Mapping[str, str]) -> bool:
+        """Whether an earlier call finished this run with the same recipe on the same data."""
         record = self.run.record() or {}
+        if any(record.get("data", {}).get(name, mark) != mark for name, mark in marks.items()):
+            return False
         try:
             return "metrics" in record and from_dict(record["recipe"]) == recipe
         except ConfigError:  # a recipe of another version
@@ -71,7 +73,7 @@ class Worker:
     def start(self) -> None:
         """Start the process; it ends itself if this one ends, which closes its standard input."""
         self.run.folder.mkdir(parents=True, exist_ok=True)
-        with (self.run.folder / "log.txt").open("ab") as log:
+        with (self.run.folder / LOG_NAME).open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "audiomamba.train.comparison.worker", *self.arguments],
                 stdin=subprocess.PIPE,
@@ -91,7 +93,7 @@ class Worker:
         code = None if self.process is None else self.process.poll()
         if not code:
             return None
-        log = self.run.folder / "log.txt"
+        log = self.run.folder / LOG_NAME
         last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
         return TrainingError(f"{self.label} failed: {last or f'exit code {code}'} ({log})")
 

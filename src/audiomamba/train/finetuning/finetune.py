@@ -20,40 +20,42 @@ Figures of the held-out clips are therefore a little better than those of clips 
 """
 
 import csv
-import json
+import math
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from audiomamba import checkpoints, data, metrics
+from audiomamba import checkpoints, metrics
 from audiomamba.atomic import write_json
 from audiomamba.checkpoints import Checkpoint
-from audiomamba.data import Manifest, read_manifest, write_manifest
+from audiomamba.data import Clips, Manifest, read_manifest, write_manifest
 from audiomamba.data.corpora import guess_corpus
 from audiomamba.data.manifest_file import MANIFEST_NAME, find_manifest
-from audiomamba.errors import ConfigError, DataError, TrainingError
+from audiomamba.data.preparation import examine, refuse_unusable
+from audiomamba.errors import ConfigError, DataError
 from audiomamba.infer import SoundModel
+from audiomamba.output_folders import removed_if_refused
+from audiomamba.outputs import sole_writer, writing
 from audiomamba.progress import Progress
 from audiomamba.recipes import Recipe, from_dict, to_dict
 from audiomamba.train.evaluation import (
     EVALUATION_NAME,
-    FINETUNE_NAME,
     Evaluation,
     describe,
     score_clips,
 )
 from audiomamba.train.finetuning.auto_recipe import Start, choose_recipe, find_model
 from audiomamba.train.finetuning.budget import Budget, choose_budget
+from audiomamba.train.finetuning.earlier_call import Facts, refuse_inputs_of
 from audiomamba.train.finetuning.probe import probe_checkpoint
-from audiomamba.train.fitting.fit import fit
+from audiomamba.train.fitting.fit import resume_or_train
 from audiomamba.train.fitting.processes import started_together, warn
-from audiomamba.train.run import Run, differences
+from audiomamba.train.run import Run
 from audiomamba.train.split import Split, split_clips
 
 __all__ = ["CONFUSIONS_NAME", "FinetuneResult", "finetune"]
@@ -97,6 +99,7 @@ def finetune(
     probe: bool = False,
     minutes: float = 15.0,
     changes: Sequence[str] = (),
+    overwrite: bool = False,
     n_threads: int | None = None,
     progress: bool = True,
     reading: Progress | None = None,
@@ -111,6 +114,8 @@ def finetune(
         probe: keep the encoder as it is and train a linear head only, which takes a minute or two.
         minutes: the time that training may take on this machine, more than 0.
         changes: settings of the recipe with other values, as for recipes.override.
+        overwrite: whether to train anew where the folder holds another model, or where the clips
+            have changed; a model in it is there until the new one is.
         n_threads: processor threads; None to leave them as they are.
         progress: whether to show a progress bar.
         reading: called with the number of recordings that are read, and of all.
@@ -119,33 +124,42 @@ def finetune(
         The model's metrics on the held-out clips, and which clips could not be used.
 
     Raises:
-        ConfigError: a setting cannot work.
+        ConfigError: a setting cannot work; or the folder holds something else, cannot be written,
+            is being written by another call, or is what is read.
         UnknownNameError: there is no such model.
         DataError: the data set is not what it should be, or a class has too few clips.
         CheckpointError: the model cannot be loaded.
-        TrainingError: the folder holds another run, or the loss is not finite.
+        TrainingError: the folder holds another run or one on clips that have changed, or the loss
+            is not finite.
         MissingDependencyError: Lightning or scikit-learn is not installed.
     """
     started = time.perf_counter()
     _check_call(probe=probe, minutes=minutes, changes=changes)
     if n_threads is not None:
         torch.set_num_threads(n_threads)
-    start = find_model(model, trained=probe)
-    facts = _Facts(
-        out,
-        data=os.path.realpath(source),
-        model=start.init or model,
-        probe=probe,
-        minutes=minutes,
-        changes=list(changes),
-    )
-    clips = _usable_clips(source, out, reading)
-    facts.add(held_out=clips.split.name, skipped=list(clips.skipped))
-    if probe:
-        trained = _Trained(probe_checkpoint(start, clips.manifest, clips.split, reading))
-    else:
-        trained = _train(facts, start, clips, started, progress=progress)
-    return _finish(facts, start, clips, trained, started)
+    is_begun = Run(out).record_path.exists
+    with sole_writer(out), removed_if_refused(out, is_begun), writing(out):
+        refuse_inputs_of(out, source, model, changes)
+        start = find_model(model, trained=probe)
+        facts = Facts(
+            out,
+            overwrite=overwrite,
+            data=os.path.realpath(source),
+            model=start.init or model,
+            probe=probe,
+            minutes=minutes,
+            changes=list(changes),
+        )
+        clips = _usable_clips(source, out, reading)
+        own_start = Path(start.init) if start.init and Path(start.init).is_absolute() else None
+        facts.open(clips.manifest, own_start, overwrite=overwrite)
+        write_manifest(out / MANIFEST_NAME, clips.manifest)
+        facts.add(held_out=clips.split.name, skipped=list(clips.skipped))
+        if probe:
+            trained = _Trained(probe_checkpoint(start, clips.manifest, clips.split, reading))
+        else:
+            trained = _train(facts, start, clips, started, progress=progress)
+        return _finish(facts, start, clips, trained, started)
 
 
 @dataclass(frozen=True)
@@ -167,44 +181,10 @@ class _Trained:
     n_epochs: int = 0
 
 
-class _Facts:
-    """What was asked for and what was chosen, written down for a call that goes on with it.
-
-    Args:
-        out: the folder.
-        request: what was asked for.
-
-    Raises:
-        TrainingError: the folder holds something that was made in answer to another request.
-    """
-
-    def __init__(self, out: Path, **request: Any) -> None:
-        self.out = out
-        self.request = request
-        self.values: dict[str, Any] = {}
-        path = out / FINETUNE_NAME
-        if path.is_file():
-            self.values = json.loads(path.read_text(encoding="utf-8"))
-            changed = differences(self.values["request"], request)
-            if changed:
-                raise TrainingError(
-                    f"{out} holds a model made with other settings ({'; '.join(changed[:3])}); "
-                    "choose another folder"
-                )
-        elif (out / "run.json").is_file():
-            raise TrainingError(f"{out} holds a run of `train` already; choose another folder")
-        out.mkdir(parents=True, exist_ok=True)
-
-    def add(self, **values: Any) -> None:
-        """Write down what was chosen."""
-        self.values |= {"request": self.request} | values
-        write_json(self.out / FINETUNE_NAME, self.values)
-
-
 def _check_call(*, probe: bool, minutes: float, changes: Sequence[str]) -> None:
     """Refuse what cannot work, before anything is read."""
-    if not minutes > 0:
-        raise ConfigError(f"minutes is {minutes}; expected more than 0")
+    if not (minutes > 0 and math.isfinite(minutes)):
+        raise ConfigError(f"minutes is {minutes}; expected a number above 0")
     if probe and changes:
         raise ConfigError(f"{changes[0]} changes a recipe, which a probe has none of; leave it out")
     if started_together() > 1:
@@ -215,13 +195,17 @@ def _check_call(*, probe: bool, minutes: float, changes: Sequence[str]) -> None:
 
 
 def _usable_clips(source: Path, out: Path, reading: Progress | None) -> _UsableClips:
-    """The clips that can be used; their list is written down, for evaluate."""
+    """The clips that can be used."""
     listed = find_manifest(source)
     skipped: list[str] = []
     if listed is not None:
         manifest = read_manifest(listed)
+        if manifest.corpus is None:  # files may have changed since they were listed
+            unread = Clips(replace(clip, digest=None) for clip in manifest.clips)
+            manifest = replace(manifest, clips=unread)
     else:
-        prepared = data.prepare(guess_corpus(source), source, out, progress=reading)
+        prepared = examine(guess_corpus(source), source, out, progress=reading)
+        refuse_unusable(source, prepared)
         skipped = [f"{problem.clip}: {problem.reason}" for problem in prepared.problems]
         manifest = prepared.manifest
     used = set(manifest.clips.label_names)
@@ -235,7 +219,6 @@ def _usable_clips(source: Path, out: Path, reading: Progress | None) -> _UsableC
     manifest.check()
     if set(manifest.splits) <= {"train"}:
         manifest = manifest.with_held_out(0.2, SEED)
-    write_manifest(out / MANIFEST_NAME, manifest)
     return _UsableClips(source, manifest, split_clips(manifest, None, SEED), tuple(skipped))
 
 
@@ -260,7 +243,7 @@ def _check_counts(manifest: Manifest) -> None:
 
 
 def _train(
-    facts: _Facts, start: Start, clips: _UsableClips, began: float, *, progress: bool
+    facts: Facts, start: Start, clips: _UsableClips, began: float, *, progress: bool
 ) -> _Trained:
     """Train by the recipe that an earlier call chose, or a new one; the best epoch's model."""
     known = facts.values
@@ -273,7 +256,7 @@ def _train(
         chosen = choose_budget(draft, clips.manifest, clips.split, left_s, changes)
     facts.add(recipe=to_dict(chosen.recipe), budget_s=chosen.budget_s)
     folds = clips.manifest.folds
-    done = fit(
+    done = resume_or_train(
         chosen.recipe,
         clips.manifest,
         facts.out,
@@ -286,7 +269,7 @@ def _train(
 
 
 def _finish(
-    facts: _Facts, start: Start, clips: _UsableClips, trained: _Trained, began: float
+    facts: Facts, start: Start, clips: _UsableClips, trained: _Trained, began: float
 ) -> FinetuneResult:
     """Choose the thresholds, and write the model and what it does on the held-out clips."""
     out, checkpoint = facts.out, trained.checkpoint

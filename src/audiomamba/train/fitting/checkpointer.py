@@ -77,8 +77,8 @@ class Checkpointer:
             state: all that is needed to go on.
         """
         if processes.rank() == 0:
-            with replacing(self.run.state_path) as part:
-                torch.save(dict(state), part)
+            with replacing(self.run.state_path) as part, part.open("wb") as file:
+                torch.save(dict(state), file)  # to a file: a full disk is an OSError then
         self.saved = time.perf_counter()
 
     def end_epoch(

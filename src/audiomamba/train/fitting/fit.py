@@ -12,6 +12,7 @@ that makes as many clips per step, and dropout will draw differently there.
 import math
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -21,6 +22,8 @@ from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import TransferReport, start_from
 from audiomamba.data import ClipCache, LabelVectors, Manifest
 from audiomamba.models import AudioModel
+from audiomamba.output_folders import refuse_filled, removed_if_refused
+from audiomamba.outputs import refuse_inputs, sole_writer, writing
 from audiomamba.recipes import Recipe
 from audiomamba.train.fitting import processes
 from audiomamba.train.fitting.execution import Execution, complete
@@ -29,9 +32,9 @@ from audiomamba.train.fitting.schedule_clock import ScheduleClock
 from audiomamba.train.fitting.start import find_start
 from audiomamba.train.fitting.state import Position, load_state, position_of
 from audiomamba.train.fitting.task import Task, open_task
-from audiomamba.train.run import Run, RunResult
+from audiomamba.train.run import LOG_NAME, Run, RunResult
 
-__all__ = ["fit"]
+__all__ = ["fit", "resume_or_train"]
 
 if TYPE_CHECKING:
     from audiomamba.train.distillation.targets import DistillationTargets
@@ -74,6 +77,58 @@ def fit(
         CheckpointError: the weights to start from, or a teacher, are not there or do not fit.
         TrainingError: the folder holds another run, the loss is not finite, or another process of
             this run has ended.
+        ConfigError: the folder holds something else, cannot be written, is being written by another
+            call, or is what is read.
+    """
+    run = Run(out)
+    with ExitStack() as stack:
+        if processes.rank() == 0:  # of the processes that train together, one writes
+            kept = removed_if_refused(out, run.record_path.exists)
+            for guard in (sole_writer(out), kept, writing(out)):
+                stack.enter_context(guard)
+            refuse_inputs([out], [it for it in (data, weights) if isinstance(it, Path)])
+            if run.record() is None:
+                refuse_filled(out, beside=(LOG_NAME,))
+        return resume_or_train(
+            recipe,
+            data,
+            out,
+            fold=fold,
+            train_on_all=train_on_all,
+            resume=resume,
+            weights=weights,
+            **execution,
+        )
+
+
+def resume_or_train(
+    recipe: Recipe,
+    data: Path | Manifest,
+    out: Path,
+    *,
+    fold: int | None = None,
+    train_on_all: bool = False,
+    resume: bool = True,
+    weights: Path | None = None,
+    **execution: Unpack[Execution],
+) -> RunResult:
+    """Do what fit does in a folder that the caller looks after.
+
+    Args:
+        recipe: as for fit.
+        data: as for fit.
+        out: as for fit.
+        fold: as for fit.
+        train_on_all: as for fit.
+        resume: as for fit.
+        weights: as for fit.
+        **execution: as for fit.
+
+    Returns:
+        What fit returns.
+
+    Raises:
+        AudioMambaError: as for fit.
     """
     started, execution = time.perf_counter(), complete(execution, recipe)
     if execution["n_threads"] is not None:

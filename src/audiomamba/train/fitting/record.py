@@ -41,12 +41,13 @@ def open_record(run: Run, plan: Mapping[str, Any], *, resume: bool) -> dict[str,
         raise TrainingError(f"{run.folder} holds a run already; choose another folder, or resume")
     held = {"n_processes": 1} | {name: record[name] for name in plan if name in record}
     held["recipe"] = to_dict(from_dict(record["recipe"]))  # with fields that are newer than the run
+    held["data"] = {"contents": plan["data"].get("contents"), **record["data"]}
     changed = differences(held, plan)
     if changed and differences(_in_one_process(held), _in_one_process(plan)):
-        raise TrainingError(
-            f"{run.folder} holds a run with other settings ({'; '.join(changed[:3])}); "
-            "choose another folder"
-        )
+        what = f"with other settings ({'; '.join(changed[:3])})"
+        if all(change.startswith("data.") for change in changed):
+            what = "on other clips, labels or splits, which have changed since"
+        raise TrainingError(f"{run.folder} holds a run {what}; choose another folder")
     return record
 
 

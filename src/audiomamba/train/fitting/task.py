@@ -1,6 +1,7 @@
 """What a run learns from what: a recipe, a data set, and which clips are held out."""
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from audiomamba import models
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import ClipCache, Clips, EvaluationDataset, Manifest, measure, open_manifest
-from audiomamba.data.clip_reader import check_header
+from audiomamba.data.clip_reader import check_header, digest_of
 from audiomamba.errors import ConfigError, DataError
 from audiomamba.models import AudioModel
 from audiomamba.models.ood import OODDetector, check_enough_clips, fit_ood_detector
@@ -21,7 +22,7 @@ from audiomamba.train.fitting import processes
 from audiomamba.train.fitting.scoring import predict
 from audiomamba.train.split import NOTHING, Split, split_clips
 
-__all__ = ["Task", "open_task"]
+__all__ = ["Task", "contents_of", "data_marks", "open_task"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class Task:
             "n_processes": processes.n_processes(),
             "recipe": to_dict(self.recipe),
             "data": {
-                "fingerprint": self.manifest.fingerprint,
+                **data_marks(self.manifest),
                 "held_out": self.split.name,
                 "n_training": len(self.split.training),
                 "n_held_out": len(self.split.held_out),
@@ -150,6 +151,44 @@ class Task:
             checkpoint.model.embed,
         )
         return fit_ood_detector(embeddings, torch.from_numpy(self.manifest.targets(clips)), limit)
+
+
+def data_marks(manifest: Manifest) -> dict[str, str]:
+    """Return what tells a data set from what it was before a change.
+
+    Args:
+        manifest: the data set.
+
+    Returns:
+        A hash of its list; of a data set of one's own also one of what its files hold.
+
+    Raises:
+        AudioError: a file cannot be read.
+    """
+    marks = {"fingerprint": manifest.fingerprint}
+    return marks if manifest.corpus else marks | {"contents": contents_of(manifest)}
+
+
+def contents_of(manifest: Manifest) -> str:
+    """Return a hash of what the files of all clips hold.
+
+    Args:
+        manifest: the data set.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        AudioError: a file cannot be read.
+    """
+    of_file: dict[tuple[str, str], str] = {}
+    found = sha256()
+    for clip in manifest.clips:
+        recording = str(clip.path), clip.key
+        if recording not in of_file:
+            of_file[recording] = digest_of(clip)
+        found.update(of_file[recording].encode())
+    return found.hexdigest()
 
 
 def open_task(
