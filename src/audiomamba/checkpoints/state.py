@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
 from audiomamba.errors import CheckpointError
@@ -156,6 +156,8 @@ def _bare(key: str) -> str:
 
 def _read_safetensors(path: Path) -> Any:
     try:
+        if not str(path).isprintable():  # the reader takes UTF-8 only
+            return load(path.read_bytes())
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged or not safetensors ({error})") from error

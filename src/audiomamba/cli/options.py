@@ -179,15 +179,12 @@ def load_tagger(
         UnknownNameError: the file has a label that the model does not know.
         CheckpointError: the folder is damaged or holds something else.
     """
-    import torch
-
     from audiomamba import infer
-    from audiomamba.infer.device import as_device
+    from audiomamba.infer.device import as_device, use_threads
 
     as_device(device)  # before the time that loading takes
     labels = None if label_file is None else _labels_in(label_file)
-    if n_threads is not None:
-        torch.set_num_threads(n_threads)
+    use_threads(n_threads)
     tagger = infer.load(folder, labels=labels, level=level, all_labels=all_labels)
     return tagger.to(device)
 

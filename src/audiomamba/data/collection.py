@@ -33,6 +33,7 @@ from audiomamba.data.preparation import (
     refuse_other_manifests,
     write_problems,
 )
+from audiomamba.data.silence import SILENT_BELOW
 from audiomamba.data.source_table import TABLE_NAME, Source, SourceTable, read_source_table
 from audiomamba.errors import AudioError, DataError
 from audiomamba.output_folders import removed_if_refused
@@ -46,7 +47,6 @@ JOURNAL_NAME = "sounds.jsonl"
 NAMES = (MANIFEST_NAME, PROBLEMS_NAME, RECORDINGS_NAME, JOURNAL_NAME)
 SOUND_RATE_HZ = 16_000
 FULL_SCALE = 32_767
-SILENT_BELOW = 1e-4  # largest sample: -80 dB of full scale
 BLOCK_BYTES = 1 << 20
 
 Reason = Literal["broken", "excluded", "silent", "duplicate"]

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Generic, NamedTuple, TypeVar
@@ -47,8 +48,13 @@ class Journal(Generic[Finding]):
             self._file = self.path.open(
                 "a", encoding="utf-8", errors="surrogateescape", buffering=1
             )
-            if self._file.tell():
-                self._file.write("\n")  # ends a line that was cut short; an empty line says nothing
+            try:
+                if self._file.tell():
+                    self._file.write("\n")  # ends a line that was cut short; alone it says nothing
+            except OSError:
+                with suppress(OSError):
+                    self._file.close()
+                raise
         return self
 
     def __exit__(

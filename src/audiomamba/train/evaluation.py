@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from audiomamba import checkpoints, metrics
@@ -22,7 +21,7 @@ from audiomamba.data.manifest_file import MANIFEST_NAME
 from audiomamba.errors import AudioError, AudioMambaError, ConfigError, DataError
 from audiomamba.infer import SoundModel
 from audiomamba.infer.batch import score_many
-from audiomamba.infer.device import as_device
+from audiomamba.infer.device import as_device, use_threads
 from audiomamba.metrics import Interval, Metrics
 from audiomamba.outputs import sole_writer, writing
 from audiomamba.recipes import from_dict
@@ -157,8 +156,7 @@ def evaluate(
         UnknownNameError: there is no such model or corpus.
     """
     as_device(device)
-    if n_threads is not None:
-        torch.set_num_threads(n_threads)
+    use_threads(n_threads)
     started = time.perf_counter()
     folder = Path(checkpoints.find(model))
     checkpoint = checkpoints.load(folder)

@@ -85,7 +85,7 @@ class Facts:
             now["start"] = checkpoints.fingerprint(start)
         known = self.values.get("inputs", now)
         if known != now and not overwrite:
-            what = " and ".join(WHAT[name] for name in now if known.get(name) != now[name])
+            what = next(WHAT[name] for name in WHAT if known.get(name) != now.get(name))
             raise TrainingError(
                 f"{what} changed since {self.out} was made; choose another folder, or --overwrite "
                 "trains anew"

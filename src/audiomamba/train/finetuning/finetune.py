@@ -28,7 +28,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from audiomamba import checkpoints, metrics
 from audiomamba.atomic import write_json
@@ -37,8 +36,10 @@ from audiomamba.data import Clips, Manifest, read_manifest, write_manifest
 from audiomamba.data.corpora import guess_corpus
 from audiomamba.data.manifest_file import MANIFEST_NAME, find_manifest
 from audiomamba.data.preparation import examine, refuse_unusable
+from audiomamba.data.silence import refuse_silence
 from audiomamba.errors import ConfigError, DataError
 from audiomamba.infer import SoundModel
+from audiomamba.infer.device import use_threads
 from audiomamba.output_folders import removed_if_refused
 from audiomamba.outputs import sole_writer, writing
 from audiomamba.progress import Progress
@@ -135,8 +136,7 @@ def finetune(
     """
     started = time.perf_counter()
     _check_call(probe=probe, minutes=minutes, changes=changes)
-    if n_threads is not None:
-        torch.set_num_threads(n_threads)
+    use_threads(n_threads)
     is_begun = Run(out).record_path.exists
     with sole_writer(out), removed_if_refused(out, is_begun), writing(out):
         refuse_inputs_of(out, source, model, changes)
@@ -219,7 +219,9 @@ def _usable_clips(source: Path, out: Path, reading: Progress | None) -> _UsableC
     manifest.check()
     if set(manifest.splits) <= {"train"}:
         manifest = manifest.with_held_out(0.2, SEED)
-    return _UsableClips(source, manifest, split_clips(manifest, None, SEED), tuple(skipped))
+    split = split_clips(manifest, None, SEED)
+    refuse_silence(split.training)
+    return _UsableClips(source, manifest, split, tuple(skipped))
 
 
 def _check_counts(manifest: Manifest) -> None:

@@ -16,11 +16,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import torch
-
 from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import TransferReport, start_from
 from audiomamba.data import ClipCache, LabelVectors, Manifest
+from audiomamba.infer.device import use_threads
 from audiomamba.models import AudioModel
 from audiomamba.output_folders import refuse_filled, removed_if_refused
 from audiomamba.outputs import refuse_inputs, sole_writer, writing
@@ -131,8 +130,7 @@ def resume_or_train(
         AudioMambaError: as for fit.
     """
     started, execution = time.perf_counter(), complete(execution, recipe)
-    if execution["n_threads"] is not None:
-        torch.set_num_threads(execution["n_threads"])
+    use_threads(execution["n_threads"])
     task, run = open_task(recipe, data, fold=fold, train_on_all=train_on_all, out=out), Run(out)
     with processes.joined():
         plan = task.plan()
@@ -173,7 +171,7 @@ def _train(
     front_end = FrontEnd(**record["front_end"]) if record else task.new_front_end(cache)
     model = task.new_model(front_end)
     start = _start(run, recipe, model, weights)
-    task.check_training_clips()
+    task.check_training_clips(is_new=record is None)
     checkpointer = Checkpointer(run, task, front_end, execution["save_every_s"])
     labels, distillation = _targets(task, execution)
     if record is None:

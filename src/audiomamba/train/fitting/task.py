@@ -13,6 +13,7 @@ from audiomamba.audio import FrontEnd
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import ClipCache, Clips, EvaluationDataset, Manifest, measure, open_manifest
 from audiomamba.data.clip_reader import check_header, digest_of
+from audiomamba.data.silence import refuse_silence
 from audiomamba.errors import ConfigError, DataError
 from audiomamba.models import AudioModel
 from audiomamba.models.ood import OODDetector, check_enough_clips, fit_ood_detector
@@ -124,15 +125,21 @@ class Task:
                 check_header(clip)
         return found
 
-    def check_training_clips(self) -> None:
+    def check_training_clips(self, *, is_new: bool) -> None:
         """Look at the headers of this process's share of clips that nobody has read before.
+
+        Args:
+            is_new: whether the run begins now; clips of one's own must not be silent then.
 
         Raises:
             AudioError: a clip cannot be read.
+            DataError: classes are silent.
         """
         for clip in self.split.training[processes.rank() :: processes.n_processes()]:
             if clip.digest is None:
                 check_header(clip)
+        if is_new and self.manifest.corpus is None:
+            refuse_silence(self.split.training)
 
     def fit_ood_detector(self, checkpoint: Checkpoint) -> OODDetector | None:
         """Measure where the training clips' embeddings lie, if the recipe wants to know.
