@@ -18,7 +18,7 @@ MAY_USE = {
     "atomic": set(),
     "config": {"errors"},
     "errors": set(),
-    "output_folders": {"errors"},
+    "output_folders": {"errors", "outputs"},
     "outputs": {"errors"},
     "progress": set(),
     "provenance": set(),

@@ -6,10 +6,50 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from audiomamba.errors import AudioMambaError, ConfigError
+from audiomamba.outputs import refuse_inputs, sole_writer, writing
 
-__all__ = ["refuse_filled", "removed_if_refused", "visible_names"]
+__all__ = ["filled_by_one_call", "refuse_filled", "removed_if_refused", "visible_names"]
 
 N_NAMED = 3
+
+
+@contextmanager
+def filled_by_one_call(
+    folder: Path,
+    inputs: Iterable[Path],
+    is_begun: Callable[[], bool],
+    *,
+    beside: Iterable[str] = (),
+) -> Iterator[None]:
+    """Fill a folder that is new, or go on with one that the same kind of call has begun.
+
+    Args:
+        folder: the folder, which need not exist.
+        inputs: what is read by the call.
+        is_begun: tells whether there is something in it to go on with, or that is worth keeping.
+        beside: as for refuse_filled.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ConfigError: it holds something else, cannot be written, is being written by another call,
+            or is what is read.
+
+    Examples:
+        >>> with filled_by_one_call(Path("run"), [Path("my-clips")], Path("run/run.json").exists):
+        ...     Path("run").mkdir()
+        >>> with filled_by_one_call(Path("my-clips"), [], Path("my-clips/run.json").exists):
+        ...     pass
+        Traceback (most recent call last):
+            ...
+        audiomamba.errors.ConfigError: my-clips holds other things (dog, rain); another folder ...
+    """
+    with sole_writer(folder), removed_if_refused(folder, is_begun), writing(folder):
+        refuse_inputs([folder], inputs)
+        if not is_begun():
+            refuse_filled(folder, beside=beside)
+        yield
 
 
 def visible_names(folder: Path) -> list[str]:
@@ -79,13 +119,13 @@ def removed_if_refused(folder: Path, is_begun: Callable[[], bool] | None = None)
         AudioMambaError: what the block raised.
 
     Examples:
-        >>> with removed_if_refused(Path("run")):
-        ...     Path("run").mkdir()
+        >>> with removed_if_refused(Path("new")):
+        ...     Path("new").mkdir()
         ...     raise ConfigError("minutes is -1")
         Traceback (most recent call last):
             ...
         audiomamba.errors.ConfigError: minutes is -1
-        >>> Path("run").exists()
+        >>> Path("new").exists()
         False
     """
     was_there = folder.is_dir()

@@ -227,7 +227,7 @@ def test_too_few_clips_and_classes_are_refused_in_one_line(folder, tmp_path):
 def test_wrong_calls_are_refused(folder, tmp_path):
     with pytest.raises(UnknownNameError, match="unknown model 'generl'"):
         train.finetune(folder, tmp_path / "a", model="generl")
-    with pytest.raises(ConfigError, match="minutes is 0; expected more than 0"):
+    with pytest.raises(ConfigError, match="minutes is 0; expected a number above 0"):
         train.finetune(folder, tmp_path / "b", minutes=0)
     with pytest.raises(ConfigError, match="has fresh weights, and a probe"):
         train.finetune(folder, tmp_path / "c", model="aum_tiny", probe=True)

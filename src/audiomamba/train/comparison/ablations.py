@@ -13,8 +13,7 @@ from audiomamba import models
 from audiomamba.atomic import write_json, write_text
 from audiomamba.data import Manifest, open_manifest
 from audiomamba.errors import CheckpointError, ConfigError, TrainingError
-from audiomamba.output_folders import refuse_filled, removed_if_refused
-from audiomamba.outputs import refuse_inputs, sole_writer, writing
+from audiomamba.output_folders import filled_by_one_call
 from audiomamba.provenance import command_line
 from audiomamba.recipes import Recipe, to_dict
 from audiomamba.recipes.ablations import Ablation, get, recipes_of
@@ -148,14 +147,12 @@ def run_set(
         progress: whether to show a progress bar.
 
     Returns:
-        The cells' metrics. A cell whose weights are missing, or whose run failed, has none, and
-        says why.
+        The cells' metrics; why there are none where weights are missing or a run failed.
 
     Raises:
         UnknownNameError: there is no such table or recipe.
         ConfigError: a change does not fit, fold and cv are both given, jobs is less than 1; or out
-            holds something else, cannot be written, is being written by another call, or is what is
-            read.
+            cannot be filled, as filled_by_one_call says.
         DataError: the data set is not what it should be.
         TrainingError: the data set has less than two folds to cross-validate on.
     """
@@ -167,28 +164,19 @@ def run_set(
         _Cell(cell, recipe, out / _folder_name(cell))
         for cell, recipe in recipes_of(name, on=on, changes=changes).items()
     ]
-    with sole_writer(out), removed_if_refused(out, lambda: _is_begun(out)), writing(out):
-        refuse_inputs([out], [data])
-        if not _is_begun(out):
-            refuse_filled(out)
+    with filled_by_one_call(out, [data], lambda: any(out.glob("*/recipe.json"))):
         manifest = open_manifest(data, cells[0].recipe.corpus, leave_out=out)
         folds = _folds(manifest) if cv else (fold,)
         problems = _missing_weights(cells, weights)
         able = [cell for cell in cells if cell.name not in problems]
         sizes = {cell.name: cell.n_parameters(len(manifest.labels)) for cell in able}
-        n_jobs, n_threads = _share_out(len(able) * len(folds), jobs, n_threads)
-        workers = {
-            cell.worker(data, fold, weights, n_threads): cell for cell in able for fold in folds
-        }
+        pairs = [(cell, fold) for cell in able for fold in folds]
+        n_jobs, n_threads = _share_out(len(pairs), jobs, n_threads)
+        workers = {cell.worker(data, fold, weights, n_threads): cell for cell, fold in pairs}
         problems |= _train(workers, n_jobs, data_marks(manifest), progress=progress)
         results = [cell.result(folds, sizes, problems, get(name)) for cell in cells]
         about = _About(on, tuple(changes), cells[0].recipe.best_by, len(folds) if cv else None)
         return _write(get(name), out, results, about)
-
-
-def _is_begun(out: Path) -> bool:
-    """Whether an earlier call has begun with a cell."""
-    return any(out.glob("*/recipe.json"))
 
 
 class _About(NamedTuple):

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from audiomamba.atomic import write_json, write_text
 from audiomamba.data import open_manifest
 from audiomamba.errors import ConfigError, TrainingError
-from audiomamba.output_folders import refuse_filled, removed_if_refused
-from audiomamba.outputs import refuse_inputs, sole_writer, writing
+from audiomamba.output_folders import filled_by_one_call
 from audiomamba.provenance import command_line
 from audiomamba.recipes import Recipe, to_dict
 from audiomamba.train.comparison.workers import Job, Worker, work
@@ -142,10 +141,7 @@ def cross_validate(
     """
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs is {jobs}; expected at least 1")
-    with sole_writer(out), removed_if_refused(out, (out / RECIPE_NAME).exists), writing(out):
-        refuse_inputs([out], [data])
-        if not (out / RECIPE_NAME).is_file():
-            refuse_filled(out)
+    with filled_by_one_call(out, [data], (out / RECIPE_NAME).exists):
         means = _Means(jobs, n_threads, weights, progress)
         return _cross_validate(recipe, data, out, means)
 

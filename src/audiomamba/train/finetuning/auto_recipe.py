@@ -47,6 +47,12 @@ class Start:
     checkpoint: Checkpoint | None
 
     @property
+    def folder(self) -> Path | None:
+        """The folder of the weights, if it is one of the user's."""
+        is_own = self.init is not None and Path(self.init).is_absolute()
+        return Path(self.init) if self.init and is_own else None
+
+    @property
     def config(self) -> ModelConfig:
         """The model's settings."""
         return models.MODELS[self.model]

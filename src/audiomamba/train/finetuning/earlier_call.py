@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +31,23 @@ class Facts:
 
     Args:
         out: the folder.
-        overwrite: whether what is there may be replaced.
         request: what was asked for.
+        overwrite: whether what is there may be replaced.
 
     Raises:
         TrainingError: the folder holds something that was made in answer to another request.
         ConfigError: it holds something else.
 
     Examples:
-        >>> facts = Facts(Path("birds"), overwrite=False, model="general")
+        >>> facts = Facts(Path("birds"), {"model": "general"}, overwrite=False)
         >>> facts.add(held_out="valid")
-        >>> Facts(Path("birds"), overwrite=False, model="mine")
+        >>> Facts(Path("birds"), {"model": "mine"}, overwrite=False)
         Traceback (most recent call last):
             ...
         audiomamba.errors.TrainingError: birds holds a model made with other settings ...
     """
 
-    def __init__(self, out: Path, *, overwrite: bool, **request: Any) -> None:
+    def __init__(self, out: Path, request: Mapping[str, Any], *, overwrite: bool) -> None:
         self.out = out
         self.request = request
         self.values: dict[str, Any] = {}

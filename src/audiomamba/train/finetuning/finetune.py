@@ -115,8 +115,8 @@ def finetune(
         probe: keep the encoder as it is and train a linear head only, which takes a minute or two.
         minutes: the time that training may take on this machine, more than 0.
         changes: settings of the recipe with other values, as for recipes.override.
-        overwrite: whether to train anew where the folder holds another model, or where the clips
-            have changed; a model in it is there until the new one is.
+        overwrite: whether to train anew where the folder holds another model or the clips have
+            changed; a model in it stays until the new one is there.
         n_threads: processor threads; None to leave them as they are.
         progress: whether to show a progress bar.
         reading: called with the number of recordings that are read, and of all.
@@ -125,34 +125,26 @@ def finetune(
         The model's metrics on the held-out clips, and which clips could not be used.
 
     Raises:
-        ConfigError: a setting cannot work; or the folder holds something else, cannot be written,
-            is being written by another call, or is what is read.
+        ConfigError: a setting cannot work, or the folder cannot be filled.
         UnknownNameError: there is no such model.
         DataError: the data set is not what it should be, or a class has too few clips.
         CheckpointError: the model cannot be loaded.
-        TrainingError: the folder holds another run or one on clips that have changed, or the loss
-            is not finite.
+        TrainingError: the folder holds another run, or the clips have changed since; or the loss is
+            not finite.
         MissingDependencyError: Lightning or scikit-learn is not installed.
     """
     started = time.perf_counter()
     _check_call(probe=probe, minutes=minutes, changes=changes)
     use_threads(n_threads)
-    is_begun = Run(out).record_path.exists
-    with sole_writer(out), removed_if_refused(out, is_begun), writing(out):
+    kept = removed_if_refused(out, Run(out).record_path.exists)
+    with sole_writer(out), kept, writing(out):
         refuse_inputs_of(out, source, model, changes)
         start = find_model(model, trained=probe)
-        facts = Facts(
-            out,
-            overwrite=overwrite,
-            data=os.path.realpath(source),
-            model=start.init or model,
-            probe=probe,
-            minutes=minutes,
-            changes=list(changes),
-        )
+        request = {"model": start.init or model, "probe": probe, "minutes": minutes}
+        request |= {"data": os.path.realpath(source), "changes": list(changes)}
+        facts = Facts(out, request, overwrite=overwrite)
         clips = _usable_clips(source, out, reading)
-        own_start = Path(start.init) if start.init and Path(start.init).is_absolute() else None
-        facts.open(clips.manifest, own_start, overwrite=overwrite)
+        facts.open(clips.manifest, start.folder, overwrite=overwrite)
         write_manifest(out / MANIFEST_NAME, clips.manifest)
         facts.add(held_out=clips.split.name, skipped=list(clips.skipped))
         if probe:

@@ -21,8 +21,7 @@ from audiomamba.checkpoints import TransferReport, start_from
 from audiomamba.data import ClipCache, LabelVectors, Manifest
 from audiomamba.infer.device import use_threads
 from audiomamba.models import AudioModel
-from audiomamba.output_folders import refuse_filled, removed_if_refused
-from audiomamba.outputs import refuse_inputs, sole_writer, writing
+from audiomamba.output_folders import filled_by_one_call
 from audiomamba.recipes import Recipe
 from audiomamba.train.fitting import processes
 from audiomamba.train.fitting.execution import Execution, complete
@@ -79,15 +78,11 @@ def fit(
         ConfigError: the folder holds something else, cannot be written, is being written by another
             call, or is what is read.
     """
-    run = Run(out)
     with ExitStack() as stack:
         if processes.rank() == 0:  # of the processes that train together, one writes
-            kept = removed_if_refused(out, run.record_path.exists)
-            for guard in (sole_writer(out), kept, writing(out)):
-                stack.enter_context(guard)
-            refuse_inputs([out], [it for it in (data, weights) if isinstance(it, Path)])
-            if run.record() is None:
-                refuse_filled(out, beside=(LOG_NAME,))
+            inputs = [it for it in (data, weights) if isinstance(it, Path)]
+            is_begun = Run(out).record_path.exists
+            stack.enter_context(filled_by_one_call(out, inputs, is_begun, beside=(LOG_NAME,)))
         return resume_or_train(
             recipe,
             data,
