@@ -3,21 +3,29 @@
 On ESC-50, which neither may have been trained on here: zero-shot, a kind's score being the highest
 of the labels that esc50_to_audioset.csv gives it; a linear probe on embeddings over the five folds;
 the same zero-shot figure for the loudest 0.3, 1 and 2 s of a clip, at low sample rates and at other
-levels. On sources of sound that were held out: average precision per label, where the teacher's
-score of at least --positive makes a positive. And the time for 10 s of sound on one thread.
+levels. On sounds that were held out, ESC-50 among them: average precision per label, where the
+teacher's score of at least --positive makes a positive. On sounds that are nothing: which labels
+are given. And the time for 10 s of sound on one thread, and of a whole process.
 
-    python benchmarks/general.py --model general --teacher mn04 --esc50 ESC-50 \
-        --held-out held_out.csv --sound DIR --demo demo/recordings --out results/general.json
+    python benchmarks/general.py --model general --teacher mn04_as.safetensors --esc50 ESC-50 \
+        --held-out held_out.csv --sound DIR --demo demo/recordings --out general.json
+
+Scores are kept in the folder --scores, under a hash of the weights, so that the same call goes on.
 """
 
 import argparse
 import csv
+import hashlib
 import json
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,7 +48,15 @@ LEVELS_DB = (-40, -20, 20)  # of a clip whose peak is at full scale; above 0 it 
 MIN_POSITIVES, GOOD = 20, 0.5
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
 
-Change = Callable[[Tensor, int], tuple[Tensor, int]]
+Sound = tuple[Tensor, int]  # samples, and their rate in Hz
+Change = Callable[[Tensor, int], Sound]
+
+
+class Found(NamedTuple):
+    """Scores (clips, labels) and embeddings (clips, dim) of clips."""
+
+    scores: np.ndarray
+    embeddings: np.ndarray
 
 
 def open_tagger(name: str) -> Tagger:
@@ -54,7 +70,7 @@ def loudest(seconds: float) -> Change:
     """The loudest piece of a clip."""
 
     def cut(samples: Tensor, rate: int) -> tuple[Tensor, int]:
-        n, step = int(seconds * rate), int(STEP_S * rate)
+        n, step = min(int(seconds * rate), len(samples)), int(STEP_S * rate)
         power = samples.square().unfold(0, n, step).mean(dim=1)
         first = int(power.argmax()) * step
         return samples[first : first + n], rate
@@ -113,32 +129,81 @@ def esc50_clips(folder: Path) -> tuple[list[Path], np.ndarray, np.ndarray]:
 
 
 @torch.inference_mode()
-def scores_and_embeddings(
-    tagger: Tagger, clips: Iterable[tuple[Tensor, int]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of clips of one window at most, (clips, labels) and (clips, dim)."""
+def scores_and_embeddings(tagger: Tagger, clips: Iterable[Sound]) -> Found:
+    """What a model finds in clips of one window at most."""
     scores, embeddings = [], []
     for samples, rate in clips:
         (batch,) = tagger.windows((samples.numpy(), rate))
         embedding = tagger.model.embed(*tagger.inputs(batch))
         embeddings.append(embedding[0].numpy())
         scores.append(tagger.logits_to_scores(tagger.model.head(embedding))[0].numpy())
-    return np.stack(scores), np.stack(embeddings)
+    return Found(np.stack(scores), np.stack(embeddings))
 
 
-def measure_esc50(tagger: Tagger, folder: Path, n_changed: int) -> dict[str, Any]:
-    """Zero-shot and probe on all clips; zero-shot on some of them, changed."""
-    paths, kinds, folds = esc50_clips(folder)
-    clips = [(audio.load(path, sample_rate=RATE_HZ), RATE_HZ) for path in paths]
-    scores, embeddings = scores_and_embeddings(tagger, clips)
+class Memory:
+    """What models have found, kept in a folder; None to keep nothing."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def find(self, tagger: Tagger, what: str, clips: Callable[[], Iterable[Sound]]) -> Found:
+        """What a model finds in clips, which are read only if that is not known."""
+        if self.folder is None:
+            return scores_and_embeddings(tagger, clips())
+        path = self.folder / f"{weights_hash(tagger)}-{what.replace(' ', '-')}.npz"
+        if not path.exists():
+            found = scores_and_embeddings(tagger, clips())
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part.npz")
+            np.savez(part, **found._asdict())
+            part.replace(path)
+        with np.load(path) as kept:
+            return Found(kept["scores"], kept["embeddings"])
+
+
+def weights_hash(tagger: Tagger) -> str:
+    """What tells a model from others."""
+    content = hashlib.blake2b(digest_size=8)
+    for name, value in sorted(tagger.model.state_dict().items()):
+        content.update(name.encode() + value.numpy().tobytes())
+    return content.hexdigest()
+
+
+class Corpus:
+    """ESC-50: clips, kinds and folds; the sound is read when it is asked for, and kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths, self.kinds, self.folds = esc50_clips(folder)
+        self._clips: dict[int, Sound] = {}
+
+    def clip(self, index: int) -> Sound:
+        """One clip."""
+        if index not in self._clips:
+            self._clips[index] = audio.load(self.paths[index], sample_rate=RATE_HZ), RATE_HZ
+        return self._clips[index]
+
+    def clips(self) -> Iterable[Sound]:
+        """All clips."""
+        return map(self.clip, range(len(self.paths)))
+
+
+def measure_esc50(
+    tagger: Tagger, corpus: Corpus, n_changed: int, memory: Memory
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Zero-shot and probe on all clips, zero-shot on some of them, changed; and all scores."""
+    kinds, folds = corpus.kinds, corpus.folds
+    scores, embeddings = memory.find(tagger, "esc50", corpus.clips)
     right = guessed_kinds(tagger.labels, scores) == kinds
     accuracies = probe(embeddings, kinds, folds)
-    some = np.random.default_rng(0).permutation(len(clips))[:n_changed]
+    some = np.random.default_rng(0).permutation(len(kinds))[:n_changed]
     changed = {"as they are": float(right[some].mean())}
     for name, change in CHANGES.items():
-        given = [change(*clips[index]) for index in some]
-        found = scores_and_embeddings(tagger, given)[0]
-        changed[name] = float((guessed_kinds(tagger.labels, found) == kinds[some]).mean())
+        found = memory.find(
+            tagger,
+            f"{len(some)} clips {name}",
+            lambda change=change: (change(*corpus.clip(index)) for index in some.tolist()),
+        )
+        changed[name] = float((guessed_kinds(tagger.labels, found.scores) == kinds[some]).mean())
     return {
         "zero-shot": float(right.mean()),
         "probe": float(np.mean(accuracies)),
@@ -147,7 +212,7 @@ def measure_esc50(tagger: Tagger, folder: Path, n_changed: int) -> dict[str, Any
         "labels": label_precision(tagger, scores, kinds),
         "changed clips": len(some),
         "changed": changed,
-    }
+    }, scores
 
 
 def label_precision(tagger: Tagger, scores: np.ndarray, kinds: np.ndarray) -> dict[str, float]:
@@ -162,10 +227,11 @@ def label_precision(tagger: Tagger, scores: np.ndarray, kinds: np.ndarray) -> di
             )
         )
         for label, of in sorted(own.items())
+        if not of.isdisjoint(kinds)
     }
 
 
-def held_out_clips(table: Path, root: Path, n_mixtures: int) -> list[tuple[Tensor, int]]:
+def held_out_clips(table: Path, root: Path, n_mixtures: int) -> list[Sound]:
     """The first 10 s of each file and mixtures of two of them at random levels."""
     rows = csv.DictReader(table.read_text("utf-8").splitlines())
     paths = [root / row["path"] for row in rows]
@@ -231,6 +297,42 @@ def speed(taggers: dict[str, Tagger], n_times: int) -> dict[str, dict[str, float
     }
 
 
+def process_time(recording: Path, n_times: int) -> dict[str, float]:
+    """Median seconds of `audiomamba tag` as a process of its own: elapsed, and of the processor."""
+    elapsed, used = [], []
+    for _ in range(n_times):
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "audiomamba", "tag", str(recording)],
+            check=True,
+            capture_output=True,
+        )
+        elapsed.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return {"elapsed": round(median(elapsed), 2), "processor": round(median(used), 2)}
+
+
+def nothing_heard(model: str) -> dict[str, list[str]]:
+    """The labels that a model gives to sounds that are nothing."""
+    tagger, draw = audiomamba.load(model), np.random.default_rng(0)
+    noise = draw.standard_normal(CLIP_S * RATE_HZ).astype(np.float32)
+    walk = np.cumsum(noise)
+    time_s = np.arange(len(noise), dtype=np.float32) / RATE_HZ
+    sounds = {
+        "silence": np.zeros_like(noise),
+        "white noise, -60 dB": 0.001 * noise,
+        "white noise, -26 dB": 0.05 * noise,
+        "brown noise": 0.2 * walk / np.abs(walk).max(),
+        "a hum of 50 Hz": 0.1 * np.sin(2 * np.pi * 50 * time_s),
+        "a tone of 1 kHz": 0.1 * np.sin(2 * np.pi * 1000 * time_s),
+    }
+    return {
+        name: [f"{tag.label} {tag.score:.2f}" for tag in tagger.tag((sound, RATE_HZ)) if tag.heard]
+        for name, sound in sounds.items()
+    }
+
+
 def demo(taggers: dict[str, Tagger], folder: Path) -> dict[str, dict[str, list[str]]]:
     """The first three labels of each recording."""
     paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
@@ -255,6 +357,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--changed", type=int, default=400, help="clips to be changed")
     parser.add_argument("--demo", type=Path, help="folder of recordings")
     parser.add_argument("--times", type=int, default=100)
+    parser.add_argument("--processes", type=int, default=5, help="to be timed")
+    parser.add_argument("--scores", type=Path, help="folder where scores are kept")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
 
@@ -262,17 +366,27 @@ def read_arguments() -> argparse.Namespace:
 def main() -> None:
     given = read_arguments()
     taggers = {"model": open_tagger(given.model), "teacher": open_tagger(given.teacher)}
+    memory, corpus = Memory(given.scores), Corpus(given.esc50)
     report: dict[str, Any] = {"speed, ms for 10 s": speed(taggers, given.times)}
     if given.demo:
         report["demo"] = demo(taggers, given.demo)
-    report["esc50"] = {
-        name: measure_esc50(tagger, given.esc50, given.changed) for name, tagger in taggers.items()
+        first = min(path for path in given.demo.iterdir() if path.suffix in SUFFIXES)
+        report["audiomamba tag, a process of its own, s"] = process_time(first, given.processes)
+    report["sounds that are nothing"] = nothing_heard(given.model)
+    measured = {
+        name: measure_esc50(tagger, corpus, given.changed, memory)
+        for name, tagger in taggers.items()
     }
+    report["esc50"] = {name: figures for name, (figures, _) in measured.items()}
+    scores = [scores for _, scores in measured.values()]
+    labels = taggers["model"].labels
+    report["esc50 against the teacher"] = agreement(labels, *scores, given.positive)
     if given.held_out:
-        clips = held_out_clips(given.held_out, given.sound, given.mixtures)
-        student, teacher = (scores_and_embeddings(it, clips)[0] for it in taggers.values())
-        labels = taggers["model"].labels
-        report["held-out sources"] = agreement(labels, student, teacher, given.positive)
+        clips = cache(lambda: held_out_clips(given.held_out, given.sound, given.mixtures))
+        held = [memory.find(it, "held-out", clips).scores for it in taggers.values()]
+        report["held-out sources"] = agreement(labels, *held, given.positive)
+        together = [np.concatenate(pair) for pair in zip(held, scores, strict=True)]
+        report["held-out sources and esc50"] = agreement(labels, *together, given.positive)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
 

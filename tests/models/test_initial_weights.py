@@ -27,7 +27,7 @@ MODELS = {
         {"image_size": 128, "dim": 48, "depths": (1, 2), "n_heads": (4, 4), "window": 4},
     ),
     "mambaout": ("mambaout_tiny", {"depths": (1, 2), "dims": (48, 64)}),
-    "mobile_aum": ("mobile_aum_small", {}),
+    "mobile_aum": ("mobile_aum_small", {"depth": 2}),
     "vim": ("vim_tiny", {"dim": 96, "depth": 4}),
     "vmamba": ("vmamba_tiny_v0", {"depths": (1, 1), "dims": (48, 96), "mlp": models.MLPConfig()}),
 }

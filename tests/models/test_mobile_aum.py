@@ -7,7 +7,16 @@ from torch import nn
 from audiomamba import models
 from audiomamba.errors import ConfigError
 
-SIZE = {"n_classes": 5, "n_mels": 64, "width": 0.1, "dim": 24, "embed_dim": 40, "n_hidden": 16}
+SIZE = {
+    "n_classes": 5,
+    "n_mels": 64,
+    "width": 0.1,
+    "n_blocks": 12,
+    "dim": 24,
+    "embed_dim": 40,
+    "n_hidden": 16,
+    "frame_context": 1,
+}
 
 
 def mobile_aum(**changes) -> models.MobileAuM:
@@ -25,6 +34,16 @@ def test_the_first_layers_are_those_of_efficientat():
         if key.startswith("stem.") or (key.startswith("blocks.") and int(key.split(".")[1]) < 12)
     }
     assert all(ours[key].shape == theirs[key].shape for key in first)
+
+
+def test_a_step_is_embedded_as_the_mean_around_it():
+    one, five = mobile_aum(frame_context=1), mobile_aum(frame_context=5)
+    x, lengths = torch.randn(2, 160, 64), torch.tensor([160, 97])
+    with torch.no_grad():
+        alone, around = (it.frame_embeddings(x, lengths) for it in (one, five))
+    torch.testing.assert_close(around[0, 4], alone[0, 2:7].mean(dim=0))
+    torch.testing.assert_close(around[0, 0], alone[0, :3].mean(dim=0))
+    torch.testing.assert_close(around[1, 6], alone[1, 4:7].mean(dim=0))  # its last of 7 columns
 
 
 @pytest.mark.parametrize("n_blocks", [7, 11])
@@ -82,6 +101,7 @@ def test_a_head_for_other_classes_is_linear():
         ({"n_mels": 40}, "n_mels is 40; expected a multiple of 16 x n_bands, 16"),
         ({"n_bands": 3}, "n_mels is 64; expected a multiple of 16 x n_bands, 48"),
         ({"width": 0.0}, "width is 0.0; expected more than 0"),
+        ({"frame_context": 4}, "frame_context is 4; expected an odd number"),
         ({"n_blocks": 6}, "n_blocks is 6; expected 7 to 12"),
         ({"n_blocks": 13}, "n_blocks is 13; expected 7 to 12"),
         ({"head": "none"}, "head"),

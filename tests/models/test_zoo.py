@@ -26,7 +26,14 @@ SMALL = {
     "efficientat": {"width": 0.1},
     "htsat": {"image_size": 128, "dim": 8, "depths": (1, 2), "n_heads": (2, 2), "window": 4},
     "mambaout": {"depths": (1, 2), "dims": (8, 12)},
-    "mobile_aum": {"width": 0.1, "dim": 24, "depth": 2, "n_bands": 2, "embed_dim": 40},
+    "mobile_aum": {
+        "width": 0.1,
+        "dim": 24,
+        "depth": 2,
+        "n_bands": 2,
+        "embed_dim": 40,
+        "frame_context": 3,
+    },
     "vim": {"dim": 24, "depth": 2},
     "vmamba": {"depths": (1, 1), "dims": (8, 16)},
 }

@@ -51,6 +51,8 @@ class MobileAuMConfig(ModelConfig):
         drop_path: highest probability of dropping a block's branch in training; grows linearly with
             depth.
         embed_dim: channels that the head reads.
+        frame_context: columns of the map whose mean a step of time is embedded as, itself in the
+            middle; odd. The head is trained on means, so it is surer of some than of one.
         head: "mlp" has a layer in between, "linear" is a linear classifier. A head for other
             classes is linear.
         n_hidden: channels of the layer in between.
@@ -78,6 +80,7 @@ class MobileAuMConfig(ModelConfig):
     ssm: SSMConfig = field(default_factory=SSMConfig)
     drop_path: float = 0.0
     embed_dim: int = 384
+    frame_context: int = 1
     head: Literal["mlp", "linear"] = "mlp"
     n_hidden: int = 512
 
@@ -87,6 +90,8 @@ class MobileAuMConfig(ModelConfig):
             raise ConfigError(f"width is {self.width}; expected more than 0")
         if not MIN_BLOCKS <= self.n_blocks <= MAX_BLOCKS:
             raise ConfigError(f"n_blocks is {self.n_blocks}; expected {MIN_BLOCKS} to {MAX_BLOCKS}")
+        if self.frame_context % 2 == 0:
+            raise ConfigError(f"frame_context is {self.frame_context}; expected an odd number")
         if self.n_mels % (STRIDE * self.n_bands):
             raise ConfigError(
                 f"n_mels is {self.n_mels}; expected a multiple of {STRIDE} x n_bands, "
@@ -169,10 +174,20 @@ class MobileAuM(AudioModel):
             lengths: as for tokens.
 
         Returns:
-            (batch, columns, embed_dim), the mean over a column's tokens.
+            (batch, columns, embed_dim), the mean over the tokens of a column and of its neighbors.
         """
         tokens, layout = self._encode(features, lengths)
-        return layout.split(tokens).mean(dim=1)
+        columns = layout.split(tokens).mean(dim=1)
+        context = self.config.frame_context
+        if context == 1:
+            return columns
+        counted = columns.new_ones(columns.shape[:2])
+        if lengths is not None:
+            index = torch.arange(columns.shape[1], device=columns.device)
+            counted = (index < -(-lengths.to(columns.device) // STRIDE)[:, None]).to(columns)
+        sums = _neighbor_means(columns * counted[..., None], context)
+        # Beyond a clip's end the columns are 0, and no neighbors are counted.
+        return sums / _neighbor_means(counted[..., None], context).clamp(min=1e-6)
 
     def frame_steps(self, n_frames: int) -> FrameSteps:
         """Say how a clip is divided into columns of the map.
@@ -213,4 +228,9 @@ class MobileAuM(AudioModel):
         return self.merge(bands.transpose(1, 2)) + self.pos_embed, columns
 
 
-MODELS = {"mobile_aum_small": MobileAuMConfig()}
+def _neighbor_means(x: Tensor, context: int) -> Tensor:
+    """Means of (batch, columns, any) over so many columns around each, zeros beyond the ends."""
+    return F.avg_pool1d(x.transpose(1, 2), context, stride=1, padding=context // 2).transpose(1, 2)
+
+
+MODELS = {"mobile_aum_small": MobileAuMConfig(n_blocks=11, depth=1, frame_context=9)}
