@@ -21,6 +21,7 @@ COMMANDS = (
     "embed",
     "models",
     "pull",
+    "publish",
     "cache",
     "convert",
     "train",

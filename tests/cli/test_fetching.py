@@ -9,7 +9,7 @@ import pytest
 from command_line import noise, run, write
 from loopback import Hub, serving
 
-OFFLINE = ("tag", "timeline", "embed", "train", "finetune", "evaluate", "serve", "pull")
+OFFLINE = ("tag", "timeline", "embed", "train", "finetune", "evaluate", "serve", "pull", "publish")
 
 
 @pytest.fixture

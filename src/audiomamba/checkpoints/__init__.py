@@ -11,6 +11,7 @@ from audiomamba.checkpoints.format import (
 )
 from audiomamba.checkpoints.lookup import find, is_model, packaged
 from audiomamba.checkpoints.origin import Origin
+from audiomamba.checkpoints.pretrained import pretrained
 from audiomamba.checkpoints.start import start_from
 from audiomamba.checkpoints.transfer import (
     TransferReport,
@@ -46,6 +47,7 @@ __all__ = [
     "load",
     "mambaout_from_mambaout",
     "packaged",
+    "pretrained",
     "read_released",
     "read_settings",
     "same_from_same",

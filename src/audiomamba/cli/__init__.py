@@ -25,6 +25,7 @@ from audiomamba.cli import (
     finetune,
     images,
     models,
+    publish,
     pull,
     report,
     serve,
@@ -106,6 +107,7 @@ app.command(epilog=embed.EXAMPLES)(fetches(embed.embed))
 app.command(epilog=models.EXAMPLES)(models.models)
 app.command(epilog=pull.EXAMPLES)(fetches(pull.pull))
 app.add_typer(cache.app, name="cache")
+app.command(epilog=publish.EXAMPLES)(fetches(publish.publish))
 app.command(epilog=convert.EXAMPLES)(convert.convert)
 app.command(epilog=train.EXAMPLES)(fetches(train.train))
 app.command(epilog=finetune.EXAMPLES)(fetches(finetune.finetune))

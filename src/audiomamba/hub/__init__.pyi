@@ -25,6 +25,7 @@ from .hugging_face import (
     newest_commit as newest_commit,
 )
 from .network import (
+    endpoint as endpoint,
     is_offline as is_offline,
     reporting as reporting,
     without_network as without_network,

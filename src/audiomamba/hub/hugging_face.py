@@ -6,7 +6,6 @@ again if the file changed.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from audiomamba.errors import ConfigError, DownloadError, MissingDependencyError
-from audiomamba.hub.address import ENDINGS, HUB, HubAddress
+from audiomamba.hub.address import ENDINGS, HubAddress
 from audiomamba.hub.cache import is_checked, note_checked
-from audiomamba.hub.network import is_offline, progress
+from audiomamba.hub.network import endpoint, is_offline, progress
 
 __all__ = ["Snapshot", "check_file", "fetch_from_hub", "newest_commit"]
 
@@ -121,7 +120,7 @@ def _remote(address: HubAddress) -> Snapshot:
                     address.repo,
                     name,
                     revision=info.sha,
-                    endpoint=_endpoint(),
+                    endpoint=endpoint(),
                     tqdm_class=_progress_class(),
                 )
             )
@@ -177,7 +176,7 @@ def _ask(address: HubAddress) -> Any:
     with _one_line(address):
         return (
             _library()
-            .HfApi(endpoint=_endpoint())
+            .HfApi(endpoint=endpoint())
             .model_info(
                 address.repo, revision=address.revision, files_metadata=True, timeout=TIMEOUT_S
             )
@@ -188,17 +187,17 @@ def _ask(address: HubAddress) -> Any:
 def _one_line(address: HubAddress) -> Iterator[None]:
     """Turn the errors of huggingface_hub into ours."""
     errors: Any = import_module("huggingface_hub.errors")
-    endpoint = _endpoint()
+    where = endpoint()
     try:
         yield
     except errors.GatedRepoError as error:
         raise DownloadError(
             f"{address}: its owner asks for consent to conditions; give it on "
-            f"{endpoint}/{address.repo}, then log in with hf auth login"
+            f"{where}/{address.repo}, then log in with hf auth login"
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise ConfigError(
-            f"{address}: no such repository on {endpoint}, or a private one; check the "
+            f"{address}: no such repository on {where}, or a private one; check the "
             "name, or log in with hf auth login"
         ) from error
     except errors.RevisionNotFoundError as error:
@@ -211,14 +210,9 @@ def _one_line(address: HubAddress) -> Iterator[None]:
     except (errors.HTTPError, errors.XetDownloadError, OSError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise DownloadError(
-            f"{address} cannot be fetched from {endpoint} ({lines[0]}); check the "
+            f"{address} cannot be fetched from {where} ({lines[0]}); check the "
             "connection, or use what is in the cache with --offline"
         ) from error
-
-
-def _endpoint() -> str:
-    """Where the hub is; the variable of huggingface_hub may name another."""
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
 
 
 def _library() -> Any:

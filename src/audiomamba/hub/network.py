@@ -5,14 +5,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from audiomamba.hub.address import HUB
 from audiomamba.progress import Progress
 
-__all__ = ["is_offline", "progress", "reporting", "without_network"]
+__all__ = ["endpoint", "is_offline", "progress", "reporting", "without_network"]
 
 VARIABLE = "HF_HUB_OFFLINE"  # that of huggingface_hub, so that one switch serves both
 ON = {"1", "on", "true", "yes"}
 
 _PROGRESS: ContextVar[Progress | None] = ContextVar("progress of downloads", default=None)
+
+
+def endpoint() -> str:
+    """Where the Hugging Face hub is.
+
+    Returns:
+        The address that the variable HF_ENDPOINT gives, else that of the public hub.
+    """
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
 
 
 def is_offline() -> bool:

@@ -4,9 +4,12 @@ MODELS gives the settings of every named model, which stand at the end of its fi
 one, with any of its fields changed.
 """
 
+from fnmatch import fnmatchcase
+from importlib import import_module
 from typing import Any
 
 from audiomamba.errors import UnknownNameError
+from audiomamba.hub import RELEASED
 from audiomamba.models import (
     ast,
     audiomamba,
@@ -74,6 +77,7 @@ __all__ = [
     "Vim",
     "VimConfig",
     "create",
+    "list_models",
     "names",
 ]
 
@@ -110,13 +114,36 @@ def names() -> list[str]:
     return sorted(MODELS)
 
 
-def create(name: str, **changes: Any) -> AudioModel:
-    """Make a model with fresh weights.
+def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
+    """List the models, as timm does.
 
     Args:
-        name: one of `names()`.
+        pattern: names to list, in which * stands for anything.
+        pretrained: list released weights instead, which `create` takes with pretrained=True.
+
+    Returns:
+        Names, sorted.
+
+    Examples:
+        >>> list_models("dass*")
+        ['dass_medium', 'dass_small']
+        >>> list_models("dass_medium*", pretrained=True)[0]
+        'dass_medium_audioset'
+    """
+    known = [it.name for it in RELEASED] if pretrained else MODELS
+    return sorted(name for name in known if fnmatchcase(name, pattern))
+
+
+def create(name: str, *, pretrained: Any = False, **changes: Any) -> AudioModel:
+    """Make a model, with fresh weights or with trained ones.
+
+    Args:
+        name: one of `names()`; with pretrained also the name of released weights, an address, a
+            file or a folder, as for checkpoints.find.
+        pretrained: True to fill it with trained weights, which are fetched if they are not there;
+            for the name of a model the first that the registry has.
         changes: new values for fields of the model's config, such as n_classes=10 or
-            direction="bi-bi".
+            direction="bi-bi". With other classes than those of trained weights the head is fresh.
 
     Returns:
         The model, in training mode.
@@ -124,15 +151,21 @@ def create(name: str, **changes: Any) -> AudioModel:
     Raises:
         UnknownNameError: no such model or field; the message offers the nearest names.
         ConfigError: a value does not fit its field.
+        CheckpointError: trained weights do not fit the changes; or as for checkpoints.find.
 
     Examples:
         >>> model = create("aum_tiny", depth=2, n_classes=10, direction="bi-bi")
         >>> model.config.grid  # of patches, for 128 mel bands and 1024 frames
         (8, 64)
+        >>> create("general", pretrained=True, n_classes=3).config.n_classes
+        3
         >>> create("aum_tinny")
         Traceback (most recent call last):
         audiomamba.errors.UnknownNameError: unknown model 'aum_tinny'; ...
     """
+    if pretrained:  # checkpoints are built on the models, so they are reached only here
+        trained: AudioModel = import_module("audiomamba.checkpoints").pretrained(name, **changes)
+        return trained
     if name not in MODELS:
         raise UnknownNameError("model", name, MODELS)
     return MODELS[name].changed(**changes).build()
