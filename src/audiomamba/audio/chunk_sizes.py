@@ -107,7 +107,7 @@ class FilePart(io.RawIOBase):
         n_wanted = max(0, min(len(view), self._end - self._at))
         data = self._before[self.tell() : self.tell() + n_wanted]
         try:
-            if not data:
+            if n_wanted and not data:
                 self._file.seek(self._at)
                 data = self._file.read(n_wanted)
         except OSError as error:
@@ -188,11 +188,11 @@ def _without_sizes(file: BinaryIO, mark: bytes, layout: _Layout) -> FilePart | N
     if mark in (b"RF64", b"BW64"):
         changes = {0: b"RIFF", 4: UNKNOWN}
     for _ in range(MOST_CHUNKS):
+        if at >= end:  # also by more than can be sought to
+            return None
         file.seek(at)
         chunk = file.read(4 + layout.n_bytes)
-        if len(chunk) < 4 + layout.n_bytes:
-            return None
-        size = int.from_bytes(chunk[4:], layout.order)
+        size, begin = int.from_bytes(chunk[4:], layout.order), at + len(chunk)
         if chunk[:4] == b"ds64":
             size_64 = int.from_bytes(file.read(16)[8:], "little")
             changes[at] = b"JUNK"
@@ -201,7 +201,6 @@ def _without_sizes(file: BinaryIO, mark: bytes, layout: _Layout) -> FilePart | N
         elif chunk[:4] == layout.samples:
             if size_64 is not None and chunk[4:] == UNKNOWN:
                 size = size_64
-            begin = at + len(chunk)
             if _ends_right(file, layout, begin + size, end):
                 return None
             if end - begin >= MOST_BYTES and layout.order == "little":

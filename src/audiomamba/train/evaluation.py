@@ -163,7 +163,7 @@ def evaluate(
     record = _record(folder)
     if corpus is None and record is not None and record["recipe"]["corpus"] != "own":
         corpus = record["recipe"]["corpus"]
-    manifest = open_manifest(data, corpus)
+    manifest = open_manifest(data, corpus, check_files=False)
     warn([*manifest.notes, *manifest.warnings()])
     chosen, clips = _choose(manifest, split, folder, record)
     _check_labels(checkpoint, folder, clips, data)

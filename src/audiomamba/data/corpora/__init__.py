@@ -111,7 +111,11 @@ def list_clips(source: Path, corpus: str, *, leave_out: Path | None = None) -> M
 
 
 def open_manifest(
-    source: Path, corpus: str | None = None, *, leave_out: Path | None = None
+    source: Path,
+    corpus: str | None = None,
+    *,
+    leave_out: Path | None = None,
+    check_files: bool = True,
 ) -> Manifest:
     """Read the list of a data set's clips and check it.
 
@@ -121,6 +125,7 @@ def open_manifest(
         corpus: one of CORPORA; None to go by what is there: a manifest says it, meta/esc50.csv
             means ESC-50, anything else a data set of one's own.
         leave_out: as for list_clips.
+        check_files: whether a clip whose recording is missing or empty is refused.
 
     Returns:
         The checked manifest.
@@ -143,7 +148,7 @@ def open_manifest(
     else:
         manifest = read_manifest(path)
         _check_corpus(path, manifest.corpus, corpus)
-    manifest.check()
+    manifest.check(files=check_files)
     return manifest
 
 
