@@ -8,6 +8,8 @@ from pkgutil import resolve_name
 import pytest
 
 ROOT = Path(__file__).parents[1]
+RELIABILITY = ROOT / "docs" / "reliability.md"
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 EXTEND = sorted((ROOT / "docs" / "extend").glob("*.md"))
 PATH = re.compile(r"`((?:src|tests|docs)/[\w./]+)`")
 NAME = re.compile(r"`(audiomamba\.[\w.]+)`")
@@ -44,3 +46,14 @@ def test_the_model_of_the_guide_can_be_configured(tmp_path):
     )
     config = run_block("model.md", tmp_path, needs)["TinyConfig"]
     assert config(dim=8).changed(n_classes=3).n_classes == 3
+
+
+def test_every_promise_names_a_test_that_is_there():
+    rows = [line for line in RELIABILITY.read_text("utf-8").splitlines() if line.startswith("|")]
+    promises = [row for row in rows if not re.match(r"\|[-|]+$|\|.*\| test \|$", row)]
+    assert len(promises) > 30
+    for row in promises:
+        named = TEST.findall(row)
+        assert named, row
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / file).read_text("utf-8"), f"{file}::{test}"

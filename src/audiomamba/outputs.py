@@ -18,6 +18,7 @@ import errno
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
@@ -30,6 +31,7 @@ __all__ = ["claimed", "refuse_existing", "refuse_inputs", "sole_writer", "writin
 
 LONGEST_NAME = 240  # bytes of a file's name that its lock's name repeats
 NO_LOCKS_HERE = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+ASK_AGAIN, ASK_EVERY_S = 40, 0.05
 LOCKED_BYTE = 1 << 20  # beyond what is read; Windows locks bytes, not files
 
 
@@ -277,12 +279,14 @@ def _is_at(lock: Path, descriptor: int) -> bool:
 
 
 def _holder(descriptor: int) -> str:
-    """Who holds the lock, in words."""
-    with suppress(OSError, ValueError):
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        number, _, machine = os.read(descriptor, 1000).decode().partition(" ")
-        where = "" if machine == platform.node() else f" on {machine}"
-        return f"process {int(number)}{where}"
+    """Who holds the lock, in words; who has just taken it writes that down after it."""
+    for _ in range(ASK_AGAIN):
+        with suppress(OSError, ValueError):
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            number, _, machine = os.read(descriptor, 1000).decode().partition(" ")
+            where = "" if machine == platform.node() else f" on {machine}"
+            return f"process {int(number)}{where}"
+        time.sleep(ASK_EVERY_S)
     return "whose process is not known"
 
 

@@ -323,6 +323,24 @@ def test_a_device_is_written_to_and_stays(files: list[Path], model_folder: Path)
     assert "/dev/full cannot be written: no space left on device" in full.stderr
 
 
+@pytest.mark.parametrize("verb", [("tag", "--csv"), ("tag",), ("timeline", "--format", "json")])
+def test_output_that_cannot_be_printed_is_said(
+    verb: tuple[str, ...], files: list[Path], model_folder: Path
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command(*verb, files[0], "--model", model_folder),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "audiomamba: standard output cannot be written: no space left on device\n"
+    )
+
+
 # Names
 
 

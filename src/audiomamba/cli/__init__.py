@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 an input failed (named on stderr, the rest done), 2 the ca
 130 interrupted.
 """
 
+import errno
+import os
 import sys
 from typing import Annotated, Any
 
@@ -39,6 +41,8 @@ from audiomamba.terminal import print_error
 
 __all__ = ["app", "main"]
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class _Commands(TyperGroup):
     """The commands, with one line on stderr and an exit code for what went wrong."""
@@ -50,6 +54,13 @@ class _Commands(TyperGroup):
         except AudioMambaError as error:
             print_error(error)
             raise typer.Exit(_exit_code(error)) from None
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            place, reason = error.filename or "standard output", os.strerror(error.errno).lower()
+            print_error(ConfigError(f"{place} cannot be written: {reason}"))
+            _forget_what_waits_for_stdout()
+            raise typer.Exit(2) from None
 
 
 app = typer.Typer(
@@ -61,6 +72,15 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _forget_what_waits_for_stdout() -> None:
+    """Let what cannot be printed vanish, which Python would try again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nothing:  # noqa: PTH123  # a device
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 def main() -> None:
