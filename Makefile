@@ -9,11 +9,11 @@ PIP := $(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt README.md LICENSE \
 	$(shell find src csrc -type f -not -name '*.py[co]' -not -name '*.so')
 
-.PHONY: help demo test lint docs format build clean
+.PHONY: help demo test lint docs format build oldest-torch release-check clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed-plot  ## tag the recordings in demo/recordings; the picture is demo/tags.png
 	$(BIN)/audiomamba tag demo/recordings --picture demo/tags.png
@@ -38,6 +38,17 @@ build: $(VENV)/build-tools  ## compile the kernels into src/, for work on the ch
 	$(BIN)/cmake -S . -B build/cmake -G Ninja -DCMAKE_BUILD_TYPE=Release
 	$(BIN)/cmake --build build/cmake
 	$(BIN)/cmake --install build/cmake --prefix src
+
+oldest-torch:  ## run the tests of the core with the oldest PyTorch that is promised
+	$(PYTHON) -m venv $(VENV)-oldest-torch
+	$(VENV)-oldest-torch/bin/pip install --quiet "torch==2.5.1" "numpy<2.3" ".[hub]" \
+		hypothesis pytest pytest-timeout scikit-learn scipy
+	OMP_NUM_THREADS=1 $(VENV)-oldest-torch/bin/python -m pytest tests/golden tests/ops \
+		tests/models/test_zoo.py tests/models/test_aum.py tests/infer/test_tagger.py \
+		tests/infer/test_windows.py tests/checkpoints/test_format.py tests/hub/test_find.py
+
+release-check:  ## build the wheel and the source package, and try them in empty environments
+	PYTHON=$(PYTHON) scripts/release_check
 
 clean:  ## delete the virtual environment, builds and caches
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache demo/tags.png
