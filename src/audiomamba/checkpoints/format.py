@@ -29,6 +29,7 @@ __all__ = ["Checkpoint", "Settings", "fingerprint", "load", "read_settings", "sa
 FORMAT = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+EXPORTED_FILES = ("model.onnx", "labels.json")
 RUN_MODEL = "last"
 _HASHED_AT_ONCE = 1 << 20
 OOD_PREFIX = "familiarity."  # of the keys of the detector's tensors; an older name of it
@@ -276,10 +277,11 @@ def fingerprint(folder: str | Path) -> str:
     """Hash a model's weights and settings.
 
     Args:
-        folder: as for load.
+        folder: as for load, or one that was exported.
 
     Returns:
-        SHA-256 over model.safetensors and then config.json, 64 hexadecimal digits.
+        SHA-256 over model.safetensors and then config.json, or over model.onnx and then
+        labels.json, 64 hexadecimal digits.
 
     Raises:
         CheckpointError: a file is missing or cannot be read.
@@ -289,15 +291,17 @@ def fingerprint(folder: str | Path) -> str:
         >>> len(fingerprint(checkpoints.find("general")))
         64
     """
-    folder, found = _model_folder(Path(folder)), sha256()
-    for name in (WEIGHTS_FILE, CONFIG_FILE):
+    found, paths = sha256(), [Path(folder) / name for name in EXPORTED_FILES]
+    if not all(path.is_file() for path in paths):
+        paths = [_model_folder(Path(folder)) / name for name in (WEIGHTS_FILE, CONFIG_FILE)]
+    for path in paths:
         try:
-            with (folder / name).open("rb") as file:
+            with path.open("rb") as file:
                 while data := file.read(_HASHED_AT_ONCE):
                     found.update(data)
         except OSError as error:
             reason = (error.strerror or "cannot be read").lower()
-            raise CheckpointError(f"{folder / name}: {reason}") from error
+            raise CheckpointError(f"{path}: {reason}") from error
     return found.hexdigest()
 
 

@@ -14,44 +14,73 @@ __all__ = ["EXAMPLES", "export"]
 
 EXAMPLES = (
     "Examples:\n\n`audiomamba export general --to exported`\n\n"
-    "`audiomamba export runs/birds --to birds --length 5`"
+    "`audiomamba export runs/birds --to birds --int8 --check my-clips`"
 )
 
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|DIR", show_default=False, help="A shipped model, or a model's folder."
+    ),
+]
+Folder = Annotated[
+    Path,
+    typer.Option("--to", metavar="DIR", show_default=False, help="The folder to write."),
+]
+Length = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS|any",
+        show_default="any if the model can, else up to its own",
+        help="The only length of sound that the graph reads, or any.",
+    ),
+]
+FeaturesIn = Annotated[
+    bool,
+    typer.Option("--features-in", help="Let the graph take features instead of a waveform."),
+]
+Int8 = Annotated[
+    bool,
+    typer.Option(
+        "--int8", help="Make the weights of linear layers int8, if --check shows little loss."
+    ),
+]
+Check = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DATA",
+        show_default=False,
+        help="With --int8: labelled clips, as `evaluate` reads them. Needs audiomamba[train].",
+    ),
+]
+MaxLoss = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, metavar="N", help="With --int8: how much of the accuracy may be lost."
+    ),
+]
+Sound = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        show_default="one that ships with the package",
+        help="The recording on which the scores are compared with PyTorch's.",
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it is there.")]
+
+
 def export(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|DIR", show_default=False, help="A shipped model, or a model's folder."
-        ),
-    ],
-    to: Annotated[
-        Path,
-        typer.Option("--to", metavar="DIR", show_default=False, help="The folder to write."),
-    ],
-    length: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECONDS|any",
-            show_default="any if the model can, else up to its own",
-            help="The only length of sound that the graph reads, or any.",
-        ),
-    ] = None,
-    features_in: Annotated[
-        bool,
-        typer.Option("--features-in", help="Let the graph take features instead of a waveform."),
-    ] = False,
-    sound: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            show_default="one that ships with the package",
-            help="The recording on which the scores are compared with PyTorch's.",
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the folder if it is there.")
-    ] = False,
+    model: Source,
+    to: Folder,
+    length: Length = None,
+    features_in: FeaturesIn = False,
+    int8: Int8 = False,
+    check: Check = None,
+    max_loss: MaxLoss = 0.01,
+    sound: Sound = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a model as a folder that runs without PyTorch.
 
@@ -65,11 +94,15 @@ def export(
     """
     import audiomamba
 
+    if int8 != (check is not None):
+        raise ConfigError("--int8 and --check belong together: give both, or none")
     done = audiomamba.export(
         model,
         to,
         length=_length(length),
         features_in=features_in,
+        int8_check=check,
+        max_loss=max_loss,
         recording=sound,
         overwrite=overwrite,
         on_step=lambda step: typer.echo(f"{model}: {step}", err=True),
@@ -89,9 +122,17 @@ def _length(text: str | None) -> float | Literal["any"] | None:
 
 
 def _summary(done: "Exported") -> str:
-    agreement = done.agreement
+    agreement, found = done.agreement, done.accuracies
+    int8 = (
+        ""
+        if found is None
+        else (
+            f"; with int8 {found.metric.replace('_', ' ')} {found.int8:.4f} instead of "
+            f"{found.float32:.4f} on {found.n_clips} clips"
+        )
+    )
     return (
         f"{done.folder}: {done.n_bytes / 1e6:.1f} MB, {done.n_nodes} nodes of operator set "
         f"{done.opset}; scores at most {agreement.largest_difference:.1g} from PyTorch's; "
-        f"{agreement.time_ms:.0f} ms on one thread, PyTorch {agreement.torch_time_ms:.0f} ms"
+        f"{agreement.time_ms:.0f} ms on one thread, PyTorch {agreement.torch_time_ms:.0f} ms{int8}"
     )

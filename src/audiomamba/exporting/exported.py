@@ -23,6 +23,7 @@ from audiomamba.exporting.agreement import Agreement, batches_of_sound, compare,
 from audiomamba.exporting.first_difference import first_difference
 from audiomamba.exporting.graph import Graph
 from audiomamba.exporting.inputs import GraphInput, Length, graph_input
+from audiomamba.exporting.int8 import MAX_LOSS, Accuracies, use_int8
 from audiomamba.exporting.onnx_file import check_graph, to_onnx
 from audiomamba.exporting.program import trace
 from audiomamba.infer import SoundModel, Tagger
@@ -44,7 +45,9 @@ class Exported:
         n_bytes: size of the model's file.
         opset: version of the operator set.
         n_nodes: operations in the graph, those within loops counted once.
-        agreement: how its scores and its speed compare with PyTorch's.
+        agreement: how its scores and its speed compare with PyTorch's; of int8 weights, those that
+            it had in float32.
+        accuracies: with int8 weights, what they cost on labelled clips.
     """
 
     folder: Path
@@ -52,6 +55,7 @@ class Exported:
     opset: int
     n_nodes: int
     agreement: Agreement
+    accuracies: Accuracies | None = None
 
 
 def export(
@@ -60,6 +64,8 @@ def export(
     *,
     length: Length = None,
     features_in: bool = False,
+    int8_check: str | Path | None = None,
+    max_loss: float = MAX_LOSS,
     recording: str | Path | None = None,
     overwrite: bool = False,
     on_step: Callable[[str], object] | None = None,
@@ -75,6 +81,9 @@ def export(
         length: seconds of sound, which then is the only length that is read; "any"; None for any
             length if the model can, else for up to the model's own.
         features_in: let the graph take features (batch, frames, mels) instead of a waveform.
+        int8_check: labelled clips, laid out as `audiomamba evaluate` reads them: the weights of
+            linear layers become int8 if the accuracy on these hardly falls. None for float32.
+        max_loss: the most that it may fall, from 0 to 1.
         recording: the sound to compare with; None for one that ships with the package.
         overwrite: replace a folder that is there.
         on_step: is told in a few words what is being done.
@@ -83,29 +92,32 @@ def export(
         What was written, and how it compares.
 
     Raises:
-        ConfigError: the folder is there already, the length does not fit the model, or the scores
-            differ by more than 1e-4.
+        ConfigError: the folder is there already, the length does not fit the model, the scores
+            differ by more than 1e-4, or int8 loses too much.
+        DataError: the clips for int8 have other labels than the model.
         MissingDependencyError: a package of audiomamba[export] is not installed.
 
     Examples:
-        >>> import audiomamba
-        >>> done = audiomamba.export("general", "exported")  # doctest: +SKIP
-        >>> done.agreement.largest_difference < 1e-5  # doctest: +SKIP
-        True
+        >>> export("general", ".")
+        Traceback (most recent call last):
+        audiomamba.errors.ConfigError: . is there already; name another folder, or ask to ...
     """
-    _check_packages()
     folder, told = Path(folder), on_step or (lambda _: None)
-    if folder.exists() and not overwrite:
-        raise ConfigError(f"{folder} is there already; name another folder, or ask to overwrite it")
+    _check(folder, overwrite)
     checkpoint = _checkpoint(model)
     given = graph_input(checkpoint, features_in=features_in, length=length)
+    if int8_check is not None and given.name != "waveform":
+        raise ConfigError(f"int8 is checked on sound, and the graph reads {given.name}")
     with _new_folder(folder) as part:
-        checked = _write_graph(part / MODEL_FILE, checkpoint, given, recording, told)
-        _write_labels(part, checkpoint, given, {"opset": checked.opset, "source": _source(model)})
-        if given.name == "waveform":
-            script = files("audiomamba.exporting").joinpath(f"{SCRIPT_FILE}.txt").read_bytes()
-            (part / SCRIPT_FILE).write_bytes(script)
-    return replace(checked, folder=folder)
+        done = _write_graph(part / MODEL_FILE, checkpoint, given, recording, told)
+        about = {"opset": done.opset, "source": _source(model)}
+        _write_rest(part, checkpoint, given, about)
+        if int8_check is not None:
+            told(f"measuring int8 on {int8_check}")
+            done = replace(done, accuracies=use_int8(part, MODEL_FILE, Path(int8_check), max_loss))
+            _write_rest(part, checkpoint, given, about | {"int8": asdict(done)["accuracies"]})
+        n_bytes = (part / MODEL_FILE).stat().st_size
+    return replace(done, folder=folder, n_bytes=n_bytes)
 
 
 def _write_graph(
@@ -133,7 +145,10 @@ def _write_graph(
     return Exported(file.parent, file.stat().st_size, opset, n_nodes, agreement)
 
 
-def _check_packages() -> None:
+def _check(folder: Path, overwrite: bool) -> None:
+    """Refuse early what would fail in the end."""
+    if folder.exists() and not overwrite:
+        raise ConfigError(f"{folder} is there already; name another folder, or ask to overwrite it")
     for package in PACKAGES:
         if find_spec(package) is None:
             raise MissingDependencyError(package, "export", "exporting a model")
@@ -216,11 +231,11 @@ def _features(sound_model: SoundModel, waveforms: Tensor) -> Tensor:
     return torch.cat([sound_model.one_pass_inputs(waveform) for waveform in waveforms])
 
 
-def _write_labels(
+def _write_rest(
     part: Path, checkpoint: Checkpoint, given: GraphInput, about: dict[str, Any]
 ) -> None:
-    """Write what has to be known to use the graph, for programs and for people."""
-    front_end, model = checkpoint.front_end, checkpoint.model
+    """Write what has to be known to use the graph, and the script that does."""
+    front_end, model = given.reads, checkpoint.model
     facts: dict[str, Any] = {
         "format": FORMAT,
         "name": checkpoint.name,
@@ -233,7 +248,7 @@ def _write_labels(
         "sha256": hashlib.sha256((part / MODEL_FILE).read_bytes()).hexdigest(),
         **about,
     }
-    if front_end is not None and given.reads is not None:
+    if front_end is not None:
         steps = model.frame_steps(front_end.n_frames)
         facts |= {
             "sample_rate": front_end.sample_rate,
@@ -252,3 +267,6 @@ def _write_labels(
     }
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
     (part / LABELS_FILE).write_text(text, "utf-8")
+    if given.name == "waveform":
+        script = files("audiomamba.exporting").joinpath(f"{SCRIPT_FILE}.txt").read_bytes()
+        (part / SCRIPT_FILE).write_bytes(script)

@@ -15,7 +15,7 @@ from audiomamba.exporting.graph import Graph
 
 __all__ = ["quiet", "trace"]
 
-NOISY_LOGGERS = ("torch.onnx", "torch.export", "torch.__trace", "onnxscript")
+NOISY_LOGGERS = ("root", "torch.onnx", "torch.export", "torch.__trace", "onnxscript")
 
 
 def trace(graph: Graph, example: Tensor, *, any_length: bool) -> ExportedProgram:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from audiomamba.infer.frame_stream import FrameStream, WindowSteps
 from audiomamba.infer.framing import Framing, step_samples, window_and_hop
+from audiomamba.infer.onnx_network import OnnxNetwork
 from audiomamba.infer.recording import Audio
 from audiomamba.infer.sound_model import WINDOWS_PER_BATCH, SoundModel
 from audiomamba.infer.windows import WindowBatch, cut
@@ -103,7 +104,7 @@ def _stream(
 ) -> FrameStream:
     """The frames of a recording with what `values` gives for its windows."""
     step, window = step_samples(sound_model, framing), window_and_hop(sound_model, framing)
-    inputs: _Inputs = SoundModel.inputs if window is not None else _one_pass_inputs
+    inputs: _Inputs = _window_inputs if window is not None else _one_pass_inputs
     return FrameStream(
         _as_one_window(blocks) if window is None else cut(blocks, *window, batch_size=batch_size),
         lambda batch: _window_steps(sound_model, batch, inputs, values),
@@ -122,6 +123,10 @@ def _as_one_window(blocks: Iterator[Tensor]) -> Iterator[WindowBatch]:
     """The recording as one window."""
     samples = torch.cat(list(blocks))
     yield WindowBatch(samples[None], torch.zeros(1).long(), torch.tensor([len(samples)]))
+
+
+def _window_inputs(sound_model: SoundModel, batch: WindowBatch) -> tuple[Tensor, Tensor | None]:
+    return sound_model.inputs(batch)
 
 
 def _one_pass_inputs(sound_model: SoundModel, batch: WindowBatch) -> tuple[Tensor, Tensor | None]:
@@ -158,6 +163,8 @@ def _step_scores(sound_model: SoundModel, features: Tensor, lengths: Tensor | No
     network = sound_model.model
     if not network.pools_frames:
         return sound_model.score_features(features, lengths)[:, None]
+    if isinstance(network, OnnxNetwork):
+        return sound_model.shown(network.output("frame_scores", features))
     if sound_model.ood_detector is None:
         logits = network.frame_logits(features, lengths)
         whole = sound_model.logits_to_scores(mean_around(sound_model, logits))

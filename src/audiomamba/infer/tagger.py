@@ -2,21 +2,28 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self, cast
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from audiomamba import checkpoints
+from audiomamba.errors import ConfigError
+from audiomamba.infer.device import as_device
 from audiomamba.infer.embedding import embed_recording
 from audiomamba.infer.framing import Framing
 from audiomamba.infer.label_view import label_view
+from audiomamba.infer.onnx_network import OnnxNetwork, is_exported, read_exported
 from audiomamba.infer.reading import Mode, Reading
 from audiomamba.infer.recording import Audio
 from audiomamba.infer.results import Scored, Tag
 from audiomamba.infer.scoring import score_recording
 from audiomamba.infer.sound_model import SoundModel
 from audiomamba.infer.timeline import Timeline, make_timeline
+from audiomamba.infer.windows import WindowBatch
 
-__all__ = ["Tagger", "load"]
+__all__ = ["ExportedTagger", "Tagger", "load"]
 
 
 class Tagger(SoundModel):
@@ -152,6 +159,60 @@ class Tagger(SoundModel):
         return embed_recording(self, recording)[0]
 
 
+class ExportedTagger(Tagger):
+    """Says what is heard as Tagger does, by an exported graph; on a CPU.
+
+    Args:
+        checkpoint: as read_exported gives it.
+        view: as for Tagger.
+    """
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the graph is computed on."""
+        return torch.device("cpu")
+
+    def to(self, device: str | torch.device) -> Self:
+        """Stay on the CPU; another device is refused."""
+        if as_device(device).type != "cpu":
+            raise ConfigError(
+                f"{self.name} is an exported graph and runs on cpu; use the model it was made from"
+            )
+        return self
+
+    @property
+    def mixes_lengths(self) -> bool:
+        """Whether windows of different lengths may share a batch."""
+        return False
+
+    def inputs(self, batch: WindowBatch) -> tuple[Tensor, Tensor | None]:
+        """Give the windows themselves, which are of one length."""
+        shortest = self.front_end.window_samples
+        n_samples = max(int(batch.lengths.max()), shortest)
+        return self._fitted(batch.samples[:, :n_samples]), None
+
+    def one_pass_inputs(self, samples: Tensor) -> Tensor:
+        """Give the samples themselves."""
+        return self._fitted(samples[None])
+
+    def score_features(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Score waveforms (windows, samples)."""
+        del lengths
+        return self.shown(self._network.output("scores", features))
+
+    @property
+    def _network(self) -> OnnxNetwork:
+        return cast(OnnxNetwork, self.model)
+
+    def _fitted(self, waveforms: Tensor) -> Tensor:
+        n_samples = self._network.n_samples
+        return (
+            waveforms
+            if n_samples is None
+            else F.pad(waveforms, (0, n_samples - waveforms.shape[1]))
+        )
+
+
 def load(
     name_or_folder: str | Path,
     *,
@@ -163,7 +224,7 @@ def load(
 
     Args:
         name_or_folder: a model that ships with the package, such as "general", or a folder written
-            by training or conversion.
+            by training, conversion or export.
         labels: show only these labels; None for those that the model vouches for.
         level: show the kinds at this level of the model's ontology instead of its labels, 1 for the
             roots; None for the labels.
@@ -184,6 +245,8 @@ def load(
         >>> tagger.labels
         ('Dog', 'Rain')
     """
-    checkpoint = checkpoints.load(checkpoints.find(name_or_folder))
+    folder = checkpoints.find(name_or_folder)
+    exported = is_exported(folder)
+    checkpoint = read_exported(folder) if exported else checkpoints.load(folder)
     view = label_view(checkpoint, labels=labels, level=level, all_labels=all_labels)
-    return Tagger(checkpoint, view)
+    return (ExportedTagger if exported else Tagger)(checkpoint, view)

@@ -19,7 +19,7 @@ from audiomamba.data import Clip, Clips, Manifest, open_manifest, read_manifest
 from audiomamba.data.clip_reader import load_clip
 from audiomamba.data.manifest_file import MANIFEST_NAME
 from audiomamba.errors import AudioError, AudioMambaError, ConfigError, DataError
-from audiomamba.infer import SoundModel
+from audiomamba.infer import SoundModel, load
 from audiomamba.infer.batch import score_many
 from audiomamba.infer.device import as_device, use_threads
 from audiomamba.metrics import Interval, Metrics
@@ -159,7 +159,8 @@ def evaluate(
     use_threads(n_threads)
     started = time.perf_counter()
     folder = Path(checkpoints.find(model))
-    checkpoint = checkpoints.load(folder)
+    sound_model = load(folder, all_labels=True)
+    checkpoint = sound_model.checkpoint
     record = _record(folder)
     if corpus is None and record is not None and record["recipe"]["corpus"] != "own":
         corpus = record["recipe"]["corpus"]
@@ -167,7 +168,7 @@ def evaluate(
     warn([*manifest.notes, *manifest.warnings()])
     chosen, clips = _choose(manifest, split, folder, record)
     _check_labels(checkpoint, folder, clips, data)
-    scored = score_clips(SoundModel(checkpoint).to(device), clips)
+    scored = score_clips(sound_model.to(device), clips)
     found = describe(checkpoint, scored, n_resamples=n_resamples)
     done = replace(
         found, model=folder, data=data, split=chosen, seconds=time.perf_counter() - started

@@ -1,0 +1,108 @@
+"""Int8 weights, by ONNX Runtime's own tools, kept only if the model stays about as accurate."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiomamba.errors import ConfigError
+from audiomamba.exporting.program import quiet
+
+__all__ = ["MAX_LOSS", "Accuracies", "quantize", "use_int8"]
+
+QUANTIZED = ["MatMul", "Gemm"]  # linear layers; convolutions get slower in int8
+MAX_LOSS = 0.01
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """How accurate a model is on labelled clips before and after.
+
+    Args:
+        metric: "accuracy", or "mean_average_precision" where clips have several labels.
+        float32: of the exported model.
+        int8: of the same with int8 weights.
+        n_clips: how many clips it was measured on.
+    """
+
+    metric: str
+    float32: float
+    int8: float
+    n_clips: int
+
+
+def quantize(file: Path, into: Path) -> None:
+    """Quantize the weights of linear layers, channel by channel; activations as they come.
+
+    Those of the front end stay as they are: its Fourier transform needs all of its precision.
+
+    Args:
+        file: the graph.
+        into: where the quantized graph goes.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    nodes = onnx.load(file, load_external_data=False).graph.node
+    of_front_end = [
+        node.name for node in nodes if any(name.startswith("front_end.") for name in node.input)
+    ]
+    with quiet():
+        quantize_dynamic(
+            file,
+            into,
+            op_types_to_quantize=QUANTIZED,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=of_front_end,
+        )
+
+
+def use_int8(folder: Path, name: str, data: Path, max_loss: float) -> Accuracies:
+    """Put int8 weights into an exported folder if they lose little on labelled clips.
+
+    Args:
+        folder: what was exported, labels included.
+        name: of its graph's file.
+        data: the clips, laid out as `audiomamba evaluate` reads them.
+        max_loss: the largest loss of the metric, from 0 to 1.
+
+    Returns:
+        What was measured; the graph has been replaced.
+
+    Raises:
+        ConfigError: more is lost.
+        DataError: the data set is not what it should be, or has other labels than the model.
+    """
+    metric, before, n_clips = _measure(folder, data)
+    with _beside(folder) as other:
+        shutil.copytree(folder, other)
+        quantize(folder / name, other / name)
+        _, after, _ = _measure(other, data)
+        if before - after > max_loss:
+            raise ConfigError(
+                f"int8 takes {metric.replace('_', ' ')} on {data} from {before:.4f} to "
+                f"{after:.4f}, a loss of more than {max_loss:g}; nothing was written: leave out "
+                "int8, or allow a larger loss"
+            )
+        (other / name).replace(folder / name)
+    return Accuracies(metric, before, after, n_clips)
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    other = folder.with_name(f"{folder.name}.int8")
+    try:
+        yield other
+    finally:
+        shutil.rmtree(other, ignore_errors=True)
+
+
+def _measure(folder: Path, data: Path) -> tuple[str, float, int]:
+    """The metric's name and value, and the number of clips."""
+    from audiomamba.train import evaluate
+
+    found = evaluate(folder, data, n_resamples=0).metrics
+    metric = "accuracy" if found.confusion is not None else "mean_average_precision"
+    return metric, float(getattr(found, metric)), found.n_clips
