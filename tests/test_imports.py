@@ -43,7 +43,7 @@ MAY_USE = {
     },
     "report": {"errors", "train"},
     "infer": {"errors", "audio", "checkpoints", "models"},
-    "serve": {"", "audio", "errors", "infer"},
+    "serve": {"", "audio", "errors", "infer", "terminal"},
     "features": {"errors", "infer"},
     "publishing": {"checkpoints", "errors", "hub"},
     "hf": {"audio", "checkpoints", "errors", "infer", "models"},

@@ -29,6 +29,7 @@ COMMANDS = (
     "evaluate",
     "report",
     "serve",
+    "watch",
     "segment",
     "detect",
     "train-images",

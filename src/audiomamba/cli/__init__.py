@@ -34,6 +34,7 @@ from audiomamba.cli import (
     tag,
     timeline,
     train,
+    watch,
 )
 from audiomamba.cli.fetching import fetches
 from audiomamba.errors import AudioMambaError, BackendError, ConfigError, MissingDependencyError
@@ -135,6 +136,7 @@ app.command(epilog=evaluate.EXAMPLES)(fetches(evaluate.evaluate))
 app.command(epilog=export.EXAMPLES)(fetches(export.export))
 app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=serve.EXAMPLES)(fetches(serve.serve))
+app.command(epilog=watch.EXAMPLES)(fetches(watch.watch))
 app.add_typer(data.app, name="data")
 app.command(epilog=images.SEGMENT_EXAMPLES)(images.segment)
 app.command(epilog=images.DETECT_EXAMPLES)(images.detect)

@@ -163,6 +163,27 @@ class EventFinder:
             if one.start_s < seconds
         ]
 
+    @property
+    def settled_s(self) -> float:
+        """Up to here, in seconds, nothing is heard that add did not return or that goes on."""
+        return round(self._n_tracked * self._step_s, 6)
+
+    def going_on(self) -> list[Event]:
+        """List the events that may still go on, as far as they are known.
+
+        Returns:
+            They may be too short to become events.
+        """
+        return [
+            Event(
+                self._labels[index],
+                round(run.start * self._step_s, 6),
+                round(run.end * self._step_s, 6),
+                run.peak,
+            )
+            for index, run in self._runs.items()
+        ]
+
     def _in_frames(self, name: str, rule: EventRule) -> NDArray[np.int64]:
         """A setting in seconds as frames, for every class."""
         seconds = np.array(rule.of(name, self._labels))

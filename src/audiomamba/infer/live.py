@@ -13,7 +13,7 @@ from audiomamba.infer.results import Event, TaggedWindow
 from audiomamba.infer.sound_model import SoundModel
 from audiomamba.infer.windows import cut
 
-__all__ = ["HOP_S", "find_events_live", "tag_live"]
+__all__ = ["HOP_S", "find_events_live", "live_reading", "tag_live"]
 
 HOP_S = 1.0
 
@@ -38,7 +38,7 @@ def tag_live(
         ConfigError: a length in the options is out of its range.
     """
     rate = sound_model.front_end.sample_rate
-    n_samples, hop = sound_model.window_and_hop(_live(sound_model, options))
+    n_samples, hop = sound_model.window_and_hop(live_reading(sound_model, options))
     for batch in cut(blocks, n_samples, hop, batch_size=1):
         start, length = int(batch.starts), int(batch.lengths)
         tags = kept_tags(sound_model.ranked(sound_model.score_windows(batch)[0]), options)
@@ -66,7 +66,7 @@ def find_events_live(
         ConfigError: as for tag_live.
         UnknownNameError: the rule names a class that the model has not.
     """
-    reading = _live(sound_model, reading)
+    reading = live_reading(sound_model, reading)
     framing = Framing(window_s=reading.window_s, hop_s=reading.hop_s)
     finder = EventFinder(sound_model.labels, framing.step_s, rule)
     frames = score_frames_live(sound_model, blocks, framing)
@@ -75,8 +75,19 @@ def find_events_live(
     yield from finder.finish(frames.seconds)
 
 
-def _live(sound_model: SoundModel, reading: Reading) -> Reading:
-    """The windows that were asked for, with a hop of HOP_S or shorter by default."""
+def live_reading(sound_model: SoundModel, reading: Reading) -> Reading:
+    """Choose the windows of sound that is still coming.
+
+    Args:
+        sound_model: the model.
+        reading: the windows that were asked for.
+
+    Returns:
+        The same, with a hop of HOP_S or shorter where none was asked for.
+
+    Raises:
+        ConfigError: a length is out of its range.
+    """
     if reading.hop_s is not None:
         return reading
     n_samples, _ = sound_model.window_and_hop(reading)
