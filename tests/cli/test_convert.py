@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,3 +75,51 @@ def test_convert_wants_a_column_of_labels(tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert "no column label or display_name" in result.stderr
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> Path:
+    """Weights of a small AuM as its authors released it."""
+    torch.manual_seed(0)
+    model = models.create("aum_tiny", n_classes=3, n_frames=32, depth=1, dim=32)
+    state = {
+        "module." + ("pos_embed.pos_embed" if key == "pos_embed" else key): value
+        for key, value in model.state_dict().items()
+    }
+    torch.save(state, tmp_path / "released.pth")
+    return tmp_path / "released.pth"
+
+
+def test_a_model_is_not_overwritten_unasked(released: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("convert", released, out).exit_code == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+
+    again = run("convert", released, out)
+    onto_itself = run("convert", out / "model.safetensors", out, "--overwrite")
+    asked = run("convert", released, out, "--overwrite")
+    onto_a_file = run("convert", released, released)
+    beside = run("convert", released, tmp_path)
+
+    assert again.exit_code == onto_itself.exit_code == onto_a_file.exit_code == 2
+    assert "holds a model already" in again.stderr
+    assert "this call reads it" in onto_itself.stderr
+    assert "this call reads it" in onto_a_file.stderr
+    assert asked.exit_code == beside.exit_code == 0
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_conversion_onto_a_full_disk_is_one_line_and_leaves_nothing(
+    released: Path, tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        full = run("convert", released, tmp_path / "new" / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert full.exit_code == 2
+    assert "cannot be written: file too large" in full.stderr
+    assert len(full.stderr.splitlines()) == 1
+    assert not (tmp_path / "new").exists()

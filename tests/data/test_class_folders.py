@@ -114,3 +114,10 @@ def test_a_name_that_is_not_utf8_becomes_a_label_that_can_be_written(tmp_path, w
     manifest = open_manifest(tmp_path)
     assert manifest.labels == ("caf\\udce9", "dog")
     assert [clip.path.is_file() for clip in manifest.clips] == [True, True]
+
+
+def test_a_table_beside_the_recordings_is_pointed_at(tmp_path, write_wav):
+    write_wav("audio/1.wav")
+    (tmp_path / "labels.csv").write_text("filename,label\naudio/1.wav,dog\n")
+    with pytest.raises(DataError, match=r"audio is its only folder, beside labels.csv; expected"):
+        read_folders(tmp_path)

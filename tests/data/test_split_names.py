@@ -10,8 +10,8 @@ from audiomamba.data.split_names import known_split
         ("valid", "val Val valid validation Validation validate dev devset val_set audio-val"),
         ("test", "test Test testing TST eval evaluation holdout hold-out held_out test_clips"),
         ("ignore", "ignore Ignore ignored exclude unused skip"),
-        ("3", "3 03 fold3 fold_3 Fold-3 3.0"),
-        (None, "dog rain training_day testament evaluator devil value trainer folder 3b"),
+        ("3", "3 03 fold3 fold_3 Fold-3 split3 3.0"),
+        (None, "dog rain training_day testament evaluator devil value trainer folder 3b -1 3.5"),
     ],
 )
 def test_usual_names_are_understood_and_no_others(split, names):

@@ -63,7 +63,8 @@ def _labels(table: Path) -> list[str]:
     from audiomamba.data.corpora.table import read_table
 
     rows = read_table(table, [])
+    columns = {name.casefold().replace(" ", "_"): name for name in (rows[0] if rows else ())}
     for column in ("display_name", "label"):
-        if rows and column in rows[0]:
-            return [row[column] for row in rows]
+        if column in columns:
+            return [row[columns[column]] for row in rows]
     raise DataError(f"{table}: no column label or display_name with names of classes")

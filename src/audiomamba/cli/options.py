@@ -48,7 +48,8 @@ DATA = typer.Option(
     metavar="DIR|CSV|MANIFEST",
     show_default=False,
     help="The clips: a folder laid out as ESC-50, a folder with one folder per class, a CSV file "
-    "with the columns filename and label, or what `audiomamba data` made.",
+    "with the columns filename and label, or what `audiomamba data` made. Folders or a column "
+    "split may name train, valid and test in the usual ways.",
 )
 Data = Annotated[Path, DATA]
 DataIfAny = Annotated[Path | None, DATA]

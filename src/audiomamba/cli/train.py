@@ -85,7 +85,7 @@ Out = Annotated[
 ]
 Fold = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Hold this fold out.", show_default="the first"),
+    typer.Option(min=0, metavar="N", help="Hold this fold out.", show_default="the first"),
 ]
 Cv = Annotated[
     bool, typer.Option("--cv", help="Train once per fold, each time holding that fold out.")

@@ -38,7 +38,8 @@ FILLERS = frozenset(
         *("audio", "clips", "files", "recordings", "samples", "sounds", "wav", "wavs"),
     }
 )
-FOLD = re.compile(r"(?:fold|cv|k)?0*(\d+)(?:\.0+)?")  # 3, fold3, 3.0 as spreadsheets write it
+# 3, fold 3, split_3, 3.0 as spreadsheets write it
+FOLD = re.compile(r"(?:(?:fold|cv|split|part)[\s_-]*)?0*(\d+)(?:\.0+)?")
 
 
 def known_split(name: str) -> str | None:
@@ -58,7 +59,7 @@ def known_split(name: str) -> str | None:
         ['train', 'valid', 'test', '3', None]
     """
     plain = name.strip().casefold()
-    fold = FOLD.fullmatch(re.sub(r"[\s_-]+", "", plain))
+    fold = FOLD.fullmatch(plain)
     if fold:
         return fold[1]
     words = [word for word in re.split(r"[^a-z0-9]+", plain) if word and word not in FILLERS]

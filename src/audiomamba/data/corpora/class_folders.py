@@ -52,6 +52,12 @@ def read_folders(folder: Path, leave_out: Path | None = None) -> Manifest:
     children = [child for child in found if known_split(child.name) != IGNORED]
     if not children:
         raise DataError(f"{folder}: no folders in it; expected one per class, or a CSV file")
+    table = next(iter(sorted((*folder.glob("*.csv"), *folder.glob("*.tsv")))), None)
+    if len(children) == 1 and table is not None and not known_split(children[0].name):
+        raise DataError(
+            f"{folder}: {children[0].name} is its only folder, beside {table.name}; expected one "
+            f"folder per class, or {table} in place of the folder"
+        )
     if _are_splits(folder, children):
         clips = [
             replace(clip, split=known_split(home.name))
