@@ -102,3 +102,19 @@ def test_a_call_that_cannot_work_is_one_line_and_leaves_nothing(
     assert reason in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("out", ["/proc/mine", "/dev/null", "clip.wav", "file/mine"])
+def test_an_output_that_cannot_be_written_is_one_line(
+    clips: Path, tmp_path: Path, out: str
+) -> None:
+    write(tmp_path / "clip.wav", noise(0.1), 16_000)
+    (tmp_path / "file").touch()
+    before = (tmp_path / "clip.wav").read_bytes()
+
+    refused = run(*probe(clips, tmp_path / out))
+
+    assert refused.exit_code == 2
+    assert "cannot be written" in refused.stderr or "is a file" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert (tmp_path / "clip.wav").read_bytes() == before

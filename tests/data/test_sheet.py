@@ -79,14 +79,18 @@ def test_a_table_is_read_whatever_wrote_it(tmp_path, data):
         ("filename,label,start\na.wav,dog,\"1,5\"\n", "line 2: '1,5' is not a number of seconds"),
         ("filename,label,end_s\na.wav,dog,inf\n", "line 2: 'inf' is not a number of seconds"),
         ("filename,label\nä.wav,dog\n".encode("latin-1"), "line 2 is not text in UTF-8"),
-        (b"PK\x03\x04\x00\x00 workbook", "holds a zip file, as Excel's are; save the table as CSV"),
-        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "holds binary data"),
+        (b"PK\x03\x04\x00\x00 workbook", "it is a zip file, as Excel's are; expected a CSV table"),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "it is a recording; expected a CSV table or a folder"),
+        (b"\x7fELF\x02\x01\x01\x00\x00", "holds binary data"),
+        (",".join(map(str, range(9999))) + "\n", r"no column filename; its columns: none; the"),
+        (f"{', '.join(map(str, range(999)))}\n" * 2, r"no column filename; its columns: .* \.\.\.;"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_its_line(tmp_path, text, message):
     with pytest.raises(DataError, match=message) as caught:
         read_sheet(sheet(tmp_path, text))
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
 
 
 def test_rows_about_one_clip_are_joined_and_told(tmp_path, write_wav):

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from audiomamba.data.corpora.columns import find_columns
-from audiomamba.data.corpora.table import Row, read_table
+from audiomamba.data.corpora.table import Row, describe_columns, read_table
 from audiomamba.data.manifest import Clip, Manifest
 from audiomamba.data.split_names import IGNORED, known_split
 from audiomamba.errors import DataError
@@ -65,7 +65,7 @@ class _Sheet:
     rows: Sequence[Row]
 
     def __post_init__(self) -> None:
-        its = f"its columns: {', '.join(self.rows[0]) if self.rows else 'none'}"
+        its = describe_columns(self.rows[0] if self.rows else ())
         if "filename" not in self.columns:
             raise DataError(f"{self.path}: no column filename; {its}; the first line names them")
         if "label" not in self.columns and "labels" not in self.columns:

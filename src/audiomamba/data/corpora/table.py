@@ -11,10 +11,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from textwrap import shorten
 
 from audiomamba.errors import DataError
 
-__all__ = ["Row", "read_table"]
+__all__ = ["Row", "describe_columns", "read_table"]
 
 DELIMITERS = (",", ";", "\t", "|")
 BYTE_ORDER_MARKS = {
@@ -24,7 +25,14 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-ZIP = b"PK\x03\x04"
+LONGEST_LINE = 120
+OTHER_KINDS = {
+    b"PK\x03\x04": "a zip file, as Excel's are",
+    b"RIFF": "a recording",
+    b"fLaC": "a recording",
+    b"OggS": "a recording",
+    b"ID3": "a recording",
+}
 SAID_FIRST = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # a line that Excel writes and reads
 
 
@@ -72,13 +80,29 @@ def read_table(path: Path, required: Iterable[str]) -> list[Row]:
         columns.pop()
     missing = [name for name in required if name not in columns]
     if missing:
-        raise DataError(
-            f"{path}: no column {', '.join(missing)}; its columns: {', '.join(columns) or 'none'}"
-        )
+        raise DataError(f"{path}: no column {', '.join(missing)}; {describe_columns(columns)}")
     twice = [name for name, n in Counter(filter(None, columns)).items() if n > 1]
     if twice:
         raise DataError(f"{path}: two columns are named {twice[0]!r}; expected each name once")
     return [Row(_cells(path, line, columns, cells), line) for line, cells in rows]
+
+
+def describe_columns(columns: Iterable[str]) -> str:
+    """Name the columns of a table, for a message.
+
+    Args:
+        columns: their names.
+
+    Returns:
+        The end of a sentence, of one short line whatever the table holds.
+
+    Examples:
+        >>> describe_columns(["filename", "label"])
+        'its columns: filename, label'
+    """
+    return "its columns: " + (
+        shorten(", ".join(columns), LONGEST_LINE, placeholder=" ...") or "none"
+    )
 
 
 def _cells(path: Path, line: int, columns: list[str], cells: list[str]) -> dict[str, str]:
@@ -132,6 +156,12 @@ def _text(path: Path) -> str:
     except OSError as error:
         reason = (error.strerror or "").lower()
         raise DataError(f"{path}: cannot be read as a CSV table: {reason}") from error
+    for mark, what in OTHER_KINDS.items():
+        if data.startswith(mark):
+            raise DataError(
+                f"{path}: cannot be read as a CSV table: it is {what}; expected a CSV table or a "
+                "folder"
+            )
     encoding, n_mark = _encoding(data)
     try:
         text = data[n_mark:].decode(encoding)
@@ -141,10 +171,9 @@ def _text(path: Path) -> str:
             f"{path}: cannot be read as a CSV table: line {line} is not text in "
             f"{encoding.upper()}; save the table as UTF-8"
         ) from error
-    if "\0" in text or data.startswith(ZIP):
-        what = "a zip file, as Excel's are" if data.startswith(ZIP) else "binary data"
+    if "\0" in text:
         raise DataError(
-            f"{path}: cannot be read as a CSV table: it holds {what}; save the table as CSV"
+            f"{path}: cannot be read as a CSV table: it holds binary data; save the table as CSV"
         )
     return text
 
