@@ -9,8 +9,6 @@ from typing import Any
 from audiomamba import checkpoints
 from audiomamba.atomic import write_json
 from audiomamba.data import Manifest
-from audiomamba.data.manifest_file import MANIFEST_NAME
-from audiomamba.data.preparation import PROBLEMS_NAME
 from audiomamba.errors import TrainingError
 from audiomamba.output_folders import refuse_filled
 from audiomamba.outputs import refuse_inputs
@@ -18,9 +16,8 @@ from audiomamba.train.evaluation import FINETUNE_NAME
 from audiomamba.train.fitting.task import contents_of
 from audiomamba.train.run import Run, differences
 
-__all__ = ["CONFUSIONS_NAME", "Facts", "refuse_inputs_of"]
+__all__ = ["Facts", "refuse_inputs_of"]
 
-CONFUSIONS_NAME = "confusions.csv"
 DONE = "thresholds"  # what is written down last
 WHAT = {
     "clips": "the clips, their labels or their splits have",
@@ -131,8 +128,7 @@ def refuse_inputs_of(out: Path, source: Path, model: str, changes: Sequence[str]
     teachers = settings.get("distillation.teachers", "").split(",")
     folders = [Path(name).resolve() for name in (model, *teachers) if name and Path(name).is_dir()]
     runs = [folder.parent for folder in folders if folder.name in ("last", "best")]
-    written = [out / name for name in (MANIFEST_NAME, PROBLEMS_NAME, CONFUSIONS_NAME)]
-    refuse_inputs([out, *written], [source, *folders, *runs])
+    refuse_inputs([out], [source, *folders, *runs])
 
 
 def _forget(out: Path) -> None:

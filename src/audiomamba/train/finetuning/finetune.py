@@ -35,14 +35,7 @@ from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import Clips, Manifest, read_manifest, write_manifest
 from audiomamba.data.corpora import guess_corpus
 from audiomamba.data.manifest_file import MANIFEST_NAME, find_manifest
-from audiomamba.data.preparation import (
-    PROBLEMS_NAME,
-    Problem,
-    examine,
-    first_of,
-    refuse_unusable,
-    write_problems,
-)
+from audiomamba.data.preparation import examine, refuse_unusable
 from audiomamba.data.silence import refuse_silence
 from audiomamba.errors import ConfigError, DataError
 from audiomamba.infer import SoundModel
@@ -59,7 +52,7 @@ from audiomamba.train.evaluation import (
 )
 from audiomamba.train.finetuning.auto_recipe import Start, choose_recipe, find_model
 from audiomamba.train.finetuning.budget import Budget, choose_budget
-from audiomamba.train.finetuning.earlier_call import CONFUSIONS_NAME, Facts, refuse_inputs_of
+from audiomamba.train.finetuning.earlier_call import Facts, refuse_inputs_of
 from audiomamba.train.finetuning.probe import probe_checkpoint
 from audiomamba.train.fitting.fit import resume_or_train
 from audiomamba.train.fitting.processes import started_together, warn
@@ -70,6 +63,7 @@ __all__ = ["CONFUSIONS_NAME", "FinetuneResult", "finetune"]
 
 LEAST_CLIPS = 5  # of a class: four to learn from, one to hold out
 SEED = 0
+CONFUSIONS_NAME = "confusions.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +145,7 @@ def finetune(
         facts = Facts(out, request, overwrite=overwrite)
         clips = _usable_clips(source, out, reading)
         facts.open(clips.manifest, start.folder, overwrite=overwrite)
-        clips.write(out)
+        write_manifest(out / MANIFEST_NAME, clips.manifest)
         facts.add(held_out=clips.split.name, skipped=list(clips.skipped))
         if probe:
             trained = _Trained(probe_checkpoint(start, clips.manifest, clips.split, reading))
@@ -162,22 +156,12 @@ def finetune(
 
 @dataclass(frozen=True)
 class _UsableClips:
-    """The clips that can be used, their split, and what is wrong with the others."""
+    """The clips that can be used, their split, and why the others cannot be, one line each."""
 
     source: Path
     manifest: Manifest
     split: Split
-    problems: tuple[Problem, ...]
-
-    def write(self, out: Path) -> None:
-        """Write down which clips these are, for evaluate, and what is wrong with the others."""
-        write_problems(out / PROBLEMS_NAME, self.problems)
-        write_manifest(out / MANIFEST_NAME, self.manifest)
-
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        """Why the others cannot be used, one line each."""
-        return tuple(f"{problem.clip}: {problem.reason}" for problem in self.problems)
+    skipped: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -205,7 +189,7 @@ def _check_call(*, probe: bool, minutes: float, changes: Sequence[str]) -> None:
 def _usable_clips(source: Path, out: Path, reading: Progress | None) -> _UsableClips:
     """The clips that can be used."""
     listed = find_manifest(source)
-    problems: tuple[Problem, ...] = ()
+    skipped: list[str] = []
     if listed is not None:
         manifest = read_manifest(listed)
         if manifest.corpus is None:  # files may have changed since they were listed
@@ -214,12 +198,13 @@ def _usable_clips(source: Path, out: Path, reading: Progress | None) -> _UsableC
     else:
         prepared = examine(guess_corpus(source), source, out, progress=reading)
         refuse_unusable(source, prepared)
-        manifest, problems = prepared.manifest, prepared.problems
+        skipped = [f"{problem.clip}: {problem.reason}" for problem in prepared.problems]
+        manifest = prepared.manifest
     used = set(manifest.clips.label_names)
     labels = [label for label in manifest.labels if label in used]
     lost = [label for label in manifest.labels if label not in used]
     if lost and manifest.corpus is None:
-        raise DataError(f"no clip of {lost[0]!r} can be read{first_of(problems)}")
+        raise DataError(f"no clip of {lost[0]!r} can be read; {skipped[0]}")
     warn(manifest.notes)
     manifest = Manifest(labels=labels, clips=manifest.clips)
     _check_counts(manifest)
@@ -228,7 +213,7 @@ def _usable_clips(source: Path, out: Path, reading: Progress | None) -> _UsableC
         manifest = manifest.with_held_out(0.2, SEED)
     split = split_clips(manifest, None, SEED)
     refuse_silence(split.training)
-    return _UsableClips(source, manifest, split, problems)
+    return _UsableClips(source, manifest, split, tuple(skipped))
 
 
 def _check_counts(manifest: Manifest) -> None:
