@@ -22,6 +22,8 @@ State = Literal["ok", "slow", "missing"]
 
 # What each extra is for, and the packages that it brings.
 EXTRAS = {
+    "hub": ("weights from the Hugging Face hub", ("huggingface_hub",)),
+    "hf": ("models in the transformers library", ("transformers",)),
     "plot": ("pictures of tagged recordings", ("matplotlib",)),
     "train": ("training and evaluation", ("lightning", "sklearn", "tensorboard", "tqdm")),
 }

@@ -143,6 +143,11 @@ def _figure(record: Released) -> str:
     return "-" if record.score is None else f"{record.metric} {record.score:.2f}"
 
 
+def _corpus(record: Released) -> str:
+    """What released weights were trained on."""
+    return "sound without labels" if record.corpus == "none" else record.corpus
+
+
 def _from(record: Released) -> str:
     """Where released weights come from, in a word."""
     if record.location is None:
@@ -154,7 +159,7 @@ def _released_facts(record: Released) -> list[str]:
     """What the registry knows of released weights."""
     facts: dict[str, object] = {
         "model": record.model,
-        "trained on": f"{record.corpus}, from {record.start}",
+        "trained on": f"{_corpus(record)}, from {record.start}",
         "reported": f"{_figure(record)} ({record.source})",
         "license": record.license,
         "address": record.address,

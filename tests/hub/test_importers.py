@@ -21,6 +21,19 @@ from audiomamba.hub import RELEASED, Released
 
 State = Mapping[str, Tensor]
 
+
+def ssamba(model: models.AudioModel) -> State:
+    """Tensors as SSAMBA's authors keep them, with those of the two objectives."""
+    state = {f"v.{key}": value for key, value in model.state_dict().items()}
+    dim = state["v.norm_f.weight"].shape[0]
+    for objective in ("c", "g"):
+        for index, width in ((0, dim), (2, 256)):
+            state[f"{objective}predlayer.{index}.weight"] = torch.empty(width, dim)
+            state[f"{objective}predlayer.{index}.bias"] = torch.empty(width)
+    sizes = {"p_input_fdim": torch.empty(()), "p_input_tdim": torch.empty(())}
+    return state | sizes | {"mask_embed": torch.empty(1, 1, dim)}
+
+
 # What the files hold, by their origin, made from a model's own tensors.
 FORMS: dict[str, Callable[[models.AudioModel], State]] = {
     "AST (Hugging Face)": lambda model: test_from_ast.hugging_face(model.state_dict()),
@@ -36,6 +49,7 @@ FORMS: dict[str, Callable[[models.AudioModel], State]] = {
     "HTS-AT": test_from_htsat.released,
     "MambaOut (timm)": lambda model: test_from_mambaout.as_timm(model.state_dict()),
     "PANNs CNN14": test_from_panns.released,
+    "SSAMBA": ssamba,
     "Vision Mamba": lambda model: model.state_dict(),
 }
 CLASSES = {"epic_sounds": 44, "speech_commands": 35, "vggsound": 309, "voxceleb1": 1251}
@@ -50,6 +64,8 @@ def model_of(record: Released) -> models.AudioModel:
         config = config.changed(n_classes=CLASSES[record.corpus])
     if record.corpus == "speech_commands":
         config = config.changed(n_frames=128)
+    if record.origin == "SSAMBA":
+        config = config.changed(n_channels=1, n_mels=128, n_frames=1024, class_token="head")
     if record.direction is not None:
         config = config.changed(direction=record.direction)
     for word, stride in STRIDES.items():

@@ -16,6 +16,7 @@ from audiomamba.checkpoints import (
     from_htsat,
     from_mambaout,
     from_panns,
+    from_ssamba,
     from_vim,
     from_vmamba,
 )
@@ -47,6 +48,7 @@ ORIGINS: tuple[Origin, ...] = (
     from_mambaout.ORIGIN,
     from_mambaout.ORIGIN_TIMM,
     from_panns.ORIGIN,
+    from_ssamba.ORIGIN,
     from_vim.ORIGIN,
     from_vmamba.ORIGIN,
     from_vmamba.ORIGIN_JANUARY_2024,

@@ -30,9 +30,10 @@ class Released:
         name: what to call it here.
         model: the name of the model that it is of.
         origin: whose form the file has, a name of checkpoints.ORIGINS.
-        corpus: what it was trained on last, whose classes are its labels.
+        corpus: what it was trained on last, whose classes are its labels; "none" if it was trained
+            without labels.
         start: what it was trained from: "scratch", "imagenet" or "audioset".
-        metric: what the score is: "mAP" or "accuracy".
+        metric: what the score is: "mAP" or "accuracy"; "none" without labels.
         source: who reports the score, and where.
         license: of the weights or, where none is stated, of the authors' code; an SPDX identifier.
         score: the reported figure on that corpus, in percent; None where none is.
