@@ -19,8 +19,9 @@ demo: $(VENV)/installed-plot  ## tag the recordings in demo/recordings; the pict
 	$(BIN)/audiomamba tag demo/recordings --picture demo/tags.png
 	@echo "A picture of it is in demo/tags.png."
 
-test: $(VENV)/installed-test  ## run the default tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+# A file's tests stay in one process, which makes what they share, such as a trained model, once.
+test: $(VENV)/installed-test  ## run the default tests, in a process per core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: $(VENV)/installed-dev  ## check style, format and types
 	$(BIN)/ruff check

@@ -9,6 +9,7 @@ device, threads, versions, commit.
     python benchmarks/models.py                      # all; appends to results/models.jsonl
     python benchmarks/models.py aum_tiny cnn_small   # some
     python benchmarks/models.py --table              # the last line of each model as Markdown
+    python benchmarks/models.py --sizes              # parameters and MACs, counted without a run
 """
 
 import argparse
@@ -118,11 +119,23 @@ def table() -> str:
     return f"{text}\n\nms per input, {'; '.join(where)}\n"
 
 
+def sizes() -> str:
+    """Parameters and multiply-accumulates of every model, counted."""
+    rows = [("model", "input", "parameters", "MACs"), ("---", "---", "---:", "---:")]
+    for name in models.names():
+        config = counting.at_standard_size(models.MODELS[name])
+        count = counting.count(config)
+        numbers = (f"{count.n_parameters / 1e6:.2f} M", f"{count.macs / 1e9:.2f} G")
+        rows.append((name, f"{config.n_mels}x{config.n_frames}", *numbers))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="models; all if none is given")
     parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--table", action="store_true", help="print the results so far")
+    parser.add_argument("--sizes", action="store_true", help="print what can be counted")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     unknown = sorted(set(args.names) - set(models.names()))
@@ -130,6 +143,8 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(models.names())}")
     if args.table:
         print(table(), end="")
+    elif args.sizes:
+        print(sizes(), end="")
     elif args.here:
         print(json.dumps(measure(args.names[0], args.threads)))
     else:

@@ -69,7 +69,7 @@ class Layer:
 
     Args:
         name: where it is, such as "layers.0.mixer", or "layers.0-23.mixer" if 24 are alike.
-        depth: 0 for the model's own parts, 1 for the parts of those, and so on.
+        depth: 0 for the layers of the model itself, 1 for the layers of those, and so on.
         n_alike: how many there are.
         output: shape of the output of each; of the first, if there are several outputs.
         n_parameters: of all together.
@@ -96,7 +96,7 @@ class Sequence:
     """How long a model's sequence is, and how long one would be called long.
 
     Args:
-        n_tokens: tokens of the sequence, or places of the map.
+        n_tokens: tokens of the sequence, or positions of the map.
         threshold: tau = 6 * dim; beyond it, most of the work of a Transformer block of this width
             would be attention, which is quadratic in the tokens.
 
@@ -198,7 +198,7 @@ def count_layers(config: ModelConfig, depth: int = 2) -> list[Layer]:
         depth: how many levels to look into; lists of layers are no level of their own.
 
     Returns:
-        The layers in the order in which they are first called, each before its parts.
+        The layers in the order in which they are first called, each before those inside it.
 
     Examples:
         >>> from audiomamba import models
@@ -276,7 +276,7 @@ class _Census:
     def layers(
         self, module: nn.Module, shown: str, name: str, n_around: int, depth: int, level: int = 0
     ) -> Iterator[Layer]:
-        """The parts of a module that is called `name` and shown as `shown`."""
+        """The layers inside a module that is called `name` and shown as `shown`."""
         children = [(f"{name}.{key}".strip("."), child) for key, child in module.named_children()]
         children.sort(key=lambda it: self._first_call(it[0]))
         for _, group in groupby(children, key=lambda it: self._signature(*it)):
@@ -306,7 +306,7 @@ class _Census:
         return type(module), _shapes(module), self.outputs[name], self.macs[name]
 
     def _first_call(self, name: str) -> int:
-        """When a module or a part of it was called first."""
+        """When a module or one inside it was called first."""
         inside = (n for n, key in enumerate(self.macs) if f"{key}.".startswith(f"{name}."))
         return min(inside, default=len(self.macs))
 
@@ -351,10 +351,10 @@ class _Census:
         return run
 
     def _take_over(self, first: str, name: str) -> None:
-        """Note for the parts of a block what was found for those of the first of its kind."""
+        """Note for the layers of a block what was found for those of the first of its kind."""
         for key in [key for key in self.macs if key.startswith(f"{first}.")]:
-            part = name + key.removeprefix(first)
-            self.macs[part], self.outputs[part] = self.macs[key], self.outputs[key]
+            own = name + key.removeprefix(first)
+            self.macs[own], self.outputs[own] = self.macs[key], self.outputs[key]
 
 
 def _shapes(module: nn.Module) -> tuple[object, ...]:

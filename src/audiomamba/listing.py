@@ -18,14 +18,14 @@ def list_models() -> str:
     Returns:
         Three tables, each with a title that says what to do with its models.
     """
-    parts = (
+    lines = (
         "Shipped with weights: audiomamba tag --model NAME",
         _indented(format_table(_shipped(), "<>>><")),
         list_released().rstrip("\n"),
         "All models; MACs for 10 s of sound or one image: audiomamba models NAME",
         _indented(format_table(_all(), "<>>><")),
     )
-    return "\n".join(parts)
+    return "\n".join(lines)
 
 
 def list_released(pattern: str = "*") -> str:
@@ -78,13 +78,13 @@ def list_recipes() -> str:
         (name, str(len(it.cells)), it.base, it.about)
         for name, it in ((name, ablations.get(name)) for name in ablations.names())
     ]
-    parts = (
+    lines = (
         "Recipes: audiomamba train NAME --data DIR --out DIR",
         _indented(format_table(rows, "<<<>>")),
         "Tables of papers: audiomamba train [RECIPE] --ablation NAME --data DIR --out DIR",
         _indented(format_table(tables, "<><<")),
     )
-    return "\n".join(parts)
+    return "\n".join(lines)
 
 
 def describe_model(name_or_folder: str) -> str:
@@ -122,10 +122,10 @@ def describe_model(name_or_folder: str) -> str:
         "license": found.license,
         "labels": ", ".join(found.labels),
     }
-    parts = [format_table(_texts(facts | dict(found.notes)), "<<"), "model", *_settings(config)]
+    lines = [format_table(_texts(facts | dict(found.notes)), "<<"), "model", *_settings(config)]
     if found.front_end:
-        parts += ["front end", _indented(format_table(_texts(asdict(found.front_end)), "<<"))]
-    return "\n".join([*parts, *_layers(config)])
+        lines += ["front end", _indented(format_table(_texts(asdict(found.front_end)), "<<"))]
+    return "\n".join([*lines, *_layers(config)])
 
 
 def _shipped() -> list[tuple[str, ...]]:

@@ -81,7 +81,7 @@ def rename(state: Mapping[str, Tensor]) -> State:
 def _joined(state: State) -> State:
     """Query, key and value of each block as one tensor."""
     for found in [match for key in state if (match := _QUERY.fullmatch(key))]:
-        names = [f"{found[1]}{part}.{found[2]}" for part in ("query", "key", "value")]
+        names = [f"{found[1]}{kind}.{found[2]}" for kind in ("query", "key", "value")]
         missing = [name for name in names if name not in state]
         if missing:
             raise CheckpointError(f"{names[0]} is there, but {missing[0]} is missing")

@@ -91,14 +91,14 @@ def direction_of(state: Mapping[str, Tensor]) -> str:
 
 
 def class_token_of(state: Mapping[str, Tensor]) -> str:
-    """The place of the class token; a single one is taken to be in the middle."""
+    """Where the class token stands; a single one is taken to be in the middle."""
     if "cls_token_head" in state:
         return "double"
     return "middle" if "cls_token" in state else "none"
 
 
 def n_class_tokens(class_token: str) -> int:
-    """How many class tokens there are, by their place."""
+    """How many class tokens there are, by where they stand."""
     return {"none": 0, "double": 2}.get(class_token, 1)
 
 

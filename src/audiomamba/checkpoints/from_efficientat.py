@@ -95,8 +95,8 @@ def _renamed(key: str, layers: Mapping[int, set[int]]) -> str:
         return f"{name}.project.{_conv_norm(rest)}"
     squeezes = BLOCKS[block - 1].squeeze if block <= len(BLOCKS) else False
     expands = len(layers[block]) == 3 + squeezes
-    part = "expand" if expands and layer == 0 else "depthwise"
-    return f"{name}.{part}.{_conv_norm(rest)}"
+    conv = "expand" if expands and layer == 0 else "depthwise"
+    return f"{name}.{conv}.{_conv_norm(rest)}"
 
 
 def _conv_norm(rest: str) -> str:

@@ -1,7 +1,7 @@
 """VMamba's released weights: their keys, and the settings read off the tensors' shapes.
 
 Two forms are known: the files of January 2024, and those since, which name the same tensors by
-their place in a sequence. Linear layers of the later ones may be stored as 1 by 1 convolutions.
+their index in a sequence. Linear layers of the later ones may be stored as 1 by 1 convolutions.
 
 Source: the authors' released code, class VSSM.
 """

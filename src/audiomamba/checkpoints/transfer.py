@@ -43,7 +43,7 @@ class TransferReport:
         taken: keys copied as they were.
         resized: keys fitted to the new input or patch size.
         fresh: keys that keep their fresh initialization.
-        unused: keys of the source that the model has no place for.
+        unused: keys of the source that the model does not have.
     """
 
     taken: tuple[str, ...]

@@ -27,7 +27,8 @@ def audiomamba_from_vmamba(model: AudioMamba, state: Mapping[str, Tensor]) -> Tr
 
     A tensor is taken where name and shape are the same; the first kernel is summed over the three
     colors. No released VMamba has the inner sizes of the paper's models: vanilla VMamba-T has no
-    MLP, the later ones have one state and no gate. So a part stays fresh, which the report names.
+    MLP, the later ones have one state and no gate. So some weights stay fresh; the report names
+    them.
 
     Args:
         model: the model to fill.

@@ -94,7 +94,7 @@ class ASTConfig(VisionConfig):
 
 
 class TransformerBlock(nn.Module):
-    """Attention and MLP, each behind a layer norm and beside a shortcut."""
+    """Attention and MLP, each after a layer norm and beside a shortcut."""
 
     def __init__(self, dim: int, n_heads: int) -> None:
         super().__init__()
@@ -156,13 +156,13 @@ class AST(AudioModel):
         Args:
             features: (batch, frames, mels), or (batch, 3, height, width) if n_channels is 3; of the
                 configured size.
-            lengths: (batch,) frames of each clip, integers, for features: what lies behind is not
+            lengths: (batch,) frames of each clip, integers, for features: what comes after is not
                 attended to. There may then be fewer frames than configured, which have the first
                 positions. None for all frames of all clips.
 
         Returns:
             (batch, tokens, dim), after the last norm, the class tokens first. What a shorter clip
-            has behind its own columns means nothing.
+            has after its own columns means nothing.
 
         Raises:
             ConfigError: the features have another size, or the lengths do not fit.
@@ -177,7 +177,7 @@ class AST(AudioModel):
             lengths: as for tokens.
 
         Returns:
-            (batch, dim), the class token or the mean of two, behind the head's norm if it has one.
+            (batch, dim), the class token or the mean of two, after the head's norm if it has one.
         """
         vector = self.tokens(features, lengths)[:, : self.config.n_class_tokens].mean(dim=1)
         out: Tensor = self.head_norm(vector)
@@ -191,7 +191,7 @@ class AST(AudioModel):
             lengths: as for tokens.
 
         Returns:
-            (batch, columns, dim), the mean over a column's patches, behind the head's norm if it
+            (batch, columns, dim), the mean over a column's patches, after the head's norm if it
             has one.
         """
         tokens, grid = self._encode(features, lengths)

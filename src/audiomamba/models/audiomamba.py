@@ -36,7 +36,7 @@ class AudioMambaConfig(MelImageConfig, StagesConfig):
     """Settings of the hierarchical Audio Mamba; the defaults are those of the tiny model.
 
     Args:
-        n_heads: per stage, attention heads of a transformer block behind each block; None for no
+        n_heads: per stage, attention heads of a transformer block after each block; None for no
             transformer blocks.
 
     Raises:
@@ -70,7 +70,7 @@ class AudioMambaConfig(MelImageConfig, StagesConfig):
 
 
 class TransformerBlock(nn.Module):
-    """Attention among all positions of a map and an MLP, behind norms and beside shortcuts.
+    """Attention among all positions of a map and an MLP, after norms and beside shortcuts.
 
     Args:
         dim: channels of the map.
@@ -99,7 +99,7 @@ class TransformerBlock(nn.Module):
 
 
 class MixedStage(Stage):
-    """A stage with a transformer block behind each of VMamba's blocks.
+    """A stage with a transformer block after each of VMamba's blocks.
 
     Args:
         config: of the model; with n_heads.

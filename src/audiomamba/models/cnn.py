@@ -79,7 +79,7 @@ class CNN(AudioModel):
 
         Returns:
             (batch, rows * columns, dim): row after row of 16 mel bands, lowest first, each along
-            time. What a shorter clip has behind its own columns means nothing.
+            time. What a shorter clip has after its own columns means nothing.
 
         Raises:
             ConfigError: the features have another number of mel bands, or the lengths do not fit.

@@ -1,4 +1,4 @@
-"""ConvAuM: bidirectional scan blocks behind a small residual convolution stem, mean-pooled.
+"""ConvAuM: bidirectional scan blocks after a small residual convolution stem, mean-pooled.
 
 Made for little data and small machines: the stem looks at the spectrogram closely and shrinks it
 sixteenfold each way, the scan blocks then read the whole map, alternately along time and along
@@ -73,7 +73,7 @@ class ConvAuMConfig(ModelConfig):
 
 
 class ConvAuM(AudioModel):
-    """Scan blocks behind a convolution stem.
+    """Scan blocks after a convolution stem.
 
     Args:
         config: its settings.

@@ -202,7 +202,7 @@ class EfficientAT(AudioModel):
 
         Returns:
             (batch, rows * columns, dim): row after row of the last map, lowest band first, each
-            along time. What a shorter clip has behind its own columns means nothing.
+            along time. What a shorter clip has after its own columns means nothing.
 
         Raises:
             ConfigError: as in forward.

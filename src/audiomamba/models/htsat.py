@@ -222,7 +222,7 @@ class WindowAttention(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Window attention and a perceptron, each behind a norm and beside a shortcut.
+    """Window attention and a perceptron, each after a norm and beside a shortcut.
 
     Args:
         dim: channels of a token.

@@ -2,7 +2,7 @@
 
 The block is Mamba's without the scan: a gated convolution network. Half of the expanded channels
 gate the other half, and of that half some channels pass a depthwise convolution, the only mixing of
-places. Four stages halve the map one after the other; the mean of the last map feeds a small
+positions. Four stages halve the map one after the other; the mean of the last map feeds a small
 perceptron. It is the control of every scan model: what it reaches, the scan did not bring.
 
 Source: Yu and Wang, "MambaOut: Do We Really Need Mamba for Vision?" (2024), section 4.
@@ -290,7 +290,7 @@ class MambaOut(HierarchicalModel):
 
         Returns:
             (batch, tokens, dim), the last stage's map, row of frequency after row. The model's norm
-            comes behind the mean, so that these are not normed. What a shorter clip has behind its
+            comes after the mean, so that these are not normed. What a shorter clip has after its
             own columns means nothing.
         """
         return self._stages(features, lengths)[0][-1].flatten(1, 2)

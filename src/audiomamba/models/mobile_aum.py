@@ -1,4 +1,4 @@
-"""MobileAuM: bidirectional scan blocks behind the depthwise-separable layers of MobileNetV3.
+"""MobileAuM: bidirectional scan blocks after the depthwise-separable layers of MobileNetV3.
 
 Made to be small and fast, and to be started from a trained EfficientAT: its first blocks shrink the
 spectrogram sixteenfold each way, neighboring rows of the map are merged into a few bands, and the
@@ -104,7 +104,7 @@ class MobileAuMConfig(ModelConfig):
 
 
 class MobileAuM(AudioModel):
-    """Scan blocks behind the first layers of MobileNetV3.
+    """Scan blocks after the first layers of MobileNetV3.
 
     Args:
         config: its settings.

@@ -66,7 +66,7 @@ class VimConfig(PatchSequenceConfig, VisionConfig):
 
     Args:
         direction: the rows of the paper's Table 4: "fo-fo" reads forward only, in "alternating"
-            every second block reads backward only, "fo-bi" scans both ways behind one convolution,
+            every second block reads backward only, "fo-bi" scans both ways after one convolution,
             "bi-bi" has a convolution for each way.
         positions: learned absolute positions, none, or rotary ones, for which dim is a multiple of
             4.

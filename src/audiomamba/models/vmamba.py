@@ -3,7 +3,7 @@
 An image, or a log-mel spectrogram with frequency along rows and time along columns, becomes a map
 of patches. Stages of blocks work on it; between stages the map's sides halve and its channels
 double. A block is SS2D (a depthwise convolution, then a selective scan in four directions) and an
-MLP, each behind a layer norm and beside a shortcut. The normed last map is averaged for the head.
+MLP, each after a layer norm and beside a shortcut. The normed last map is averaged for the head.
 
 The published variants: vanilla (v0: gated, 16 states, no MLP), and the later s2l5 and s1l8 (no
 gate, one state, an MLP; 2 or 1 inner channels per channel, 5 or 8 blocks in the third stage). DASS
@@ -147,7 +147,7 @@ class VMamba(HierarchicalModel):
 
         Returns:
             (batch, tokens, dim), the last stage's positions row by row, after the last norm. What a
-            shorter clip has behind its own columns means nothing.
+            shorter clip has after its own columns means nothing.
 
         Raises:
             ConfigError: as for forward_intermediates, or the lengths do not fit.
@@ -186,7 +186,7 @@ class VMamba(HierarchicalModel):
             n_frames: frames of the clip, at least config.min_side.
 
         Returns:
-            The columns; the last may be filled in part only, or frames behind it left out.
+            The columns; the last may be filled in part only, or frames after it left out.
         """
         config, halvings = self.config, len(self.config.depths) - 1
         count = n_frames // config.patch
@@ -198,7 +198,7 @@ class VMamba(HierarchicalModel):
         return FrameSteps(count, config.patch * 2**halvings)
 
     def _last_map(self, features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The last map behind the norm, and each clip's columns."""
+        """The last map after the norm, and each clip's columns."""
         maps, columns = self._maps(features, lengths)
         return self.norm(maps[-1]), columns
 

@@ -175,6 +175,13 @@ class BackendStatus(NamedTuple):
         backend: the backend's name.
         available: whether the backend can run on this machine.
         reason: one line: what it runs on, or what is missing.
+
+    Examples:
+        >>> from audiomamba.ops import explain_backends
+        >>> for status in explain_backends():
+        ...     if status.op == "selective_scan" and status.backend == "reference":
+        ...         print(status.available, status.reason)
+        True plain PyTorch, slow; any device and floating dtype
     """
 
     op: str

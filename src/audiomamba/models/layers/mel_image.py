@@ -295,7 +295,7 @@ class MelImageModel(HierarchicalModel):
         return torch.tensor_split(normed, n_pieces, dim=1)
 
     def _last_map(self, normed: Tensor, lengths: Tensor | None) -> Tensor:
-        """The last stage's map (batch, rows, columns, dim), behind the norm."""
+        """The last stage's map (batch, rows, columns, dim), after the norm."""
         out: Tensor = self.norm(self.stages(self._image(normed, lengths))[-1])
         return out
 
@@ -379,8 +379,8 @@ def _random_crop(features: Tensor, n_frames: int) -> Tensor:
     """Another piece of so many frames of each clip."""
     batch, n_all, n_mels = features.shape
     start = torch.randint(n_all - n_frames + 1, (batch, 1), device=features.device)
-    place = start + torch.arange(n_frames, device=features.device)
-    return features.gather(1, place[:, :, None].expand(-1, -1, n_mels))
+    index = start + torch.arange(n_frames, device=features.device)
+    return features.gather(1, index[:, :, None].expand(-1, -1, n_mels))
 
 
 def _crops(features: Tensor, longest: int) -> list[Tensor]:
@@ -407,11 +407,11 @@ def _for_each_length(features: Tensor, lengths: Tensor, run: Callable[[Tensor], 
     Returns:
         (batch, ...), padded with 0 along the axis after the batch where results differ in length.
     """
-    order, parts = [], []
+    order, results = [], []
     for length in lengths.unique().tolist():
         of_length = (lengths == length).nonzero().flatten()
         order.append(of_length)
-        parts.append(run(features[of_length, :length]))
-    longest = max(part.shape[1] for part in parts)
-    parts = [F.pad(part, [0] * (2 * part.ndim - 3) + [longest - part.shape[1]]) for part in parts]
-    return torch.cat(parts)[torch.cat(order).argsort()]
+        results.append(run(features[of_length, :length]))
+    longest = max(one.shape[1] for one in results)
+    results = [F.pad(one, [0] * (2 * one.ndim - 3) + [longest - one.shape[1]]) for one in results]
+    return torch.cat(results)[torch.cat(order).argsort()]

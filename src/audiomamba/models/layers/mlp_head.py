@@ -1,4 +1,4 @@
-"""A head of two layers, as MobileNetV3 has it behind the mean of its last map.
+"""A head of two layers, as MobileNetV3 has it after the mean of its last map.
 
 Source: Howard et al., "Searching for MobileNetV3" (2019), section 5.
 """

@@ -62,7 +62,7 @@ def mobilenet_stem(width: float) -> ConvNormActivation:
 def mobilenet_blocks(
     width: float, strides: tuple[int, ...], n_blocks: int = len(BLOCKS)
 ) -> Iterator[InvertedResidual]:
-    """Make the first blocks behind the stem.
+    """Make the first blocks after the stem.
 
     Args:
         width: channels of every layer, as a multiple of MobileNetV3's.

@@ -37,7 +37,7 @@ class SS2DConfig:
         gate: whether a second projection of the input gates the output.
         d_conv: rows and columns of the depthwise convolution's kernel, odd; 1 for no convolution.
         conv_bias: whether the convolution has a bias.
-        activation: behind the convolution and of the gate.
+        activation: after the convolution and of the gate.
 
     Raises:
         ConfigError: a field has a value that its type does not allow, or d_conv is even.
@@ -62,7 +62,7 @@ class SS2DConfig:
 
 
 class SS2D(nn.Module):
-    """A selective scan of a map in four directions behind a depthwise convolution.
+    """A selective scan of a map in four directions after a depthwise convolution.
 
     Args:
         dim: channels of the map.

@@ -122,7 +122,7 @@ class MLP(nn.Module):
 
 
 class VSSBlock(nn.Module):
-    """SS2D and MLP, each behind a layer norm and beside a shortcut.
+    """SS2D and MLP, each after a layer norm and beside a shortcut.
 
     Args:
         dim: channels of the map.

@@ -138,6 +138,13 @@ def cross_validate(
         DataError: the data set is not what it should be.
         UnknownNameError: there is no such teacher.
         TrainingError: the data set has less than two folds, or a run failed.
+
+    Examples:
+        >>> from audiomamba import recipes
+        >>> recipe = recipes.get("own/starter")
+        >>> cross_validate(recipe, Path("my-clips"), Path("runs"), jobs=1)
+        Traceback (most recent call last):
+        audiomamba.errors.TrainingError: my-clips has 0 folds; expected at least 2
     """
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs is {jobs}; expected at least 1")
