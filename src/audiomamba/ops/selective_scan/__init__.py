@@ -13,7 +13,7 @@ Source: Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State S
 section 3, and Erol et al., "Audio Mamba" (2024), for the bidirectional form.
 """
 
-from typing import Literal, overload
+from typing import Literal, TypedDict, Unpack, overload
 
 from torch import Tensor
 
@@ -21,6 +21,20 @@ from audiomamba.ops.backends import implementation
 from audiomamba.ops.selective_scan.inputs import ScanInputs, check_out, checked_inputs
 
 __all__ = ["bidirectional_selective_scan", "selective_scan"]
+
+
+class _Options(TypedDict, total=False):
+    """The options of selective_scan, which its two forms of result share."""
+
+    D: Tensor | None
+    z: Tensor | None
+    delta_bias: Tensor | None
+    delta_softplus: bool
+    reverse: bool
+    initial_state: Tensor | None
+    lengths: Tensor | None
+    out: Tensor | None
+    backend: str | None
 
 
 @overload
@@ -31,16 +45,8 @@ def selective_scan(
     B: Tensor,
     C: Tensor,
     *,
-    D: Tensor | None = None,
-    z: Tensor | None = None,
-    delta_bias: Tensor | None = None,
-    delta_softplus: bool = False,
-    reverse: bool = False,
-    initial_state: Tensor | None = None,
     return_last_state: Literal[False] = False,
-    lengths: Tensor | None = None,
-    out: Tensor | None = None,
-    backend: str | None = None,
+    **options: Unpack[_Options],
 ) -> Tensor: ...
 
 
@@ -52,16 +58,8 @@ def selective_scan(
     B: Tensor,
     C: Tensor,
     *,
-    D: Tensor | None = None,
-    z: Tensor | None = None,
-    delta_bias: Tensor | None = None,
-    delta_softplus: bool = False,
-    reverse: bool = False,
-    initial_state: Tensor | None = None,
     return_last_state: Literal[True],
-    lengths: Tensor | None = None,
-    out: Tensor | None = None,
-    backend: str | None = None,
+    **options: Unpack[_Options],
 ) -> tuple[Tensor, Tensor]: ...
 
 

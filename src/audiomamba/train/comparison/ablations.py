@@ -155,11 +155,6 @@ def run_set(
             cannot be filled, as filled_by_one_call says.
         DataError: the data set is not what it should be.
         TrainingError: the data set has less than two folds to cross-validate on.
-
-    Examples:
-        >>> run_set("aum/table-ii", Path("my-clips"), Path("runs"), cv=True, fold=1)
-        Traceback (most recent call last):
-        audiomamba.errors.ConfigError: cv is set and fold is 1; choose one of them
     """
     if cv and fold is not None:
         raise ConfigError(f"cv is set and fold is {fold}; choose one of them")
