@@ -132,11 +132,6 @@ def finetune(
         TrainingError: the folder holds another run, or the clips have changed since; or the loss is
             not finite.
         MissingDependencyError: Lightning or scikit-learn is not installed.
-
-    Examples:
-        >>> finetune(Path("my-clips"), Path("my-tagger"), probe=True)
-        Traceback (most recent call last):
-        audiomamba.errors.DataError: 'dog' has 2, 'rain' has 2; expected at least 5 clips per class
     """
     started = time.perf_counter()
     _check_call(probe=probe, minutes=minutes, changes=changes)
