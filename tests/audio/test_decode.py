@@ -94,3 +94,22 @@ def test_tags_around_an_mp3_do_not_matter(mp3):
     ape = b"APETAGEX" + bytes(24) + picture + b"APETAGEX" + bytes(24)
     mp3.write_bytes(id3 + mp3.read_bytes() + ape + b"TAG" + bytes(125))
     torch.testing.assert_close(audio.load(mp3, sample_rate=RATE), expected)
+
+
+@pytest.mark.parametrize("n_channels", [2, 8, 10, 16, 24])
+@pytest.mark.parametrize("name", ["a.mka", "a.mov"])
+def test_many_channels_in_a_container_are_mixed(tmp_path, name, n_channels):
+    """More than 8 ended the process once."""
+    av = pytest.importorskip("av")
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (4_000, n_channels)).astype("<f4")
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_f32le", rate=RATE, layout=f"{n_channels}c")
+        frame = av.AudioFrame(format="flt", layout=f"{n_channels}c", samples=len(samples))
+        frame.planes[0].update(samples.tobytes())
+        frame.sample_rate = RATE
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+
+    found = audio.load(path, sample_rate=RATE)
+
+    np.testing.assert_allclose(found.numpy(), samples.mean(axis=1), atol=1e-6)

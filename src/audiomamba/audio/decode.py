@@ -156,12 +156,15 @@ def _av_blocks(container: "InputContainer", stream: "AudioStream") -> Iterator[S
     """Mono blocks until the stream ends."""
     import av
 
-    to_float = av.AudioResampler(format="fltp")
+    # With all channels in one plane: of planes of their own PyAV knows 8, and reads memory that is
+    # not its own for the others.
+    to_float = av.AudioResampler(format="flt")
     try:
         with container:
             for frame in container.decode(stream):
                 for converted in to_float.resample(frame):
-                    yield mix(converted.to_ndarray().astype(np.float32, copy=False).T)
+                    values = converted.to_ndarray().astype(np.float32, copy=False)
+                    yield mix(values.reshape(-1, converted.layout.nb_channels))
     except (av.FFmpegError, ValueError) as error:
         raise BrokenStreamError("invalid data, or another format from here on") from error
 
