@@ -55,6 +55,7 @@ def test_splits_may_stand_in_the_classes(tmp_path, write_wav):
         (("dog/1.wav", "holdout/2.wav"), "holdout, by name of a split, beside dog"),
         (("fold1/1.wav", "fold2/2.wav"), "fold1: a split by its name, but recordings stand in it"),
         (("dog/train/1.wav", "dog/2.wav"), "2.wav is in no split, while others are"),
+        (("1/dog/1.wav", "2/dog/1.wav"), "1 may be a fold or a class; name folds fold1"),
     ],
 )
 def test_what_is_not_understood_is_refused(tmp_path, write_wav, files, message):

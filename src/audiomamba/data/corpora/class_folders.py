@@ -96,7 +96,13 @@ def _is_output(folder: Path, leave_out: Path | None) -> bool:
 def _are_splits(folder: Path, children: Sequence[Path]) -> bool:
     """Tell whether the folders are splits, which hold folders of classes."""
     named = [child for child in children if known_split(child.name)]
-    named = [child for child in named if not (child.name.isdigit() and _holds_sound(child))]
+    numbered = [child for child in named if child.name.isdigit()]
+    if any(_folders(child) and not _holds_sound(child) for child in numbered):
+        raise DataError(
+            f"{folder}: {numbered[0].name} may be a fold or a class; name folds fold1, fold2, ..., "
+            "or put the recordings of a class right into its folder"
+        )
+    named = [child for child in named if child not in numbered]
     others = [child for child in children if child not in named]
     if others and [it.name.casefold() for it in named if _holds_sound(it)] == [MOST_COMMON_WORD]:
         named = [child for child in named if not _holds_sound(child)]

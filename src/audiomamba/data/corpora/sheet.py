@@ -89,7 +89,11 @@ class _Sheet:
         return DataError(f"{self.path}: line {row.line}: {reason}")
 
     def _cell(self, row: Row, column: str) -> str:
-        return row[self.columns[column]] if column in self.columns else ""
+        """A cell; one that goes on over lines would hide rows behind a quote."""
+        cell = row[self.columns[column]] if column in self.columns else ""
+        if "\n" in cell or "\r" in cell:
+            raise self.refuse(row, f"the cell {column} ends on another line; is a quote missing?")
+        return cell
 
     def _recording(self, row: Row) -> Path:
         """Where a row's recording is; folders may be divided as Windows does it."""
