@@ -62,7 +62,7 @@ def test_a_table_is_read_whatever_wrote_it(tmp_path, data):
         ("filename,label\n\na.wav\n", "line 3 does not have 2 cells"),
         ("filename,label\na.wav,dog,rain\n", "line 2 does not have 2 cells"),
         ('filename,label\n"a.wav,dog\nb.wav,rain\n', "line 2 cannot be read: unexpected end"),
-        ('filename,label\na.wav,"dog\nb.wav,rain"\n', "line 2: the cell label ends on another line"),
+        ('filename,label\na.wav,"dog\nb.wav,rain"\n', "line 2: the cell label ends on another"),
         ("filename,label\n,dog\n", "line 2: no filename"),
         ("filename,path\na.wav,dog\n", "no column label or labels; its columns: filename, path"),
         ("a.wav,dog\nb.wav,dog\n", "no column filename; its columns: a.wav, dog; the first line"),

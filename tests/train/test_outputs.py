@@ -144,6 +144,16 @@ def test_a_table_that_has_changed_is_noticed(start, tmp_path):
         probe(table, out, start)
 
 
+def test_a_table_in_the_folder_of_the_model_is_not_overwritten(clips, start, tmp_path):
+    out = tmp_path / "mine"
+    probe(clips, out, start)
+    before = (out / "confusions.csv").read_bytes(), (out / "manifest.jsonl").read_bytes()
+    for name in ("confusions.csv", "manifest.jsonl"):
+        with pytest.raises(ConfigError, match=f"{name} would be overwritten, and this call reads"):
+            probe(out / name, out, start, overwrite=True)
+    assert before == ((out / "confusions.csv").read_bytes(), (out / "manifest.jsonl").read_bytes())
+
+
 def test_a_start_that_has_changed_is_noticed(clips, start, tmp_path, save_random):
     probe(clips, tmp_path / "mine", start)
     save_random(start, labels=("a", "b", "c"), seed=7)
