@@ -13,6 +13,8 @@ from command_line import run
         ("lightning", ("train", "own/starter", "--data", ".", "--out", "run"), "train"),
         ("lightning", ("train", "own/starter", "--data", ".", "--out", "run", "--cv"), "train"),
         ("matplotlib", ("tag", ".", "--picture", "tags.png"), "plot"),
+        ("fastapi", ("serve",), "serve"),
+        ("paho", ("watch", ".", "--mqtt", "home.local"), "watch"),
     ],
 )
 def test_a_missing_extra_is_named(

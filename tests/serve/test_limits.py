@@ -222,9 +222,20 @@ def test_an_open_server_warns_keeps_its_time_limit_and_finishes_its_work(
     half_an_hour: bytes, tmp_path: Path
 ) -> None:
     minutes = noise(tmp_path / "minutes.wav", 120).read_bytes()
-    server = Server("--host", "0.0.0.0", "--time-limit", 4, "--workers", 1)
+    server = Server(
+        *("--host", "0.0.0.0", "--time-limit", 4, "--workers", 1),
+        *("--allow-origin", "https://my.site"),
+    )
     try:
         assert server.lines[0].startswith("audiomamba: warning: everybody who can reach")
+        for origin, allowed in (
+            ("https://my.site", "https://my.site"),
+            ("https://other.site", None),
+        ):
+            asked = {"origin": origin, "access-control-request-method": "POST"}
+            preflight = server.ask("OPTIONS", "/v1/tag", headers=asked)
+            assert preflight.headers.get("access-control-allow-origin") == allowed
+
         answer = server.post("/v1/timeline", half_an_hour)
         assert answer.status == 504
         assert "takes longer than a request may" in answer.json()["error"]

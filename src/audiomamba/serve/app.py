@@ -8,6 +8,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
@@ -64,6 +65,13 @@ def make_app(service: Service) -> ASGIApp:
     for part in (answers, live, pages, recordings, state):
         app.include_router(part.router)
     app.mount("/page", pages.files())
+    if service.settings.allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=service.settings.allow_origins,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=("authorization", "content-type"),
+        )
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(AudioMambaError, _failed)

@@ -264,8 +264,9 @@ def _check_token(scope: Scope, token: str | None) -> None:
     path = scope["path"]
     if token is None or path in OPEN_PATHS or path.startswith(OPEN_FOLDER):
         return
-    if path == "/" and scope.get("method") in ("GET", "HEAD"):
-        return
+    method = scope.get("method")
+    if method == "OPTIONS" or (path == "/" and method in ("GET", "HEAD")):
+        return  # what browsers ask first, and the page, which itself asks for the token
     given = [
         header.removeprefix("Bearer ")
         for header in _all(scope, "authorization")
