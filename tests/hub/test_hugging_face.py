@@ -40,7 +40,11 @@ def test_a_model_is_loaded_by_its_repository(server: Hub, own_files: dict[str, b
     assert tagger.labels == ("bell", "dog", "rain")
     folder = checkpoints.find("hf:org/mine")
     assert folder.name == commit
-    assert sorted(it.name for it in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(it.name for it in folder.iterdir()) == [  # and no code
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    ]
 
 
 def test_the_second_time_needs_no_network(
@@ -185,6 +189,41 @@ def test_labels_that_stand_beside_the_weights_are_used(server: Hub, aum_file: Pa
 
     assert checkpoint.labels == tuple(labels.values())
     assert checkpoint.scores == "softmax"
+
+
+@pytest.mark.parametrize(
+    "config", [{"id2label": {"a": 1}}, {"id2label": [1]}, {"id2label": {}}, [1], {"mean": "x"}]
+)
+def test_settings_that_say_nothing_useful_are_left_alone(
+    server: Hub, aum_file: Path, config: object
+) -> None:
+    said = json.dumps(config).encode()
+    files = {"config.json": said, "preprocessor_config.json": said}
+    server.put("org/aum", files | {"model.safetensors": released(aum_file)})
+
+    assert len(audiomamba.load("hf:org/aum").labels) == 35
+
+
+def test_settings_of_ours_that_are_damaged_are_one_line(
+    server: Hub, own_files: dict[str, bytes]
+) -> None:
+    settings = json.loads(own_files["config.json"]) | {"parents": ["dog"]}
+    server.put("org/mine", own_files | {"config.json": json.dumps(settings).encode()})
+
+    with pytest.raises(CheckpointError, match=r"config\.json: ") as caught:
+        audiomamba.load("hf:org/mine")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_too_large_is_not_fetched(
+    server: Hub, own_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.put("org/mine", own_files)
+    monkeypatch.setattr("audiomamba.hub.hugging_face.LARGEST_BYTES", 1_000)
+
+    with pytest.raises(DownloadError, match="expected at most 1,000; nothing was fetched"):
+        checkpoints.find("hf:org/mine")
+    assert server.n_bodies("model.safetensors") == 0
 
 
 def test_a_pickle_is_never_opened_as_code(server: Hub, tmp_path: Path) -> None:

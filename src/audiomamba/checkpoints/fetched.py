@@ -122,17 +122,13 @@ def converted(weights: Weights) -> Path:
 
 def _read(weights: Weights) -> Checkpoint:
     """Read a released file, with the labels and statistics that stand beside it."""
-    names = weights.config.get("id2label") or {}
-    labels = [str(names[index]) for index in sorted(names, key=int)]
-    own = labels and not all(map(UNNAMED.fullmatch, labels))
-    checkpoint, _ = read_released(weights.file, name=weights.name, labels=labels if own else None)
-    front_end = checkpoint.front_end
-    if front_end is not None and "AST" in str(weights.preprocessor.get("feature_extractor_type")):
-        front_end = replace(
-            front_end,
-            mean=float(weights.preprocessor.get("mean", front_end.mean)),
-            std=float(weights.preprocessor.get("std", front_end.std)),
-        )
+    labels = _labels(weights.config.get("id2label"))
+    checkpoint, _ = read_released(weights.file, name=weights.name, labels=labels)
+    front_end, said = checkpoint.front_end, weights.preprocessor
+    if front_end is not None and "AST" in str(said.get("feature_extractor_type")):
+        mean, std = said.get("mean"), said.get("std")
+        if isinstance(mean, int | float) and isinstance(std, int | float) and std > 0:
+            front_end = replace(front_end, mean=float(mean), std=float(std))
     notes = {"file": weights.file.name, "sha256": weights.sha256}
     return replace(
         checkpoint,
@@ -140,6 +136,14 @@ def _read(weights: Weights) -> Checkpoint:
         scores=_scores(weights.config) or checkpoint.scores,
         notes=dict(checkpoint.notes) | notes | dict(weights.notes),
     )
+
+
+def _labels(names: object) -> list[str] | None:
+    """The labels that stand beside weights, in order; None if there are none that say something."""
+    if not isinstance(names, dict) or not all(str(key).isdecimal() for key in names):
+        return None
+    labels = [str(names[key]) for key in sorted(names, key=int)]
+    return None if all(map(UNNAMED.fullmatch, labels)) else labels
 
 
 def _scores(config: Mapping[str, Any]) -> Any:

@@ -176,7 +176,7 @@ def read_settings(config: Mapping[str, Any], source: str) -> Settings:
         limit = float(detector["limit"]) if detector else None
         n_classes, dim = detector.get("size") or (0, 0)
         model = from_plain(FAMILIES[config["family"]], config["model"])
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(f"{source}: {reason}") from error
     if config["scores"] not in ("sigmoid", "softmax"):

@@ -24,6 +24,7 @@ __all__ = ["Snapshot", "check_file", "fetch_from_hub", "newest_commit"]
 PREFERRED = ("model.safetensors", "pytorch_model.bin")
 BESIDE = ("config.json", "preprocessor_config.json")  # what says how to use the weights
 TIMEOUT_S = 30
+LARGEST_BYTES = 8 << 30  # of a file of weights
 COMMIT = re.compile("[0-9a-f]{40}")
 SHA256 = re.compile("[0-9a-f]{64}")
 N_NAMED = 8
@@ -112,6 +113,7 @@ def _remote(address: HubAddress) -> Snapshot:
     hub, info = _library(), _ask(address)
     hashes = {it.rfilename: it.lfs.sha256 if it.lfs else it.blob_id for it in info.siblings}
     chosen = _choose(address, list(hashes))
+    _refuse_size(address, {it.rfilename: it.size or 0 for it in info.siblings}[chosen])
     folder = Path()
     for name in (chosen, *(it for it in BESIDE if it in hashes)):
         with _one_line(address):
@@ -128,6 +130,13 @@ def _remote(address: HubAddress) -> Snapshot:
         folder = path.parents[name.count("/")]
     weights = folder / chosen
     return Snapshot(folder=folder, commit=info.sha, weights=weights, sha256=_sha256(weights))
+
+
+def _refuse_size(address: HubAddress, size: int) -> None:
+    if size > LARGEST_BYTES:
+        raise DownloadError(
+            f"{address} has {size:,} bytes; expected at most {LARGEST_BYTES:,}; nothing was fetched"
+        )
 
 
 def _local(address: HubAddress) -> Snapshot:
