@@ -329,3 +329,18 @@ def test_usual_names_of_splits_are_understood_in_manifests(tmp_path):
     manifest = read_manifest(tmp_path / "manifest.jsonl")
     assert [clip.split for clip in manifest.clips] == ["train", "valid", "test"]
     assert manifest.select("val")[0].path.name == "dev.wav"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_that_have_clips_of_all_classes_are_not_all_held_out(seed):
+    clips = [
+        Clip(path=Path(f"{speaker}-{word}-{take}.wav"), labels=(word,), group=speaker)
+        for speaker in ("anna", "ben", "cleo", "dan")
+        for word in ("no", "one", "two", "yes")
+        for take in range(3)
+    ]
+    labels = ("no", "one", "two", "yes")
+    divided = Manifest(labels=labels, clips=clips).with_held_out(0.2, seed)
+    held_out = divided.select("valid")
+    assert len(set(held_out.groups())) == 1
+    assert set(held_out.label_names) == set(labels)

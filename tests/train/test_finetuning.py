@@ -18,6 +18,7 @@ from audiomamba.data import read_manifest
 from audiomamba.errors import ConfigError, DataError, TrainingError, UnknownNameError
 from audiomamba.recipes import from_dict
 from audiomamba.train.finetuning.auto_recipe import find_model, fitting_frames
+from audiomamba.train.finetuning.head_first import HEAD_IS_ENOUGH
 from audiomamba.train.fitting.module import TrainingModule
 
 KINDS = (("wav", 16_000), ("flac", 22_050), ("ogg", 48_000), ("mp3", 44_100), ("wav", 8_000))
@@ -210,6 +211,63 @@ def test_a_start_from_the_model_that_ships_keeps_its_front_end(table, tmp_path):
         shipped.front_end.std,
     )
     assert saved.front_end.n_frames < shipped.front_end.n_frames
+
+
+def test_a_head_that_is_right_about_most_clips_is_enough(folder, tmp_path):
+    tuned = train.finetune(folder, tmp_path / "tuned", n_threads=1, progress=False)
+    assert (tuned.recipe, tuned.n_epochs) == (None, 0)
+    assert tuned.held_out.metrics.accuracy >= HEAD_IS_ENOUGH
+    shipped, saved = checkpoints.load(checkpoints.find("general")), checkpoints.load(tuned.folder)
+    assert (saved.labels, saved.scores, saved.hidden) == (("high", "low"), "softmax", ())
+    assert saved.thresholds == tuple(tuned.thresholds.values())
+    old, new = shipped.model.state_dict(), saved.model.state_dict()
+    assert all(torch.equal(old[key], new[key]) for key in old if not key.startswith("head"))
+    again = train.finetune(folder, tmp_path / "tuned", n_threads=1, progress=False)
+    assert again.held_out.metrics == tuned.held_out.metrics
+
+
+@pytest.mark.parametrize(("rate", "kept"), [("1e-7", "all layers"), ("0.03", "head")])
+def test_all_layers_start_from_the_head_which_stays_if_it_is_better(
+    folder, tmp_path, monkeypatch, rate, kept
+):
+    def interrupted(*_arguments: object, **_settings: object) -> None:
+        raise TrainingError("interrupted")
+
+    changes = ("epochs=1", f"learning_rate={rate}", "warmup_epochs=0", "clip_norm=none")
+    call = {"changes": changes, "n_threads": 1, "progress": False}
+    with monkeypatch.context() as patch:
+        patch.setattr("audiomamba.train.finetuning.finetune.resume_or_train", interrupted)
+        with pytest.raises(TrainingError, match="interrupted"):
+            train.finetune(folder, tmp_path / "tuned", **call)
+    made_ns = (tmp_path / "tuned" / "head" / "model.safetensors").stat().st_mtime_ns
+    tuned = train.finetune(folder, tmp_path / "tuned", **call)
+    assert (tuned.folder / "head" / "model.safetensors").stat().st_mtime_ns == made_ns
+    facts = json.loads((tuned.folder / "finetune.json").read_text("utf-8"))
+    head = checkpoints.load(tuned.folder / "head")
+    assert facts["recipe"]["init"] == str(tuned.folder / "head")
+    assert head.labels == ("high", "low")
+    assert json.loads((tuned.folder / "run.json").read_text("utf-8"))["start"]["fresh"] == []
+    assert (tuned.recipe is None, tuned.n_epochs) == ((kept == "head"), int(kept == "all layers"))
+    saved = checkpoints.load(tuned.folder).model.state_dict()
+    same = all(torch.equal(saved[key], it) for key, it in head.model.state_dict().items())
+    assert same == (kept == "head")
+
+
+def test_out_of_distribution_detection_is_fitted_to_the_model_that_is_kept(folder, tmp_path):
+    changes = (*SMALL, "epochs=1", "ood_limit=3", "model_changes.dim=8")
+    tuned = train.finetune(
+        folder,
+        tmp_path / "tuned",
+        model="conv_aum_tiny",
+        changes=changes,
+        n_threads=1,
+        progress=False,
+    )
+    saved = checkpoints.load(tuned.folder)
+    assert saved.ood_detector is not None
+    assert saved.ood_detector.limit == 3
+    tags = infer.load(str(tuned.folder)).tag((np.zeros(9_600, np.float32), 16_000))
+    assert sum(tag.score for tag in tags) < 1
 
 
 def test_too_few_clips_and_classes_are_refused_in_one_line(folder, tmp_path):

@@ -1,15 +1,17 @@
 import numpy as np
 import pytest
+import soundfile
 import torch
 from torch import nn
 
 from audiomamba import audio, models
-from audiomamba.data import Example
+from audiomamba.data import Clip, Clips, EvaluationDataset, Example
 from audiomamba.data.feature_changes import FeatureChanges, SecondClip
 from audiomamba.errors import TrainingError
 from audiomamba.recipes import override
 from audiomamba.train.fitting.losses import smooth, spread
 from audiomamba.train.fitting.module import TrainingModule
+from audiomamba.train.fitting.scoring import predict
 
 
 def test_smoothing_moves_a_share_to_all_classes():
@@ -177,3 +179,29 @@ def test_features_of_two_clips_are_mixed(recipe):
     plain = audio.features(batch.waveform, recipe.front_end)
     torch.testing.assert_close(seen[0][0], 0.25 * plain[0] + 0.75 * plain[1])
     torch.testing.assert_close(seen[0][1], plain[1])
+
+
+def test_frozen_batch_norms_keep_their_statistics_also_after_an_evaluation(recipe, tmp_path):
+    changes = {"stem": (4, 4, 4), "dim": 16, "depth": 1}
+    kept = {}
+    for frozen in (True, False):
+        torch.manual_seed(0)
+        model = models.create(
+            "conv_aum_tiny", **changes, n_classes=3, n_mels=32, n_frames=recipe.front_end.n_frames
+        )
+        before = {name: value.clone() for name, value in model.named_buffers()}
+        small = override(recipe, [f"freeze_batch_norm={str(frozen).lower()}"])
+        module = small_module(small, model).train()
+        module(batch_of(recipe), 0).backward()
+        soundfile.write(tmp_path / "a.wav", np.zeros(4_000), 16_000)
+        clips = Clips([Clip(path=tmp_path / "a.wav", labels=())])
+        predict(model, EvaluationDataset(clips, np.zeros((1, 3)), recipe.front_end), 1)
+        module(batch_of(recipe), 1)
+        kept[frozen] = all(
+            torch.equal(value, before[name]) for name, value in model.named_buffers()
+        )
+        norms = [it for it in model.modules() if isinstance(it, nn.BatchNorm2d)]
+        assert norms
+        assert all(norm.weight.grad is not None for norm in norms)
+        assert module.model.training
+    assert kept == {True: True, False: False}

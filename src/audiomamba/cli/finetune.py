@@ -49,7 +49,8 @@ Start = Annotated[
     ),
 ]
 Probe = Annotated[
-    bool, typer.Option("--probe", help="Keep the encoder as it is; train only a linear head.")
+    bool,
+    typer.Option("--probe", help="Keep the encoder as it is; train only a linear head."),
 ]
 Minutes = Annotated[
     float, typer.Option(metavar="N", help="How long training may take on this machine.")
@@ -85,11 +86,13 @@ def finetune(
 ) -> None:
     """Make a tagger of your own sounds from labeled clips.
 
-    Input length, loss, held-out clips, learning rate, number of epochs and thresholds are chosen by
-    the clips and the machine. DIR becomes a model for `tag --model`, with the clips that it took
-    for something else in confusions.csv. Clips that cannot be read are left out, and named at the
-    end; the exit code is then 1. What was interrupted is resumed by the same command. Needs the
-    extra audiomamba[train].
+    A linear head on the model's embeddings comes first. Where it is right about fewer than 85 % of
+    the clips held out, or where --set changes something, all layers are trained on from it, and the
+    better of the two is kept. Input length, loss, held-out clips, learning rate, number of epochs
+    and thresholds are chosen by the clips and the machine. DIR becomes a model for `tag --model`,
+    with the clips that it took for something else in confusions.csv. Clips that cannot be read are
+    left out, and named at the end; the exit code is then 1. What was interrupted is resumed by the
+    same command. Needs the extra audiomamba[train].
     """
     from audiomamba import train as training
 

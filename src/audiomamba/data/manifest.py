@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -271,24 +271,23 @@ class Manifest:
         kinds = [self._kind(clip) for clip in self.clips]
         pairs = zip(self.clips.groups(), self._recordings(), strict=True)
         groups = [group or recording for group, recording in pairs]
+        together: dict[str, list[int]] = defaultdict(list)
+        for index, group in enumerate(groups):
+            together[group].append(index)
         for kind in sorted(set(kinds)):
             members = [index for index, other in enumerate(kinds) if other == kind]
             units = _units(members, groups)
             if len(units) < 2:
                 raise DataError(self._cannot_divide(kind, members))
-            n_held = max(1, round(fraction * len(members)))
-            for unit in rng.permutation(len(units))[
-                :-1
-            ].tolist():  # something is left to learn from
+            n_held = max(1, round(fraction * len(members))) - len(held.intersection(members))
+            order = rng.permutation(len(units))[:-1]  # something is left to learn from
+            for unit in order.tolist():
                 if n_held <= 0:
                     break
-                held.update(units[unit])
-                n_held -= len(units[unit])
-        held_groups = {groups[index] for index in held}
-        splits = [
-            "valid" if index in held or group in held_groups else "train"
-            for index, group in enumerate(groups)
-        ]
+                if held.isdisjoint(units[unit]):  # else another class of its group was drawn
+                    held.update(together[groups[units[unit][0]]])
+                    n_held -= len(units[unit])
+        splits = ["valid" if index in held else "train" for index in range(len(groups))]
         return replace(self, clips=self.clips.with_splits(splits))
 
     def _cannot_divide(self, kind: str, members: Sequence[int]) -> str:

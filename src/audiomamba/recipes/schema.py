@@ -30,6 +30,8 @@ class Recipe:
             the package, a model folder, or a weight file as its authors released it. Positions and
             patches are resized, weights of colors are merged, and a head for other classes stays
             fresh, as checkpoints.start_from says. None to start from scratch.
+        freeze_batch_norm: whether batch norms keep the statistics that they start with, which those
+            of small batches would only blur; their weights are trained.
         activation_checkpointing: whether what a block of the model computes is computed again in
             the backward pass and not kept: less memory, more time, the same gradients.
         front_end: how the model's input is made.
@@ -89,6 +91,7 @@ class Recipe:
         default_factory=dict
     )
     init: str | None = None
+    freeze_batch_norm: bool = False
     activation_checkpointing: bool = False
     front_end: FrontEnd = field(default_factory=FrontEnd)
     training_frames: int | None = None

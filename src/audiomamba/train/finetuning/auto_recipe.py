@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from audiomamba.models import ModelConfig
 from audiomamba.recipes import Recipe
 from audiomamba.train.split import Split
 
-__all__ = ["Start", "choose_recipe", "find_model", "fitting_frames"]
+__all__ = ["BestBy", "Start", "best_by", "choose_recipe", "find_model", "fitting_frames"]
+
+BestBy = Literal["accuracy", "mean_average_precision"]
 
 SET_BY_THE_RUN = ("n_classes", "n_mels", "n_frames")
 LONGEST_FRAMES = 1024
@@ -27,7 +29,7 @@ NEARLY_ALL = 95  # percent of the clips that fit into the input
 CROPPED_FROM = 320  # frames from which on models of any length train on pieces of half the length
 LARGEST_BATCH, SMALLEST_BATCH = 16, 4
 SILENCE = -15.942385  # log-mel value of digital silence
-RATE_FRESH, RATE_TRAINED = 1e-3, 5e-4
+RATE_FRESH, RATE_TRAINED, RATE_WITH_HEAD = 1e-3, 5e-4, 3e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +41,14 @@ class Start:
         changes: fields of its config with other values than the model's own.
         init: folder of the weights; None for fresh ones.
         checkpoint: what is in that folder.
+        head: whether its head is one for the clips' classes already.
     """
 
     model: str
     changes: Mapping[str, Any]
     init: str | None
     checkpoint: Checkpoint | None
+    head: bool = False
 
     @property
     def folder(self) -> Path | None:
@@ -127,6 +131,7 @@ def choose_recipe(start: Start, manifest: Manifest, split: Split, changes: Seque
         model_changes=start.changes,
         init=start.init,
         front_end=front_end,
+        freeze_batch_norm=start.init is not None,
         training_frames=n_training if crops else None,
         measure_statistics=start.init is None,
         augment=replace(
@@ -139,15 +144,31 @@ def choose_recipe(start: Start, manifest: Manifest, split: Split, changes: Seque
         ),
         loss="ce" if single else "bce",
         label_smoothing=0.1 if single else 0.0,
-        best_by="accuracy" if single else "mean_average_precision",
+        best_by=best_by(manifest),
         batch_size=int(np.clip(n_clips // 8, SMALLEST_BATCH, LARGEST_BATCH)),
-        learning_rate=RATE_FRESH if start.init is None else RATE_TRAINED,
+        learning_rate=_rate(start),
         precision="float32",
         epochs=1,
         warmup_epochs=0,
         evaluate_every=1,
     )
     return recipes.override(chosen, changes)
+
+
+def best_by(manifest: Manifest) -> BestBy:
+    """Name the metric that decides which model is best.
+
+    Args:
+        manifest: the clips.
+    """
+    return "accuracy" if manifest.single_label else "mean_average_precision"
+
+
+def _rate(start: Start) -> float:
+    """The learning rate that suits how much of a model is trained."""
+    if start.init is None:
+        return RATE_FRESH
+    return RATE_WITH_HEAD if start.head else RATE_TRAINED
 
 
 def fitting_frames(seconds: np.ndarray, front_end: FrontEnd) -> int:

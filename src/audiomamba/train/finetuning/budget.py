@@ -38,7 +38,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 N_WARM, N_TIMED = 1, 3
 LEAST_S = 1.0  # for training, if reading the clips has taken all the time
-MOST_STEPS, MOST_STEPS_TRAINED = 3000, 2000
+MOST_STEPS, MOST_STEPS_TRAINED, MOST_STEPS_WITH_HEAD = 3000, 2000, 300
 LEAST_EPOCHS, MOST_EPOCHS = 3, 100
 LEAST_EVALUATIONS, MOST_EVALUATIONS = 5, 20
 EVALUATED_SHARE = 0.1  # of the time: what looking at the held-out clips may take on the way
@@ -62,7 +62,13 @@ class Budget:
 
 
 def choose_budget(
-    draft: Recipe, manifest: Manifest, split: Split, left_s: float, changes: Sequence[str]
+    draft: Recipe,
+    manifest: Manifest,
+    split: Split,
+    left_s: float,
+    changes: Sequence[str],
+    *,
+    with_head: bool = False,
 ) -> Budget:
     """Choose how long a run may be, how weights are averaged, and the faster precision.
 
@@ -73,6 +79,8 @@ def choose_budget(
         left_s: seconds until the model has to be ready.
         changes: settings that were asked for, as for recipes.override; they are kept. Epochs that
             were asked for are all done, however long they take.
+        with_head: whether the run starts from a model with a head for the clips, which takes few
+            steps.
 
     Returns:
         The recipe, and when it has to be done.
@@ -93,6 +101,7 @@ def choose_budget(
     last_s = 2 * look_s + (cost.look_s + cost.read_s) * len(split.held_out)  # after the last step
     budget_s = max(LEAST_S, left_s - SLOWER * last_s - (time.perf_counter() - began))
     most_steps = MOST_STEPS if draft.init is None else MOST_STEPS_TRAINED
+    most_steps = MOST_STEPS_WITH_HEAD if with_head else most_steps
     most = min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(most_steps / n_steps)))
     n_looks = int(EVALUATED_SHARE * budget_s / (2 * look_s))  # of the weights and their average
     n_looks = min(max(n_looks, LEAST_EVALUATIONS), MOST_EVALUATIONS)

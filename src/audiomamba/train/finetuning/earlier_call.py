@@ -9,12 +9,11 @@ from typing import Any
 from audiomamba import checkpoints
 from audiomamba.atomic import write_json
 from audiomamba.data import Manifest
-from audiomamba.data.manifest_file import MANIFEST_NAME
-from audiomamba.data.preparation import PROBLEMS_NAME
 from audiomamba.errors import TrainingError
 from audiomamba.output_folders import refuse_filled
 from audiomamba.outputs import refuse_inputs
 from audiomamba.train.evaluation import FINETUNE_NAME
+from audiomamba.train.finetuning.head_first import HEAD_NAME
 from audiomamba.train.fitting.task import contents_of
 from audiomamba.train.run import Run, differences
 
@@ -129,9 +128,8 @@ def refuse_inputs_of(out: Path, source: Path, model: str, changes: Sequence[str]
     settings = dict(change.split("=", 1) for change in changes if "=" in change)
     teachers = settings.get("distillation.teachers", "").split(",")
     folders = [Path(name).resolve() for name in (model, *teachers) if name and Path(name).is_dir()]
-    runs = [folder.parent for folder in folders if folder.name in ("last", "best", "head")]
-    written = [out / name for name in (MANIFEST_NAME, PROBLEMS_NAME, "confusions.csv")]
-    refuse_inputs([out, *written], [source, *folders, *runs])
+    runs = [folder.parent for folder in folders if folder.name in ("last", "best")]
+    refuse_inputs([out], [source, *folders, *runs])
 
 
 def _forget(out: Path) -> None:
@@ -139,7 +137,7 @@ def _forget(out: Path) -> None:
     run = Run(out)
     for path in (run.record_path, run.metrics_path, run.state_path, out / FINETUNE_NAME):
         path.unlink(missing_ok=True)
-    for name in ("last", "best", "head"):
+    for name in ("last", "best", HEAD_NAME):
         shutil.rmtree(out / name, ignore_errors=True)
 
 

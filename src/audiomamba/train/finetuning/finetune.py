@@ -7,13 +7,16 @@ What is decided, and how:
                   there are any
     input         as long as nearly all clips are, 10 s at most; longer clips are read in windows
     front end     the start model's, statistics included; measured for fresh weights
+    head          from trained weights a linear one comes first, fitted to embeddings of the clips
     loss          cross entropy if every clip has one label, else one binary one per class
     learning rate 1e-3, at which the small models of this package learn best from scratch with AdamW
-                  and a warm-up; half of it for trained weights, which a new head must not shake
+                  and a warm-up; half of it for trained weights, which a new head must not shake,
+                  and less where the head is fitted already
     epochs        what fits into the time, the schedule being gone through as fast as that takes; at
-                  most enough for a few thousand steps, and no more when the held-out metric has
-                  ceased to rise
-    weights       those of the epoch that was best on the held-out clips
+                  most enough for a few thousand steps, or a few hundred where the head is fitted,
+                  and no more when the held-out metric has ceased to rise
+    weights       those of the epoch that was best on the held-out clips; those before the first,
+                  if no epoch was as good
     thresholds    those with the highest F1 on the held-out clips
 
 Figures of the held-out clips are therefore a little better than those of clips never seen.
@@ -29,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audiomamba import checkpoints, metrics
+from audiomamba import checkpoints
 from audiomamba.atomic import write_json
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import Clips, Manifest, read_manifest, write_manifest
@@ -38,7 +41,6 @@ from audiomamba.data.manifest_file import MANIFEST_NAME, find_manifest
 from audiomamba.data.preparation import examine, refuse_unusable
 from audiomamba.data.silence import refuse_silence
 from audiomamba.errors import ConfigError, DataError
-from audiomamba.infer import SoundModel
 from audiomamba.infer.device import use_threads
 from audiomamba.output_folders import removed_if_refused
 from audiomamba.outputs import sole_writer, writing
@@ -47,15 +49,16 @@ from audiomamba.recipes import Recipe, from_dict, to_dict
 from audiomamba.train.evaluation import (
     EVALUATION_NAME,
     Evaluation,
-    describe,
-    score_clips,
 )
-from audiomamba.train.finetuning.auto_recipe import Start, choose_recipe, find_model
+from audiomamba.train.finetuning.auto_recipe import Start, best_by, choose_recipe, find_model
 from audiomamba.train.finetuning.budget import Budget, choose_budget
 from audiomamba.train.finetuning.earlier_call import Facts, refuse_inputs_of
+from audiomamba.train.finetuning.head_first import HEAD_IS_ENOUGH, start_with_head
+from audiomamba.train.finetuning.judged import Judged, judged
 from audiomamba.train.finetuning.probe import probe_checkpoint
 from audiomamba.train.fitting.fit import resume_or_train
 from audiomamba.train.fitting.processes import started_together, warn
+from audiomamba.train.fitting.task import open_task
 from audiomamba.train.run import Run
 from audiomamba.train.split import Split, split_clips
 
@@ -76,8 +79,8 @@ class FinetuneResult:
         held_out: how it does on the clips that were held out, precision, recall and F1 of each
             class at its threshold.
         thresholds: the score from which on a class is heard, by label.
-        recipe: what was trained; None for a probe.
-        n_epochs: passes over the training clips; 0 for a probe.
+        recipe: how all layers were trained; None where the model has a new linear head only.
+        n_epochs: passes over the training clips; 0 without a recipe.
         skipped: clips that cannot be used and why, one line each.
         seconds: time that this call took.
     """
@@ -148,10 +151,11 @@ def finetune(
         write_manifest(out / MANIFEST_NAME, clips.manifest)
         facts.add(held_out=clips.split.name, skipped=list(clips.skipped))
         if probe:
-            trained = _Trained(probe_checkpoint(start, clips.manifest, clips.split, reading))
+            found = probe_checkpoint(start, clips.manifest, clips.split, reading)
+            best = judged(found, clips.split, best_by(clips.manifest))
         else:
-            trained = _train(facts, start, clips, started, progress=progress)
-        return _finish(facts, start, clips, trained, started)
+            best = _train(facts, start, clips, started, progress=progress, reading=reading)
+        return _finish(facts, start, clips, best, started)
 
 
 @dataclass(frozen=True)
@@ -162,15 +166,6 @@ class _UsableClips:
     manifest: Manifest
     split: Split
     skipped: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """A model, and the recipe and the epochs that made it; a probe has none of these."""
-
-    checkpoint: Checkpoint
-    recipe: Recipe | None = None
-    n_epochs: int = 0
 
 
 def _check_call(*, probe: bool, minutes: float, changes: Sequence[str]) -> None:
@@ -237,69 +232,71 @@ def _check_counts(manifest: Manifest) -> None:
 
 
 def _train(
-    facts: Facts, start: Start, clips: _UsableClips, began: float, *, progress: bool
-) -> _Trained:
-    """Train by the recipe that an earlier call chose, or a new one; the best epoch's model."""
+    facts: Facts,
+    start: Start,
+    clips: _UsableClips,
+    began: float,
+    *,
+    progress: bool,
+    reading: Progress | None,
+) -> Judged:
+    """A head that fits comes first; all layers are trained where it leaves much to be gained."""
+
+    def left_s() -> float:
+        return 60 * float(facts.request["minutes"]) - (time.perf_counter() - began)
+
+    manifest, split, changes = clips.manifest, clips.split, facts.request["changes"]
+    start = start_with_head(start, facts.out, manifest, split, left_s(), reading)
+    head: list[Judged] = []
+    if start.head and start.checkpoint is not None:
+        head = [judged(start.checkpoint, split, best_by(manifest))]
+        if head[0].metric >= HEAD_IS_ENOUGH and not changes:
+            return head[0]
     known = facts.values
-    if known.get("recipe") is not None:
-        chosen = Budget(recipe=from_dict(known["recipe"]), budget_s=known.get("budget_s"))
-    else:
-        changes = facts.request["changes"]
-        draft = choose_recipe(start, clips.manifest, clips.split, changes)
-        left_s = 60 * facts.request["minutes"] - (time.perf_counter() - began)
-        chosen = choose_budget(draft, clips.manifest, clips.split, left_s, changes)
-    facts.add(recipe=to_dict(chosen.recipe), budget_s=chosen.budget_s)
-    folds = clips.manifest.folds
+    if known.get("recipe") is None:
+        draft = choose_recipe(start, manifest, split, changes)
+        chosen = choose_budget(draft, manifest, split, left_s(), changes, with_head=start.head)
+        facts.add(recipe=to_dict(chosen.recipe), budget_s=chosen.budget_s)
+    recipe, budget_s = from_dict(known["recipe"]), known.get("budget_s")
+    tuned = _fit(facts, clips, Budget(recipe=recipe, budget_s=budget_s), progress=progress)
+    return max([tuned, *head], key=lambda one: one.metric)  # of equal ones the first
+
+
+def _fit(facts: Facts, clips: _UsableClips, chosen: Budget, *, progress: bool) -> Judged:
+    """Train all layers; the best epoch's model."""
+    recipe, manifest, folds = chosen.recipe, clips.manifest, clips.manifest.folds
+    fold = int(folds[0]) if folds else None
     done = resume_or_train(
-        chosen.recipe,
-        clips.manifest,
-        facts.out,
-        fold=int(folds[0]) if folds else None,
-        budget_s=chosen.budget_s,
-        progress=progress,
+        recipe, manifest, facts.out, fold=fold, budget_s=chosen.budget_s, progress=progress
     )
-    model = checkpoints.load(Run(done.folder).model_path)
-    return _Trained(model, chosen.recipe, int(done.metrics["epoch"]))
+    checkpoint = checkpoints.load(Run(done.folder).model_path)
+    if recipe.ood_limit is not None:  # which fit measures for the last epoch's model
+        task = open_task(recipe, manifest, fold=fold, train_on_all=False)
+        checkpoint = replace(checkpoint, ood_detector=task.fit_ood_detector(checkpoint))
+    found = judged(checkpoint, clips.split, recipe.best_by)
+    return replace(found, recipe=recipe, n_epochs=int(done.metrics["epoch"]))
 
 
 def _finish(
-    facts: Facts, start: Start, clips: _UsableClips, trained: _Trained, began: float
+    facts: Facts, start: Start, clips: _UsableClips, best: Judged, began: float
 ) -> FinetuneResult:
-    """Choose the thresholds, and write the model and what it does on the held-out clips."""
-    out, checkpoint = facts.out, trained.checkpoint
-    held_out, thresholds = _judge(checkpoint, clips.split, clips.source, out)
-    by_label = dict(zip(checkpoint.labels, thresholds, strict=True))
-    _save(out, replace(checkpoint, thresholds=thresholds), held_out, start)
+    """Write the model and what it does on the held-out clips."""
+    out = facts.out
+    held_out = replace(best.held_out, model=out, data=clips.source, split=clips.split.name)
+    by_label = dict(zip(best.checkpoint.labels, best.thresholds, strict=True))
+    _save(out, replace(best.checkpoint, thresholds=best.thresholds), held_out, start)
     facts.values.setdefault("recipe", None)
-    facts.add(thresholds=by_label)
+    facts.add(thresholds=by_label, n_epochs=best.n_epochs)
     return FinetuneResult(
         folder=out,
         n_training=len(clips.split.training),
         held_out=held_out,
         thresholds=by_label,
-        recipe=trained.recipe,
-        n_epochs=trained.n_epochs,
+        recipe=best.recipe,
+        n_epochs=best.n_epochs,
         skipped=clips.skipped,
         seconds=time.perf_counter() - began,
     )
-
-
-def _judge(
-    checkpoint: Checkpoint, split: Split, source: Path, out: Path
-) -> tuple[Evaluation, tuple[float, ...]]:
-    """How a model does on the held-out clips, at the thresholds that suit them best."""
-    began = time.perf_counter()
-    scored = score_clips(SoundModel(checkpoint), split.held_out)
-    targets = scored.clips.label_vectors(checkpoint.labels).dense()
-    thresholds = metrics.best_thresholds(scored.scores, targets)
-    found = replace(
-        describe(checkpoint, scored, thresholds),
-        model=out,
-        data=source,
-        split=split.name,
-        seconds=time.perf_counter() - began,
-    )
-    return found, thresholds
 
 
 def _save(out: Path, checkpoint: Checkpoint, held_out: Evaluation, start: Start) -> None:

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 import torch
 from lightning.fabric.plugins.precision import Precision
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from audiomamba import audio
@@ -87,6 +88,22 @@ class TrainingModule(nn.Module):
         if self.average is None or not self.averages:
             return self.model
         return cast(AudioModel, self.average.module)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation; batch norms that are frozen stay in the latter.
+
+        Args:
+            mode: whether to train.
+
+        Returns:
+            The module itself.
+        """
+        super().train(mode)
+        if self.recipe.freeze_batch_norm:
+            for layer in self.model.modules():
+                if isinstance(layer, _BatchNorm):
+                    layer.eval()
+        return self
 
     def start_epoch(self, epoch: int, loss_sum: float = 0.0, n_losses: int = 0) -> None:
         """Begin an epoch, or go on in the middle of one.

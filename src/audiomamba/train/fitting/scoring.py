@@ -38,7 +38,7 @@ def predict(
     """
     call = call or model
     device = next(model.parameters()).device
-    was_training = model.training
+    modes = {layer: layer.training for layer in model.modules()}  # of some layers it may differ
     model.eval()
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         outputs = [
@@ -47,7 +47,8 @@ def predict(
                 clips, batch_size, collate_fn=_together, generator=torch.Generator()
             )
         ]
-    model.train(was_training)
+    for layer, is_training in modes.items():
+        layer.training = is_training
     return torch.cat(outputs)
 
 
