@@ -150,11 +150,7 @@ def finetune(
         facts.open(clips.manifest, start.folder, overwrite=overwrite)
         write_manifest(out / MANIFEST_NAME, clips.manifest)
         facts.add(held_out=clips.split.name, skipped=list(clips.skipped))
-        if probe:
-            found = probe_checkpoint(start, clips.manifest, clips.split, reading)
-            best = judged(found, clips.split, best_by(clips.manifest))
-        else:
-            best = _train(facts, start, clips, started, progress=progress, reading=reading)
+        best = _train(facts, start, clips, started, progress=progress, reading=reading)
         return _finish(facts, start, clips, best, started)
 
 
@@ -246,6 +242,8 @@ def _train(
         return 60 * float(facts.request["minutes"]) - (time.perf_counter() - began)
 
     manifest, split, changes = clips.manifest, clips.split, facts.request["changes"]
+    if facts.request["probe"]:
+        return judged(probe_checkpoint(start, manifest, split, reading), split, best_by(manifest))
     start = start_with_head(start, facts.out, manifest, split, left_s(), reading)
     head: list[Judged] = []
     if start.head and start.checkpoint is not None:
