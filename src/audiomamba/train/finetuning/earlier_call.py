@@ -9,6 +9,8 @@ from typing import Any
 from audiomamba import checkpoints
 from audiomamba.atomic import write_json
 from audiomamba.data import Manifest
+from audiomamba.data.manifest_file import MANIFEST_NAME
+from audiomamba.data.preparation import PROBLEMS_NAME
 from audiomamba.errors import TrainingError
 from audiomamba.output_folders import refuse_filled
 from audiomamba.outputs import refuse_inputs
@@ -128,8 +130,9 @@ def refuse_inputs_of(out: Path, source: Path, model: str, changes: Sequence[str]
     settings = dict(change.split("=", 1) for change in changes if "=" in change)
     teachers = settings.get("distillation.teachers", "").split(",")
     folders = [Path(name).resolve() for name in (model, *teachers) if name and Path(name).is_dir()]
-    runs = [folder.parent for folder in folders if folder.name in ("last", "best")]
-    refuse_inputs([out], [source, *folders, *runs])
+    runs = [folder.parent for folder in folders if folder.name in ("last", "best", HEAD_NAME)]
+    written = [out / name for name in (MANIFEST_NAME, PROBLEMS_NAME, "confusions.csv")]
+    refuse_inputs([out, *written], [source, *folders, *runs])
 
 
 def _forget(out: Path) -> None:
