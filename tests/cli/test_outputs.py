@@ -259,6 +259,14 @@ def test_two_outputs_of_one_name(tmp_path: Path, files: list[Path], model_folder
     assert "are one output" in result.stderr
 
 
+def test_results_of_bench_are_not_replaced_unasked(tmp_path: Path) -> None:
+    (tmp_path / "results.jsonl").write_text("precious")
+    result = run("bench", "norm", "--quick", "--out", tmp_path / "results.jsonl")
+    assert result.exit_code == 2
+    assert "exists already" in result.stderr
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
+
+
 # What cannot be written
 
 

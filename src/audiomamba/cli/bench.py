@@ -1,12 +1,14 @@
 """`audiomamba bench`."""
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from audiomamba.cli.options import Threads
+from audiomamba.cli.recordings import Overwrite
+from audiomamba.outputs import claimed
 from audiomamba.terminal import output
 
 __all__ = ["EXAMPLES", "bench"]
@@ -63,6 +65,7 @@ def bench(
     list_cases: ListCases = False,
     compare: Compare = False,
     out: Out = None,
+    overwrite: Overwrite = False,
     device: Device = "cpu",
     instruction_set: InstructionSet = None,
     threads: Threads = None,
@@ -87,7 +90,11 @@ def bench(
         typer.echo(command.compare(files, out or Path()), nl=False)
         return
     chosen = select(groups, quick=quick, among=groups_of(device))
-    with nullcontext() if out is None else output(out) as lines:
+    with ExitStack() as stack:
+        lines = None
+        if out is not None:
+            stack.enter_context(claimed([out], overwrite=overwrite))
+            lines = stack.enter_context(output(out))
         all_right = command.measure(
             chosen,
             device=device,
