@@ -221,7 +221,9 @@ class AST(AudioModel):
         class_tokens = [self.cls_token]
         if config.class_tokens == "with-distillation":
             class_tokens.append(self.dist_token)
-        starts = [token.to(patches.dtype).expand(len(patches), -1, -1) for token in class_tokens]
+        starts = [
+            token.to(patches.dtype).expand(patches.shape[0], -1, -1) for token in class_tokens
+        ]
         x = torch.cat([*starts, patches.flatten(2).transpose(1, 2)], dim=1)
         x = x + self._positions(columns)
         seen = None

@@ -141,4 +141,4 @@ def take_tokens(tokens: Tensor, indices: Tensor) -> Tensor:
         >>> take_tokens(torch.tensor([[[5.0], [6.0]]]), torch.tensor([[1, 0]])).tolist()
         [[[6.0], [5.0]]]
     """
-    return tokens.gather(1, indices[..., None].expand(len(tokens), -1, tokens.shape[2]))
+    return tokens.gather(1, indices[..., None].expand(tokens.shape[0], -1, tokens.shape[2]))

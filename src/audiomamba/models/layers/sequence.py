@@ -80,7 +80,7 @@ class Layout:
             return image if by_row else image.transpose(1, 2)
         indices = self._indices(tokens.device)[:, : rows * columns]
         patches = take_tokens(tokens, indices.clamp(max=tokens.shape[1] - 1))
-        return patches.view(len(tokens), rows, columns, -1)
+        return patches.view(tokens.shape[0], rows, columns, -1)
 
     def class_tokens(self, tokens: Tensor) -> Tensor:
         """Take the class tokens (batch, class tokens, dim) of (batch, tokens, dim)."""
