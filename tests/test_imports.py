@@ -13,11 +13,21 @@ ROOT = Path(audiomamba.__file__).parent
 # The leaves, which all parts may use, are not listed with each of them.
 # errors < ops < models < checkpoints; errors < audio < data; metrics, recipes < train;
 # infer < train, serve, cli.
-LEAVES = {"atomic", "config", "errors", "output_folders", "outputs", "progress", "provenance"}
+LEAVES = {
+    "atomic",
+    "config",
+    "errors",
+    "json_lines",
+    "output_folders",
+    "outputs",
+    "progress",
+    "provenance",
+}
 MAY_USE = {
     "atomic": set(),
     "config": {"errors"},
     "errors": set(),
+    "json_lines": set(),
     "output_folders": {"errors", "outputs"},
     "outputs": {"errors"},
     "progress": set(),

@@ -100,12 +100,15 @@ def test_a_full_disk_is_one_line_and_what_was_there_stays(clips, tmp_path, n_byt
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
     try:
-        for call in (
+        calls = [
             lambda: prepare("own", clips, out),
             lambda: prepare_collection(clips, out),
             lambda: shard(listed, out),
-            lambda: prepare("own", clips, tmp_path / "listed"),
-        ):
+        ]
+        if n_bytes < (tmp_path / "listed" / "manifest.jsonl").stat().st_size:
+            # The journal is complete, so that of a repeated call the manifest alone is written.
+            calls.append(lambda: prepare("own", clips, tmp_path / "listed"))
+        for call in calls:
             with pytest.raises(ConfigError, match="cannot be written: file too large"):
                 call()
             assert not out.exists()

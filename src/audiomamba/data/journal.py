@@ -4,12 +4,12 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from audiomamba.errors import ConfigError
+from audiomamba.json_lines import JsonLines
 from audiomamba.outputs import writing
 from audiomamba.progress import Progress
 
@@ -40,21 +40,12 @@ class Journal(Generic[Finding]):
         self._kind = kind
         self._stamps: dict[str, str] = {}
         self._found: dict[Recording, Finding] = {}
-        self._file: IO[str]
+        self._lines: JsonLines
 
     def __enter__(self) -> "Journal[Finding]":
         with writing(self.path):
-            self._read()
-            self._file = self.path.open(
-                "a", encoding="utf-8", errors="surrogateescape", buffering=1
-            )
-            try:
-                if self._file.tell():
-                    self._file.write("\n")  # ends a line that was cut short; alone it says nothing
-            except OSError:
-                with suppress(OSError):
-                    self._file.close()
-                raise
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lines = JsonLines(self.path, self._take)
         return self
 
     def __exit__(
@@ -63,7 +54,7 @@ class Journal(Generic[Finding]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self._lines.close()
 
     def __len__(self) -> int:
         return len(self._found)
@@ -87,7 +78,7 @@ class Journal(Generic[Finding]):
             found: what was found.
         """
         self._found[recording] = found
-        self._file.write(json.dumps([*recording, self._stamp(recording[0]), *found]) + "\n")
+        self._lines.add([*recording, self._stamp(recording[0]), *found])
 
     def complete(
         self,
@@ -127,19 +118,14 @@ class Journal(Generic[Finding]):
             pool.shutdown(cancel_futures=True)
         return failed
 
-    def _read(self) -> None:
-        """Take over what an earlier run found, where files have not changed."""
-        if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            return
-        with self.path.open(encoding="utf-8", errors="surrogateescape") as file:
-            for line in file:
-                path, key, stamp, *values = _parse(line)
-                if len(values) == len(self._kind._fields):
-                    if stamp == self._stamp(path):
-                        self._found[path, key] = self._kind(*values)
-                    else:
-                        self._found.pop((path, key), None)
+    def _take(self, _offset: int, line: bytes) -> None:
+        """Take over what an earlier run found, where the file has not changed."""
+        path, key, stamp, *values = _parse(line)
+        if len(values) == len(self._kind._fields):
+            if stamp == self._stamp(path):
+                self._found[path, key] = self._kind(*values)
+            else:
+                self._found.pop((path, key), None)
 
     def _stamp(self, path: str) -> str:
         """Size and time of change of a file; empty if it is gone."""
@@ -170,7 +156,7 @@ def worker_count(n_workers: int | None) -> int:
     return n_workers or os.cpu_count() or 1
 
 
-def _parse(line: str) -> list[Any]:
+def _parse(line: bytes) -> list[Any]:
     """One line; path, key and stamp without anything found if it was cut short or says nothing."""
     try:
         entry = json.loads(line)

@@ -16,6 +16,7 @@ from typing import Any
 from audiomamba.atomic import replacing, write_json
 from audiomamba.errors import ConfigError, DataError
 from audiomamba.infer.results import Row, Rows
+from audiomamba.json_lines import JsonLines
 from audiomamba.outputs import refuse_inputs, sole_writer, writing
 
 __all__ = ["Journal"]
@@ -112,25 +113,19 @@ class Journal:
 
     def _recover(self) -> None:
         """Find the rows that are there; what a killed process left of a line is cut off."""
-        offset = 0
-        with self._journal.open("ab+") as file:
-            file.seek(0)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    row = json.loads(line)
-                    name, stamp = row["file"], row["stamp"]
-                except (ValueError, LookupError, TypeError) as error:
-                    raise DataError(
-                        f"{self._journal} is damaged at byte {offset}; remove it to begin anew"
-                    ) from error
-                if stamp == _stamp(Path(name)):
-                    self._offsets[name] = offset
-                offset += len(line)
-            file.truncate(offset)
-        self._out = self._journal.open("ab", buffering=0)
-        self._out.seek(offset)
+
+        def take(offset: int, line: bytes) -> None:
+            try:
+                row = json.loads(line)
+                name, stamp = row["file"], row["stamp"]
+            except (ValueError, LookupError, TypeError) as error:
+                raise DataError(
+                    f"{self._journal} is damaged at byte {offset}; remove it to begin anew"
+                ) from error
+            if stamp == _stamp(Path(name)):
+                self._offsets[name] = offset
+
+        self._out = JsonLines(self._journal, take)
 
     def add(self, file: Path, row: Row) -> None:
         """Keep a row; when this returns, killing the process does not lose it.
@@ -142,11 +137,8 @@ class Journal:
         Raises:
             ConfigError: it cannot be written, as where the disk is full.
         """
-        line = json.dumps({"file": str(file), "stamp": _stamp(file), **row}).encode() + b"\n"
         with writing(self._name):
-            offset = self._out.tell()
-            while line:  # on a disk that gets full, a part of it is written without an error
-                line = line[self._out.write(line) :]
+            offset = self._out.add({"file": str(file), "stamp": _stamp(file), **row})
         self._offsets[str(file)] = offset
 
     def rows(self) -> Iterator[Row]:
