@@ -65,6 +65,7 @@ def test_clips_that_cannot_be_read_are_named_and_the_rest_is_done(
 
     assert found.exit_code == 1
     assert "high/broken.wav: not audio" in found.stderr
+    assert (tmp_path / "mine" / "problems.csv").read_text().startswith("clip,problem\n")
 
 
 def test_what_was_decided_about_a_table_is_said(

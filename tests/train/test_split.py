@@ -110,3 +110,30 @@ def test_a_class_that_is_one_recording_cannot_be_divided():
         split_clips(Manifest(labels="ab", clips=clips), None, seed=0)
     clips[0] = Clip(path=Path("day.wav"), labels=("a",), end_s=1.0, group="morning")
     assert split_clips(Manifest(labels="ab", clips=clips), None, seed=0).held_out
+
+
+@pytest.mark.parametrize("n_recordings", [2, 3, 10])
+def test_recordings_with_pieces_of_all_classes_leave_each_something_to_learn_from(n_recordings):
+    clips = [
+        Clip(path=Path(f"{day}.wav"), labels=(label,), start_s=start_s, end_s=start_s + 1.0)
+        for day in range(n_recordings)
+        for start_s, label in enumerate("abcabc")
+    ]
+    for seed in range(10):
+        parts = split_clips(Manifest(labels="abc", clips=clips), None, seed=seed)
+        held = {clip.path for clip in parts.held_out}
+        assert set(parts.training.label_names) == set(parts.held_out.label_names) == set("abc")
+        assert held.isdisjoint(clip.path for clip in parts.training)
+        assert len(held) == max(1, round(0.2 * n_recordings))
+
+
+def test_recordings_that_share_classes_in_a_ring_leave_each_something_to_learn_from():
+    pairs = {"ab": "1.wav", "bc": "2.wav", "ca": "3.wav"}
+    clips = [
+        Clip(path=Path(name), labels=(label,), start_s=start_s, end_s=start_s + 1.0)
+        for labels, name in pairs.items()
+        for start_s, label in enumerate(labels)
+    ]
+    for seed in range(10):
+        parts = split_clips(Manifest(labels="abc", clips=clips), None, seed=seed)
+        assert set(parts.training.label_names) == set("abc")

@@ -272,21 +272,28 @@ class Manifest:
         pairs = zip(self.clips.groups(), self._recordings(), strict=True)
         groups = [group or recording for group, recording in pairs]
         together: dict[str, list[int]] = defaultdict(list)
+        left: dict[str, set[str]] = defaultdict(set)  # of each class, to learn from
         for index, group in enumerate(groups):
             together[group].append(index)
+            left[kinds[index]].add(group)
         for kind in sorted(set(kinds)):
             members = [index for index, other in enumerate(kinds) if other == kind]
             units = _units(members, groups)
             if len(units) < 2:
                 raise DataError(self._cannot_divide(kind, members))
             n_held = max(1, round(fraction * len(members))) - len(held.intersection(members))
-            order = rng.permutation(len(units))[:-1]  # something is left to learn from
-            for unit in order.tolist():
+            for unit in rng.permutation(len(units)).tolist():
                 if n_held <= 0:
                     break
-                if held.isdisjoint(units[unit]):  # else another class of its group was drawn
-                    held.update(together[groups[units[unit][0]]])
-                    n_held -= len(units[unit])
+                group = groups[units[unit][0]]
+                of_group = {kinds[index] for index in together[group]}
+                is_last = any(left[other] == {group} for other in of_group)
+                if is_last or not held.isdisjoint(units[unit]):  # drawn for another class already
+                    continue
+                held.update(together[group])
+                n_held -= len(units[unit])
+                for other in of_group:
+                    left[other].discard(group)
         splits = ["valid" if index in held else "train" for index in range(len(groups))]
         return replace(self, clips=self.clips.with_splits(splits))
 

@@ -38,7 +38,14 @@ from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import Clips, Manifest, read_manifest, write_manifest
 from audiomamba.data.corpora import guess_corpus
 from audiomamba.data.manifest_file import MANIFEST_NAME, find_manifest
-from audiomamba.data.preparation import examine, refuse_unusable
+from audiomamba.data.preparation import (
+    PROBLEMS_NAME,
+    Problem,
+    examine,
+    first_of,
+    refuse_unusable,
+    write_problems,
+)
 from audiomamba.data.silence import refuse_silence
 from audiomamba.errors import ConfigError, DataError
 from audiomamba.infer.device import use_threads
@@ -148,7 +155,7 @@ def finetune(
         facts = Facts(out, request, overwrite=overwrite)
         clips = _usable_clips(source, out, reading)
         facts.open(clips.manifest, start.folder, overwrite=overwrite)
-        write_manifest(out / MANIFEST_NAME, clips.manifest)
+        clips.write(out)
         facts.add(held_out=clips.split.name, skipped=list(clips.skipped))
         best = _train(facts, start, clips, started, progress=progress, reading=reading)
         return _finish(facts, start, clips, best, started)
@@ -161,7 +168,17 @@ class _UsableClips:
     source: Path
     manifest: Manifest
     split: Split
-    skipped: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    def write(self, out: Path) -> None:
+        """Write down which clips these are, for evaluate, and what is wrong with the others."""
+        write_problems(out / PROBLEMS_NAME, self.problems)
+        write_manifest(out / MANIFEST_NAME, self.manifest)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Why the others cannot be used, one line each."""
+        return tuple(f"{problem.clip}: {problem.reason}" for problem in self.problems)
 
 
 def _check_call(*, probe: bool, minutes: float, changes: Sequence[str]) -> None:
@@ -180,7 +197,7 @@ def _check_call(*, probe: bool, minutes: float, changes: Sequence[str]) -> None:
 def _usable_clips(source: Path, out: Path, reading: Progress | None) -> _UsableClips:
     """The clips that can be used."""
     listed = find_manifest(source)
-    skipped: list[str] = []
+    problems: tuple[Problem, ...] = ()
     if listed is not None:
         manifest = read_manifest(listed)
         if manifest.corpus is None:  # files may have changed since they were listed
@@ -189,13 +206,12 @@ def _usable_clips(source: Path, out: Path, reading: Progress | None) -> _UsableC
     else:
         prepared = examine(guess_corpus(source), source, out, progress=reading)
         refuse_unusable(source, prepared)
-        skipped = [f"{problem.clip}: {problem.reason}" for problem in prepared.problems]
-        manifest = prepared.manifest
+        manifest, problems = prepared.manifest, prepared.problems
     used = set(manifest.clips.label_names)
     labels = [label for label in manifest.labels if label in used]
     lost = [label for label in manifest.labels if label not in used]
     if lost and manifest.corpus is None:
-        raise DataError(f"no clip of {lost[0]!r} can be read; {skipped[0]}")
+        raise DataError(f"no clip of {lost[0]!r} can be read{first_of(problems)}")
     warn(manifest.notes)
     manifest = Manifest(labels=labels, clips=manifest.clips)
     _check_counts(manifest)
@@ -204,7 +220,7 @@ def _usable_clips(source: Path, out: Path, reading: Progress | None) -> _UsableC
         manifest = manifest.with_held_out(0.2, SEED)
     split = split_clips(manifest, None, SEED)
     refuse_silence(split.training)
-    return _UsableClips(source, manifest, split, tuple(skipped))
+    return _UsableClips(source, manifest, split, problems)
 
 
 def _check_counts(manifest: Manifest) -> None:
