@@ -40,13 +40,16 @@ build: $(VENV)/build-tools  ## compile the kernels into src/, for work on the ch
 	$(BIN)/cmake --build build/cmake
 	$(BIN)/cmake --install build/cmake --prefix src
 
+# Its torch.compile and torch.export do not take all models whole; what needs neither is tested.
 oldest-torch:  ## run the tests of the core with the oldest PyTorch that is promised
 	$(PYTHON) -m venv $(VENV)-oldest-torch
 	$(VENV)-oldest-torch/bin/pip install --quiet "torch==2.5.1" "numpy<2.3" ".[hub]" \
 		hypothesis pytest pytest-timeout scikit-learn scipy
-	OMP_NUM_THREADS=1 $(VENV)-oldest-torch/bin/python -m pytest tests/golden tests/ops \
-		tests/models/test_zoo.py tests/models/test_aum.py tests/infer/test_tagger.py \
-		tests/infer/test_windows.py tests/checkpoints/test_format.py tests/hub/test_find.py
+	OMP_NUM_THREADS=1 $(VENV)-oldest-torch/bin/python -m pytest tests/golden \
+		tests/ops/test_selective_scan.py tests/ops/test_mamba_plans.py tests/models/test_zoo.py \
+		tests/models/test_aum.py tests/infer/test_tagger.py \
+		tests/infer/test_windows.py tests/checkpoints/test_format.py tests/hub/test_find.py \
+		-k "not export and not compile"
 
 release-check:  ## build the wheel and the source package, and try them in empty environments
 	PYTHON=$(PYTHON) scripts/release_check

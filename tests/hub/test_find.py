@@ -25,7 +25,7 @@ def test_a_released_file_is_a_model_and_is_converted_once(aum_file: Path) -> Non
 
 def test_another_file_of_the_same_name_is_another_model(aum_file: Path) -> None:
     first = checkpoints.find(aum_file)
-    state = torch.load(aum_file)
+    state = torch.load(aum_file, weights_only=True)
     state["module.head.bias"] += 1
     torch.save(state, aum_file)
 
