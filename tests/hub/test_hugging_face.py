@@ -29,7 +29,8 @@ class Marker:
 
 
 def released(aum_file: Path) -> bytes:
-    return save({key: value.clone() for key, value in torch.load(aum_file, weights_only=True).items()})
+    state = torch.load(aum_file, weights_only=True)
+    return save({key: value.clone() for key, value in state.items()})
 
 
 def test_a_model_is_loaded_by_its_repository(server: Hub, own_files: dict[str, bytes]) -> None:
