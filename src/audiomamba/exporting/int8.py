@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audiomamba.errors import ConfigError
 from audiomamba.exporting.program import quiet
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ["MAX_LOSS", "Accuracies", "quantize", "use_int8"]
 
@@ -44,19 +48,35 @@ def quantize(file: Path, into: Path) -> None:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    nodes = onnx.load(file, load_external_data=False).graph.node
+    model = onnx.load(file)
+    _transpose_weights(model.graph)
     of_front_end = [
-        node.name for node in nodes if any(name.startswith("front_end.") for name in node.input)
+        node.name
+        for node in model.graph.node
+        if any(name.startswith("front_end.") for name in node.input)
     ]
     with quiet():
         quantize_dynamic(
-            file,
+            model,
             into,
             op_types_to_quantize=QUANTIZED,
             per_channel=True,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=of_front_end,
         )
+
+
+def _transpose_weights(graph: "onnx.GraphProto") -> None:
+    """Let weights that the graph transposes stand in it transposed: only such are quantized."""
+    from onnx import numpy_helper
+
+    weights = {one.name: one for one in graph.initializer}
+    for node in [one for one in graph.node if one.op_type == "Transpose"]:
+        if node.input[0] in weights:
+            axes = next((it.ints for it in node.attribute if it.name == "perm"), None)
+            value = numpy_helper.to_array(weights[node.input[0]]).transpose(axes)
+            graph.initializer.append(numpy_helper.from_array(value.copy(), node.output[0]))
+            graph.node.remove(node)
 
 
 def use_int8(folder: Path, name: str, data: Path, max_loss: float) -> Accuracies:
