@@ -15,9 +15,11 @@ SOURCES := pyproject.toml constraints.txt CMakeLists.txt README.md LICENSE \
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
 
-demo: $(VENV)/installed-plot  ## tag the recordings in demo/recordings; the picture is demo/tags.png
+demo: $(VENV)/installed-plot  ## tag the recordings in demo/recordings, and find events in a mixture of them
 	$(BIN)/audiomamba tag demo/recordings --picture demo/tags.png
-	@echo "A picture of it is in demo/tags.png."
+	$(BIN)/python demo/mix.py demo/mixed.wav
+	$(BIN)/audiomamba timeline demo/mixed.wav --window 2 --picture demo/timeline.png --overwrite
+	@echo "Pictures of it are in demo/tags.png and demo/timeline.png."
 
 # A file's tests stay in one process, which makes what they share, such as a trained model, once.
 test: $(VENV)/installed-test  ## run the default tests, in a process per core
@@ -55,7 +57,7 @@ release-check:  ## build the wheel and the source package, and try them in empty
 	PYTHON=$(PYTHON) scripts/release_check
 
 clean:  ## delete the virtual environment, builds and caches
-	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache demo/tags.png
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache demo/tags.png demo/mixed.wav demo/timeline.png
 	rm -f src/audiomamba/ops/_kernels.so
 
 $(VENV)/build-tools: constraints.txt

@@ -1,5 +1,6 @@
 """The model of everyday sounds that ships, on the recordings that ship."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from safetensors import safe_open
 import audiomamba
 from audiomamba import checkpoints
 from audiomamba.data.labels import label_list
-from audiomamba.infer import Tagger
+from audiomamba.infer import Framing, Tagger
 from audiomamba.ops import native
 
 RECORDINGS = Path(__file__).parents[2] / "demo" / "recordings"
@@ -92,3 +93,20 @@ def test_a_bark_stays_a_dogs_at_other_rates_and_levels(general: Tagger) -> None:
     for changed in (0.5 * samples, -samples, samples[::2].repeat_interleave(2)):
         first = {tag.label for tag in general.tag((changed, rate))[:3]}
         assert first & RIGHT["dog"]
+
+
+def test_a_timeline_tells_when_sounds_of_a_mixture_are_heard(general: Tagger) -> None:
+    mixed = runpy.run_path(str(RECORDINGS.parent / "mix.py"))["mix"](RECORDINGS)
+    line = general.timeline((mixed.numpy(), 32_000), Framing(window_s=2.0))
+
+    for label, start_s, end_s in (
+        ("Chicken, rooster", 1.0, 2.5),
+        ("Moo", 5.0, 9.0),
+        ("Tick", 17.0, 24.0),
+        ("Speech", 28.0, 33.0),
+        ("Meow", 48.0, 49.0),
+    ):
+        scores = line.scores[:, line.labels.index(label)]
+        at_s = float(scores.argmax()) * Framing().step_s
+        assert start_s - 0.5 < at_s < end_s + 0.5, label
+        assert scores.max() > 0.25, label

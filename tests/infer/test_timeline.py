@@ -154,7 +154,7 @@ def test_the_events_of_a_stream_are_those_of_the_whole(general: Tagger, tmp_path
     path = tmp_path / "noise.wav"
     loud = np.repeat(np.random.default_rng(1).random(21), RATE)
     soundfile.write(path, (noise(21) * loud).astype(np.float32), RATE, subtype="FLOAT")
-    rule = EventRule(threshold=0.1, stay=0.9)
+    rule = EventRule(threshold=0.03, stay=0.9)
 
     (found,) = find_events_in_files(general, [path], rule=rule)
 
