@@ -62,10 +62,18 @@ def test_every_output_is_what_the_model_says_at_any_length_and_batch(
         torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-5, msg=name)
 
 
+TABLE = 200 * 255  # of the Fourier transform, larger than any weight of the small model
+
+
+def test_a_constant_that_is_larger_than_any_weight_is_refused(small: Small) -> None:
+    with pytest.raises(ConfigError, match="a constant of 51000 numbers"):
+        check_graph(small.exported.folder / "model.onnx", TABLE - 1)
+
+
 def test_the_graph_is_plain_and_small(small: Small) -> None:
     file = small.exported.folder / "model.onnx"
     graph = onnx.load(file).graph
-    opset, n_nodes = check_graph(file)
+    opset, n_nodes = check_graph(file, TABLE)
 
     assert opset <= 21
     assert n_nodes == small.exported.n_nodes

@@ -19,7 +19,7 @@ def test_a_quantized_graph_is_plain_and_says_about_the_same(small: Small, tmp_pa
     file = small.exported.folder / MODEL
     quantize(file, tmp_path / MODEL)
 
-    assert check_graph(tmp_path / MODEL)[0] <= 21
+    assert check_graph(tmp_path / MODEL, largest_weight=60_000)[0] <= 21
     samples = soundfile.read(RECORDINGS / "speech.wav", dtype="float32")[0][None]
     before, after = (
         onnxruntime.InferenceSession(it).run(["scores"], {"waveform": samples})[0]

@@ -133,7 +133,8 @@ def _write_graph(
     program = trace(graph, given.example, any_length=isinstance(given.axes[1], str))
     told("translating it to ONNX")
     made = to_onnx(program, _axes(graph, given), file)
-    opset, n_nodes = check_graph(file)
+    largest = max(weight.numel() for weight in graph.state_dict().values())
+    opset, n_nodes = check_graph(file, largest)
     told("comparing it with PyTorch")
     agreement = _agreement(checkpoint, given, file, recording)
     if not agreement.largest_difference <= TOLERANCE:

@@ -75,11 +75,12 @@ def _name_axes(value: "onnx.ValueInfoProto", axes: list[str | int]) -> None:
             dimension.dim_param = axis
 
 
-def check_graph(file: Path) -> tuple[int, int]:
+def check_graph(file: Path, largest_weight: int) -> tuple[int, int]:
     """Check that a file asks nothing unusual of a runtime.
 
     Args:
         file: the ONNX file.
+        largest_weight: numbers in the largest weight of the model, its front end's tables included.
 
     Returns:
         The version of the operator set, and the number of nodes.
@@ -98,25 +99,22 @@ def check_graph(file: Path) -> tuple[int, int]:
         raise ConfigError(f"the graph has operators outside the standard domain: {foreign}")
     if opset > LATEST_OPSET:
         raise ConfigError(f"the graph has operator set {opset}; expected at most {LATEST_OPSET}")
-    weights, constants = _sizes(model.graph)
-    if constants and max(constants) > max(weights):
+    largest = max(_sizes(model.graph), default=0)
+    if largest > largest_weight:
         raise ConfigError(
-            f"a constant of {max(constants)} numbers is in the graph; the largest weight has "
-            f"{max(weights)}"
+            f"a constant of {largest} numbers is in the graph; the largest weight has "
+            f"{largest_weight}"
         )
     return opset, len(nodes)
 
 
-def _sizes(graph: "onnx.GraphProto") -> tuple[list[int], list[int]]:
-    """How many numbers the weights have, and the constants: those that no module named."""
-    weights: list[int] = []
-    constants: list[int] = []
+def _sizes(graph: "onnx.GraphProto") -> Iterator[int]:
+    """How many numbers the weights and the constants of a graph have."""
     for one in graph.initializer:
-        (weights if "." in one.name else constants).append(math.prod(one.dims))
+        yield math.prod(one.dims)
     for node in _nodes(graph):
         if node.op_type == "Constant":
-            constants += [math.prod(it.t.dims) for it in node.attribute if it.name == "value"]
-    return weights, constants
+            yield from (math.prod(it.t.dims) for it in node.attribute if it.name == "value")
 
 
 def _nodes(graph: "onnx.GraphProto") -> Iterator["onnx.NodeProto"]:
