@@ -63,6 +63,7 @@ class Watched:
 
     def __init__(self, browser: Any, server: Server, **options: Any) -> None:
         self.context = browser.new_context(viewport=DESKTOP, **options)
+        self.context.set_default_timeout(120_000)  # a busy machine starts a browser slowly
         self.page = self.context.new_page()
         self.requests: list[str] = []
         self.errors: list[str] = []
@@ -94,7 +95,7 @@ class Watched:
         self.wait("document.querySelector('#status').textContent.includes('events')")
         self.page.wait_for_timeout(600)
 
-    def wait(self, condition: str, seconds: float = 30) -> None:
+    def wait(self, condition: str, seconds: float = 120) -> None:
         """Wait in this process: what waits inside the page is against its security policy."""
         deadline = time.monotonic() + seconds
         while not self.page.evaluate(condition):
@@ -157,7 +158,7 @@ def test_a_dropped_file_is_shown_and_played(
         }""",
         [__import__("base64").b64encode(mixed.read_bytes()).decode(), mixed.name],
     )
-    page.wait_for_selector("#recording:not([hidden]) .lane", timeout=60_000)
+    page.wait_for_selector("#recording:not([hidden]) .lane")
     page.wait_for_selector("#events tr")
     page.wait_for_timeout(800)
     assert page.locator(".lane").count() == 8
@@ -217,7 +218,7 @@ def test_the_microphone_is_heard_within_two_seconds(browser: Any, page_server: S
     )
     assert 0 < told - sounds < 2
     page.keyboard.press("m")
-    page.wait_for_selector("#recording:not([hidden]) .lane", timeout=60_000)
+    page.wait_for_selector("#recording:not([hidden]) .lane")
     assert page.locator("#recording-title").inner_text() == "microphone.wav"
     watched.check()
     watched.close()
