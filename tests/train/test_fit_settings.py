@@ -61,10 +61,10 @@ def test_the_mean_of_the_last_epochs_is_handed_over_and_survives_a_stop(
     def add_and_fail(self: Run, line: dict[str, float]) -> None:
         add_epoch(self, line)
         if line["epoch"] == 3:
-            raise OSError("killed")
+            raise RuntimeError("killed")
 
     monkeypatch.setattr(Run, "add_epoch", add_and_fail)
-    with pytest.raises(OSError, match="killed"):
+    with pytest.raises(RuntimeError, match="killed"):
         fit(recipe, corpus, tmp_path / "c", *changes)
     monkeypatch.undo()
     assert_close(fit(recipe, corpus, tmp_path / "c", *changes), mean, atol=0, rtol=0)

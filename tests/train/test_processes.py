@@ -136,10 +136,10 @@ def test_a_run_of_one_process_goes_on_in_two_that_share_the_weights_out(
     def add_and_fail(self: Run, line: dict[str, float]) -> None:
         add_epoch(self, line)
         if line["epoch"] == 3:
-            raise OSError("killed")
+            raise RuntimeError("killed")
 
     monkeypatch.setattr(Run, "add_epoch", add_and_fail)
-    with pytest.raises(OSError, match="killed"):
+    with pytest.raises(RuntimeError, match="killed"):
         train.fit(own, uneven, tmp_path / "parts", n_threads=1, progress=False)
     monkeypatch.undo()
     half = override(own, ["batch_size=2"])
