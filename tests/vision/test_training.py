@@ -292,14 +292,3 @@ def test_recipes_with_impossible_values_are_refused() -> None:
         Augmentation(size=(32, 32), scale=(2.0, 0.5))
     with pytest.raises(ConfigError, match="steps is 0"):
         tiny_recipe(steps=0)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize(
-    ("task", "score", "least"), [("segment", "mean_iou", 0.9), ("detect", "box_ap50", 0.5)]
-)
-def test_shapes_are_learnt(task: str, score: str, least: float, tmp_path: Path) -> None:
-    recipe = RECIPES[f"shapes/{task}"]
-    held_out = shapes(task, 50, seed=1)
-    assert vision.fit_images(recipe, shapes(task, 2000), held_out, tmp_path / "run")[score] >= least

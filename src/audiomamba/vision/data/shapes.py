@@ -1,4 +1,4 @@
-"""Discs, squares and triangles on a noisy ground: what a dense model learns in minutes."""
+"""Discs, squares and triangles on a noisy ground, to try dense models out."""
 
 import torch
 from torch import Tensor

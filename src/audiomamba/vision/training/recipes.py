@@ -131,7 +131,7 @@ _SHAPES = ImageRecipe(
     batch_size=8,
     learning_rate=1e-3,
     warmup_steps=50,
-    source="for trying out: minutes on a CPU, on images that are drawn",
+    source="for trying out, on images that are drawn",
 )
 
 RECIPES: Mapping[str, ImageRecipe] = {
