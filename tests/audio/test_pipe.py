@@ -143,3 +143,24 @@ def test_descriptions_of_raw_sound(text, expected):
 def test_descriptions_that_say_nothing_are_refused(text, reason):
     with pytest.raises(ConfigError, match=reason):
         RawSound.parse(text)
+
+
+def test_channels_that_cancel_each_other_by_chance_are_mixed_in_whatever_pieces_they_come():
+    samples = np.tile([[0.5, -0.5], [0.4, 0.2]], (1500, 1))  # every second moment cancels
+    data = as_wav(samples, RATE, "FLOAT")
+    expected = samples.mean(axis=1)
+    for size in (1, 8, 100):
+        pieces = _Pieces(data, size)
+        found = torch.cat(list(read_pipe(pieces, RATE)))
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
+
+
+class _Pieces(io.BytesIO):
+    """Gives so many bytes at a time, as a slow writer does."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        super().__init__(data)
+        self.size = size
+
+    def read1(self, n_bytes: int | None = -1) -> bytes:
+        return self.read(self.size if n_bytes in (None, -1) else min(n_bytes, self.size))

@@ -44,7 +44,7 @@ def calls_in(document: str) -> list[str]:
 
 @pytest.mark.parametrize("call", calls_in("README.md"))
 def test_every_call_in_the_readme_is_understood(call: str) -> None:
-    name, *arguments = shlex.split(call.partition("|")[0])[1:]
+    name, *arguments = shlex.split(call.partition("|")[0], comments=True)[1:]
     commands = typer.main.get_command(app)
 
     assert isinstance(commands, TyperGroup)

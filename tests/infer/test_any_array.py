@@ -109,7 +109,7 @@ def test_an_array_gives_the_same_as_its_file_or_an_error_of_the_call(layout, rat
         assert not is_right(layout)
         return
     except AudioError:
-        assert layout.n_samples == 0
+        assert layout.n_samples * RATE < rate  # none, also of those at the wanted rate
         return
     assert layout.n_samples
     if layout.n_channels is not None and layout.channels_first:

@@ -9,11 +9,20 @@ from torch import Tensor
 
 from audiomamba.errors import AudioError, ConfigError
 
-__all__ = ["BLOCK_VALUES", "MOST_CHANNELS", "RATES_HZ", "as_rate", "mix", "to_mono"]
+__all__ = [
+    "BLOCK_VALUES",
+    "JUDGED_FRAMES",
+    "MOST_CHANNELS",
+    "RATES_HZ",
+    "as_rate",
+    "mix",
+    "to_mono",
+]
 
 RATES_HZ = range(1_000, 1_000_001)
 MOST_CHANNELS = 1024
 BLOCK_VALUES = 1 << 16  # samples of all channels that are mixed at once
+JUDGED_FRAMES = 1024  # in fewer the channels may cancel each other by chance
 CANCELLED = 0.01  # share of the channels' power in their mean below which they cancel each other
 LOUDER = 2.0  # power of a channel, relative to the first's, above which it is the louder one
 
@@ -24,7 +33,7 @@ def mix(frames: _Floats) -> _Floats:
     """Mix channels to one: to their mean, or where they cancel each other to the louder one.
 
     Channels in opposite phase, as of a cable with two wires exchanged, leave nothing of a sound in
-    their mean.
+    their mean. Of fewer than 1,024 samples it is always the mean: a few may cancel by chance.
 
     Args:
         frames: (samples, channels).
@@ -35,13 +44,15 @@ def mix(frames: _Floats) -> _Floats:
     Examples:
         >>> mix(np.array([[0.5, 0.25]], dtype=np.float32))
         array([0.375], dtype=float32)
-        >>> mix(np.array([[0.5, -0.5]], dtype=np.float32))
+        >>> mix(np.full((1024, 2), [0.5, -0.5], dtype=np.float32))[:1]
         array([0.5], dtype=float32)
     """
     n_channels = frames.shape[1]
     if n_channels == 1:
         return frames[:, 0].copy()
     mono: _Floats = frames @ np.full(n_channels, 1 / n_channels, dtype=np.float32)
+    if len(frames) < JUDGED_FRAMES:
+        return mono
     with np.errstate(over="ignore", invalid="ignore"):  # what is no sound is refused elsewhere
         powers = np.einsum("ij,ij->j", frames, frames)
         if np.dot(mono, mono) < CANCELLED * powers.mean():

@@ -12,7 +12,7 @@ from audiomamba import audio
 from audiomamba.audio.blocks import Source, check_sound
 from audiomamba.audio.mono import as_rate
 from audiomamba.audio.resample import resample
-from audiomamba.errors import ConfigError
+from audiomamba.errors import AudioError, ConfigError
 
 __all__ = ["Audio", "Samples", "as_paths", "read_blocks"]
 
@@ -44,7 +44,10 @@ def read_blocks(recording: Audio, sample_rate: int) -> Iterator[Tensor]:
         raise ConfigError(f"{len(recording)} things were given; expected (samples, sample_rate)")
     from_hz, mono = as_rate(recording[1]), audio.to_mono(recording[0])
     check_sound(mono.numpy(), "the recording", 0.0)
-    yield resample(mono, from_hz=from_hz, to_hz=sample_rate)
+    samples = resample(mono, from_hz=from_hz, to_hz=sample_rate)
+    if not len(samples):  # one or two at a high rate are none at a low one
+        raise AudioError("the recording has no samples")
+    yield samples
 
 
 def as_paths(files: str | PathLike[str] | Iterable[str | PathLike[str]]) -> list[Path]:
