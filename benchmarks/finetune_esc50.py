@@ -146,10 +146,10 @@ def main() -> None:
     args = parser.parse_args()
     record: dict[str, Any] = {
         "command": "python benchmarks/finetune_esc50.py --data ESC-50 --work runs/esc50",
-        "threads": args.threads,
         "means": {},
         "runs": {},
         **describe("cpu"),
+        "threads": args.threads,  # of a call, not of this process
     }
     if args.out.exists():
         record["runs"] = json.loads(args.out.read_text("utf-8"))["runs"]
