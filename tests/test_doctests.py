@@ -41,7 +41,23 @@ def my_clips(tmp_path):
             soundfile.write(folder / f"{number}.wav", sound, 16_000)
 
 
-@pytest.mark.usefixtures("my_clips")
+@pytest.fixture
+def my_sounds(tmp_path):
+    """A data set that examples learn from: five tones and five times noise, half a second each."""
+    rng = np.random.default_rng(0)
+    seconds = np.arange(8_000) / 16_000
+    for number in range(5):
+        sounds = {
+            "noise": rng.uniform(-0.5, 0.5, 8_000),
+            "tone": 0.5 * np.sin(2 * np.pi * (400 + 50 * number) * seconds),
+        }
+        for label, sound in sounds.items():
+            folder = tmp_path / "my-sounds" / label
+            folder.mkdir(parents=True, exist_ok=True)
+            soundfile.write(folder / f"{number}.wav", sound, 16_000)
+
+
+@pytest.mark.usefixtures("my_clips", "my_sounds")
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_give_what_they_show(name, tmp_path, monkeypatch, request):
     module = import_module(name)

@@ -155,6 +155,11 @@ def run_set(
             cannot be filled, as filled_by_one_call says.
         DataError: the data set is not what it should be.
         TrainingError: the data set has less than two folds to cross-validate on.
+
+    Examples:
+        >>> run_set("aum/table-ii", Path("my-clips"), Path("runs"), on="own/starter", cv=True)
+        Traceback (most recent call last):
+        audiomamba.errors.TrainingError: the data set has 0 folds; expected at least 2
     """
     if cv and fold is not None:
         raise ConfigError(f"cv is set and fold is {fold}; choose one of them")
@@ -167,16 +172,21 @@ def run_set(
     with filled_by_one_call(out, [data], lambda: any(out.glob("*/recipe.json"))):
         manifest = open_manifest(data, cells[0].recipe.corpus, leave_out=out)
         folds = _folds(manifest) if cv else (fold,)
-        problems = _missing_weights(cells, weights)
-        able = [cell for cell in cells if cell.name not in problems]
-        sizes = {cell.name: cell.n_parameters(len(manifest.labels)) for cell in able}
-        pairs = [(cell, fold) for cell in able for fold in folds]
-        n_jobs, n_threads = _share_out(len(pairs), jobs, n_threads)
-        workers = {cell.worker(data, fold, weights, n_threads): cell for cell, fold in pairs}
-        problems |= _train(workers, n_jobs, data_marks(manifest), progress=progress)
+        means = _Means(data, weights, jobs, n_threads, progress)
+        sizes, problems = _train(cells, folds, manifest, means)
         results = [cell.result(folds, sizes, problems, get(name)) for cell in cells]
         about = _About(on, tuple(changes), cells[0].recipe.best_by, len(folds) if cv else None)
         return _write(get(name), out, results, about)
+
+
+class _Means(NamedTuple):
+    """What all runs have in common."""
+
+    data: Path
+    weights: Path | None
+    jobs: int | None
+    n_threads: int | None
+    progress: bool
 
 
 class _About(NamedTuple):
@@ -256,13 +266,22 @@ def _share_out(n_runs: int, jobs: int | None, n_threads: int | None) -> tuple[in
 
 
 def _train(
-    workers: Mapping[Worker, _Cell], n_jobs: int, marks: Mapping[str, str], *, progress: bool
-) -> dict[str, str]:
-    """Do all runs that are not done; why cells failed, by their name."""
+    cells: Sequence[_Cell], folds: Sequence[int | None], manifest: Manifest, means: _Means
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Do all runs that are not done; the models' sizes, and why cells failed, by their names."""
+    problems = _missing_weights(cells, means.weights)
+    able = [cell for cell in cells if cell.name not in problems]
+    sizes = {cell.name: cell.n_parameters(len(manifest.labels)) for cell in able}
+    pairs = [(cell, fold) for cell in able for fold in folds]
+    n_jobs, n_threads = _share_out(len(pairs), means.jobs, means.n_threads)
+    workers = {
+        cell.worker(means.data, fold, means.weights, n_threads): cell for cell, fold in pairs
+    }
+    marks = data_marks(manifest)
     waiting = [worker for worker, cell in workers.items() if not worker.is_done(cell.recipe, marks)]
     n_epochs = max((workers[worker].recipe.epochs for worker in waiting), default=0)
-    failed = work(waiting, n_jobs, n_epochs, progress=progress)
-    return {workers[worker].name: str(worker.failure) for worker in failed}
+    failed = work(waiting, n_jobs, n_epochs, progress=means.progress)
+    return sizes, problems | {workers[worker].name: str(worker.failure) for worker in failed}
 
 
 def _write(table: Ablation, out: Path, cells: Sequence[CellResult], about: _About) -> SetResult:

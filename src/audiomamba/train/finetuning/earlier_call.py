@@ -51,8 +51,7 @@ class Facts:
     """
 
     def __init__(self, out: Path, request: Mapping[str, Any], *, overwrite: bool) -> None:
-        self.out = out
-        self.request = request
+        self.out, self.request, self.overwrite = out, request, overwrite
         self.values: dict[str, Any] = {}
         self._replaces = False
         path = out / FINETUNE_NAME
@@ -69,7 +68,7 @@ class Facts:
             )
         self._replaces = overwrite and (bool(changed) or DONE in self.values)
 
-    def open(self, manifest: Manifest, start: Path | None, *, overwrite: bool) -> None:
+    def open(self, manifest: Manifest, start: Path | None) -> None:
         """Make the folder ready; a model in it stays until the new one is there.
 
         Args:
@@ -77,7 +76,6 @@ class Facts:
                 same as in the earlier call.
             start: the folder of the model to start from, if it is one of the user's; it has to be
                 the same, too.
-            overwrite: whether an earlier model may be replaced.
 
         Raises:
             TrainingError: the clips or the model are not those of the earlier call.
@@ -87,7 +85,7 @@ class Facts:
         if start is not None:
             now["start"] = checkpoints.fingerprint(start)
         known = self.values.get("inputs", now)
-        if known != now and not overwrite:
+        if known != now and not self.overwrite:
             what = next(WHAT[name] for name in WHAT if known.get(name) != now.get(name))
             raise TrainingError(
                 f"{what} changed since {self.out} was made; choose another folder, or --overwrite "

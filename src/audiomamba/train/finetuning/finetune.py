@@ -139,24 +139,24 @@ def finetune(
         UnknownNameError: there is no such model.
         DataError: the data set is not what it should be, or a class has too few clips.
         CheckpointError: the model cannot be loaded.
-        TrainingError: the folder holds another run, or the clips have changed since; or the loss is
-            not finite.
+        TrainingError: the folder holds another run, the clips changed, or the loss is not finite.
         MissingDependencyError: Lightning or scikit-learn is not installed.
+
+    Examples:
+        >>> made = finetune(Path("my-sounds"), Path("model"), probe=True, progress=False)
+        >>> made.n_training, made.held_out.metrics.accuracy
+        (8, 1.0)
     """
     started = time.perf_counter()
     _check_call(probe=probe, minutes=minutes, changes=changes)
     use_threads(n_threads)
-    kept = removed_if_refused(out, Run(out).record_path.exists)
-    with sole_writer(out), kept, writing(out):
+    with sole_writer(out), removed_if_refused(out, Run(out).record_path.exists), writing(out):
         refuse_inputs_of(out, source, model, changes)
         start = find_model(model, trained=probe)
         request = {"model": start.init or model, "probe": probe, "minutes": minutes}
         request |= {"data": os.path.realpath(source), "changes": list(changes)}
         facts = Facts(out, request, overwrite=overwrite)
-        clips = _usable_clips(source, out, reading)
-        facts.open(clips.manifest, start.folder, overwrite=overwrite)
-        clips.write(out)
-        facts.add(held_out=clips.split.name, skipped=list(clips.skipped))
+        clips = _open(facts, start, source, reading)
         best = _train(facts, start, clips, started, progress=progress, reading=reading)
         return _finish(facts, start, clips, best, started)
 
@@ -192,6 +192,15 @@ def _check_call(*, probe: bool, minutes: float, changes: Sequence[str]) -> None:
             f"torchrun started {started_together()} processes, but finetune is for one; start this "
             "command without torchrun, or use train"
         )
+
+
+def _open(facts: Facts, start: Start, source: Path, reading: Progress | None) -> _UsableClips:
+    """The clips that can be used, in a folder that may be filled from them."""
+    clips = _usable_clips(source, facts.out, reading)
+    facts.open(clips.manifest, start.folder)
+    clips.write(facts.out)
+    facts.add(held_out=clips.split.name, skipped=list(clips.skipped))
+    return clips
 
 
 def _usable_clips(source: Path, out: Path, reading: Progress | None) -> _UsableClips:
