@@ -1,9 +1,7 @@
 """The loop: epochs and steps. Devices, processes and precision are Lightning Fabric's."""
 
-import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from typing import Any
 
 from lightning.fabric.wrappers import _FabricModule
@@ -16,13 +14,11 @@ from audiomamba.train.fitting.checkpointer import Checkpointer
 from audiomamba.train.fitting.devices import new_fabric, synchronize_batch_norms
 from audiomamba.train.fitting.early_stop import gains_nothing
 from audiomamba.train.fitting.execution import Execution
-from audiomamba.train.fitting.full_state import full_tensor
 from audiomamba.train.fitting.interruption import interruptible
 from audiomamba.train.fitting.loader import TrainingBatches
 from audiomamba.train.fitting.loggers import open_loggers
 from audiomamba.train.fitting.module import TrainingModule
-from audiomamba.train.fitting.optimizer import new_optimizer
-from audiomamba.train.fitting.schedule import learning_rate_fraction
+from audiomamba.train.fitting.optimization import Optimization
 from audiomamba.train.fitting.schedule_clock import ScheduleClock
 from audiomamba.train.fitting.state import Position
 
@@ -54,20 +50,15 @@ class Loop:
         saved: Mapping[str, Any] | None,
     ) -> None:
         self.module, self.batches, self.checkpointer = module, batches, checkpointer
-        self.execution, self.clock, self.recipe = execution, clock, module.recipe
+        self.execution, self.recipe = execution, module.recipe
         self.is_sharded = execution["shard"]
-        self.n_steps = 0  # that the optimizer has made
-        self.fraction = learning_rate_fraction(
-            self.recipe, math.ceil(batches.n_steps / self.recipe.accumulate)
-        )
         if saved is not None:
             module.load_state_dict(saved["state_dict"])
         self.fabric = new_fabric(module.precision)
-        self.step = self._set_up()
-        self.optimizer = new_optimizer(module.model, self.recipe)  # of the weights as they now are
-        if saved is not None:
-            self._load(saved)
-        self._set_learning_rate()
+        self.loss_of = self._set_up()
+        self.optimization = Optimization(
+            module, batches.n_steps, clock=clock, is_sharded=self.is_sharded, saved=saved
+        )
 
     def run(self, position: Position) -> None:
         """Train to the end.
@@ -87,7 +78,7 @@ class Loop:
                 for logger in loggers:
                     logger.log_metrics(line, step=epoch + 1)
                 epoch += 1
-                self._save(Position(epochs=epoch))
+                self.checkpointer.save(self.optimization.state(Position(epochs=epoch)))
         if self.is_sharded:
             self.module.gather()
         self.module.cpu()
@@ -100,21 +91,20 @@ class Loop:
         with self._bar(epoch, done.steps) as bar:
             for index, batch in enumerate(self.batches.of_epoch(epoch), done.steps):
                 if index and index % self.recipe.accumulate == 0 and checkpointer.is_due():
-                    self._save(
-                        Position(
-                            epochs=epoch,
-                            steps=index,
-                            loss_sum=module.loss_sum,
-                            seconds=checkpointer.spent_s(),
-                        )
+                    here = Position(
+                        epochs=epoch,
+                        steps=index,
+                        loss_sum=module.loss_sum,
+                        seconds=checkpointer.spent_s(),
                     )
+                    checkpointer.save(self.optimization.state(here))
                 self._batch(self.fabric.to_device(batch), index)
                 bar.update()
-                if self._is_late():
+                if self.optimization.is_over:
                     break
         module.end_epoch()
-        is_last = epoch + 1 == self.recipe.epochs or self._is_late()
-        return checkpointer.end_epoch(module, self._learning_rate, is_last=is_last)
+        is_last = epoch + 1 == self.recipe.epochs or self.optimization.is_over
+        return checkpointer.end_epoch(module, self.optimization.learning_rate, is_last=is_last)
 
     def _batch(self, batch: Example, index: int) -> None:
         """The gradients of one batch, and a step of the optimizer if it completes one."""
@@ -123,28 +113,20 @@ class Loop:
             loss = self._loss(batch, index)
             self.fabric.backward(loss / self.recipe.accumulate)
         if is_step:
-            precision = self.module.precision
-            precision.unscale_gradients(self.optimizer)
-            self.module.clip_gradients()
-            precision.optimizer_step(self.optimizer)
-            self.optimizer.zero_grad()
-            self.n_steps += 1
-            if self.clock is not None:
-                self.clock.advance()
-            self._set_learning_rate()
+            self.optimization.step()
         self.module.end_batch(index)
 
     def _loss(self, batch: Example, index: int) -> Tensor:
         """The loss of one batch."""
         with self.fabric.autocast():
-            loss: Tensor = self.step(batch, index)
+            loss: Tensor = self.loss_of(batch, index)
         return loss
 
     def _alone(self) -> AbstractContextManager[Any]:
         """Where gradients are not averaged over the processes, as more will be added to them."""
-        if processes.n_processes() == 1 or not isinstance(self.step, _FabricModule):
+        if processes.n_processes() == 1 or not isinstance(self.loss_of, _FabricModule):
             return nullcontext()
-        return self.fabric.no_backward_sync(self.step)
+        return self.fabric.no_backward_sync(self.loss_of)
 
     def _set_up(self) -> TrainingModule | _FabricModule:
         """Bring the model to its device; what computes a loss so that processes stay together."""
@@ -157,62 +139,15 @@ class Loop:
         shard_training(self.module, self.fabric.device.type)
         return self.module
 
-    def _is_late(self) -> bool:
-        """Whether nothing is left of the schedule."""
-        return self.clock is not None and self.clock.is_over
-
     def _is_over(self) -> bool:
         """Whether the run ends before its last epoch."""
         patience, best_by = self.recipe.patience, self.recipe.best_by
         if patience is None:
-            return self._is_late()
+            return self.optimization.is_over
         run = self.checkpointer.run
         return processes.from_first(
-            lambda: self._is_late() or gains_nothing(run.epochs(), best_by, patience)
+            lambda: self.optimization.is_over or gains_nothing(run.epochs(), best_by, patience)
         )
-
-    @property
-    def _learning_rate(self) -> float:
-        """The learning rate of the next step."""
-        step = self.n_steps if self.clock is None else int(self.clock.position)
-        return self.recipe.learning_rate * self.fraction(step)
-
-    def _set_learning_rate(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate
-
-    def _save(self, position: Position) -> None:
-        """Save all that is needed to go on; all processes have to call this."""
-        state = self.optimizer.state_dict()
-        state["state"] = {
-            number: {name: full_tensor(value) for name, value in of_weight.items()}
-            for number, of_weight in state["state"].items()
-        }
-        self.checkpointer.save(
-            {
-                "position": asdict(position),
-                "state_dict": {
-                    name: full_tensor(value) for name, value in self.module.state_dict().items()
-                },
-                "optimizer_states": [state],
-                "lr_schedulers": [{"last_epoch": self.n_steps}],
-                "MixedPrecision": self.module.precision.state_dict(),
-                "pace": {} if self.clock is None else self.clock.state(),
-            }
-        )
-
-    def _load(self, saved: Mapping[str, Any]) -> None:
-        """Go on from a state, but for the weights; those of older versions have the same names."""
-        (state,) = saved["optimizer_states"]
-        if self.is_sharded:
-            from audiomamba.train.fitting.sharding import with_shares
-
-            state = with_shares(self.optimizer, state)
-        self.optimizer.load_state_dict(state)
-        self.n_steps = saved["lr_schedulers"][0]["last_epoch"]
-        self.module.precision.load_state_dict(saved.get("MixedPrecision", {}))
-        if self.clock is not None and saved.get("pace"):
-            self.clock.resume(saved["pace"])
 
     def _bar(self, epoch: int, n_done: int) -> "tqdm[Any]":
         """A bar for one epoch, with the last epoch's metrics beside it."""
