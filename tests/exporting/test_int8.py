@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import soundfile
 from exporting_models import RECORDINGS, Small
 
 from audiomamba.errors import ConfigError
-from audiomamba.exporting.int8 import quantize, use_int8
+from audiomamba.exporting.int8 import CheckClips, quantize, use_int8
 from audiomamba.exporting.onnx_file import check_graph
 
 MODEL = "model.onnx"
@@ -20,6 +21,9 @@ def test_a_quantized_graph_is_plain_and_says_about_the_same(small: Small, tmp_pa
     quantize(file, tmp_path / MODEL)
 
     assert check_graph(tmp_path / MODEL, largest_weight=60_000)[0] <= 21
+    weights = [one for one in onnx.load(tmp_path / MODEL).graph.initializer if one.data_type == 3]
+    head = [one.name for one in weights if tuple(one.dims) == (16, 3)]
+    assert len(head) == 1  # that of clips and of steps is one
     samples = soundfile.read(RECORDINGS / "speech.wav", dtype="float32")[0][None]
     before, after = (
         onnxruntime.InferenceSession(it).run(["scores"], {"waveform": samples})[0]
@@ -37,12 +41,15 @@ def test_int8_that_loses_too_much_is_refused(small: Small, tmp_path: Path) -> No
         (tmp_path / "clips" / label).mkdir(parents=True)
         clip = tmp_path / "clips" / label / recording
         clip.write_bytes((RECORDINGS / recording).read_bytes())
+    clips = CheckClips(tmp_path / "clips")
     before = (folder / MODEL).read_bytes()
     with pytest.raises(ConfigError, match=r"a loss of more than -1; nothing was written"):
-        use_int8(folder, MODEL, tmp_path / "clips", max_loss=-1.0)  # any accuracy is too low
+        use_int8(
+            folder, MODEL, CheckClips(tmp_path / "clips"), max_loss=-1.0
+        )  # any accuracy is too low
     assert (folder / MODEL).read_bytes() == before
 
-    found = use_int8(folder, MODEL, tmp_path / "clips", max_loss=1.0)
+    found = use_int8(folder, MODEL, clips, max_loss=1.0)
     assert found.metric == "accuracy"
     assert found.n_clips == 2
     assert (folder / MODEL).read_bytes() != before

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiomamba.cli.options import Data, Device, Threads
+from audiomamba.cli.options import Data, Device, LabelMap, Threads
 from audiomamba.errors import AudioError
 from audiomamba.terminal import format_number, format_table, print_error
 
@@ -17,7 +17,8 @@ __all__ = ["EXAMPLES", "class_table", "evaluate", "metrics_table"]
 
 EXAMPLES = (
     "Examples:\n\n`audiomamba evaluate runs/fold-1 --data ESC-50`\n\n"
-    "`audiomamba evaluate birds --data my-clips --split all --json`"
+    "`audiomamba evaluate birds --data my-clips --split all --json`\n\n"
+    "`audiomamba evaluate general --data ESC-50 --label-map esc50_to_audioset.csv`"
 )
 
 METRICS = (
@@ -57,6 +58,7 @@ def evaluate(
             help="The split to evaluate on: a fold's number, valid, test, or all.",
         ),
     ] = None,
+    label_map: LabelMap = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object with everything that was found.")
     ] = False,
@@ -78,7 +80,13 @@ def evaluate(
     from audiomamba import train as training
 
     found = training.evaluate(
-        run, data, split=split, n_resamples=resamples, device=device, n_threads=threads
+        run,
+        data,
+        split=split,
+        label_map=label_map,
+        n_resamples=resamples,
+        device=device,
+        n_threads=threads,
     )
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))

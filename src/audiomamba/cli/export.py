@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from audiomamba.cli.options import LabelMap
 from audiomamba.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,7 +15,9 @@ __all__ = ["EXAMPLES", "export"]
 
 EXAMPLES = (
     "Examples:\n\n`audiomamba export general --to exported`\n\n"
-    "`audiomamba export runs/birds --to birds --int8 --check my-clips`"
+    "`audiomamba export runs/birds --to birds --int8 --check my-clips`\n\n"
+    "`audiomamba export general --to small --int8 --check ESC-50 "
+    "--label-map esc50_to_audioset.csv`"
 )
 
 
@@ -78,6 +81,7 @@ def export(
     features_in: FeaturesIn = False,
     int8: Int8 = False,
     check: Check = None,
+    label_map: LabelMap = None,
     max_loss: MaxLoss = 0.01,
     sound: Sound = None,
     overwrite: Overwrite = False,
@@ -96,12 +100,15 @@ def export(
 
     if int8 != (check is not None):
         raise ConfigError("--int8 and --check belong together: give both, or none")
+    if label_map is not None and check is None:
+        raise ConfigError("--label-map is for the clips of --check: give both, or none")
     done = audiomamba.export(
         model,
         to,
         length=_length(length),
         features_in=features_in,
         int8_check=check,
+        label_map=label_map,
         max_loss=max_loss,
         recording=sound,
         overwrite=overwrite,

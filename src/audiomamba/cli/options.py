@@ -22,6 +22,7 @@ __all__ = [
     "DistillWeight",
     "Hop",
     "LabelFile",
+    "LabelMap",
     "Level",
     "Model",
     "Teacher",
@@ -53,6 +54,16 @@ DATA = typer.Option(
 )
 Data = Annotated[Path, DATA]
 DataIfAny = Annotated[Path | None, DATA]
+LabelMap = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CSV",
+        show_default=False,
+        help="Where clips have other labels than the model: a file with the columns category, a "
+        "label of clips, and label, one of the model's that stands for it. A category is scored by "
+        "the highest of its labels.",
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", show_default=False, help="Processor threads to use."),

@@ -23,7 +23,7 @@ from audiomamba.exporting.agreement import Agreement, batches_of_sound, compare,
 from audiomamba.exporting.first_difference import first_difference
 from audiomamba.exporting.graph import Graph
 from audiomamba.exporting.inputs import GraphInput, Length, graph_input
-from audiomamba.exporting.int8 import MAX_LOSS, Accuracies, use_int8
+from audiomamba.exporting.int8 import MAX_LOSS, Accuracies, CheckClips, use_int8
 from audiomamba.exporting.onnx_file import check_graph, to_onnx
 from audiomamba.exporting.program import trace
 from audiomamba.infer import SoundModel, Tagger
@@ -65,59 +65,59 @@ def export(
     length: Length = None,
     features_in: bool = False,
     int8_check: str | Path | None = None,
+    label_map: str | Path | None = None,
     max_loss: float = MAX_LOSS,
     recording: str | Path | None = None,
     overwrite: bool = False,
-    on_step: Callable[[str], object] | None = None,
+    on_step: Callable[[str], object] = lambda _: None,
 ) -> Exported:
     """Write a model as a folder that runs without PyTorch: model.onnx, labels.json and tag.py.
 
-    The graph takes a waveform at the model's rate and gives scores; the front end is inside. Before
-    anything is written, its scores on real sound are compared with the model's.
+    The graph takes a waveform and gives scores; the front end is inside. Before anything is written
+    its scores on real sound are compared with the model's.
 
     Args:
         model: a tagger, a checkpoint, the name of a shipped model, or a folder.
-        folder: where to; made, with all that goes into it at once.
-        length: seconds of sound, which then is the only length that is read; "any"; None for any
-            length if the model can, else for up to the model's own.
+        folder: where to; made, whole or not at all.
+        length: seconds, the only length that is then read; "any"; None for any if the model can,
+            else for up to its own.
         features_in: let the graph take features (batch, frames, mels) instead of a waveform.
-        int8_check: labelled clips, laid out as `audiomamba evaluate` reads them: the weights of
-            linear layers become int8 if the accuracy on these hardly falls. None for float32.
+        int8_check: labelled clips, as `audiomamba evaluate` reads them: the weights of linear
+            layers become int8 if the accuracy on these hardly falls. None for float32.
+        label_map: of these clips, as for `audiomamba evaluate`.
         max_loss: the most that it may fall, from 0 to 1.
         recording: the sound to compare with; None for one that ships with the package.
         overwrite: replace a folder that is there.
-        on_step: is told in a few words what is being done.
+        on_step: is told in a few words what is done.
 
     Returns:
         What was written, and how it compares.
 
     Raises:
-        ConfigError: the folder is there already, the length does not fit the model, the scores
-            differ by more than 1e-4, or int8 loses too much.
-        DataError: the clips for int8 have other labels than the model.
-        MissingDependencyError: a package of audiomamba[export] is not installed.
+        ConfigError: the folder is there, the length does not fit, scores differ by more than 1e-4,
+            or int8 loses too much.
+        DataError: the clips for int8 have unknown labels.
+        MissingDependencyError: audiomamba[export] is not installed.
 
     Examples:
         >>> export("general", ".")
         Traceback (most recent call last):
         audiomamba.errors.ConfigError: . is there already; name another folder, or ask to ...
     """
-    folder, told = Path(folder), on_step or (lambda _: None)
+    folder = Path(folder)
     _check(folder, overwrite)
     checkpoint = _checkpoint(model)
     given = graph_input(checkpoint, features_in=features_in, length=length)
-    if int8_check is not None and given.name != "waveform":
-        raise ConfigError(f"int8 is checked on sound, and the graph reads {given.name}")
+    clips = _clips(int8_check, label_map, given)
     with _new_folder(folder) as part:
-        done = _write_graph(part / MODEL_FILE, checkpoint, given, recording, told)
+        done = _write_graph(part / MODEL_FILE, checkpoint, given, recording, on_step)
         about = {"opset": done.opset, "source": _source(model)}
         _write_rest(part, checkpoint, given, about)
-        if int8_check is not None:
-            told(f"measuring int8 on {int8_check}")
-            done = replace(done, accuracies=use_int8(part, MODEL_FILE, Path(int8_check), max_loss))
+        if clips is not None:
+            on_step(f"measuring int8 on {clips.data}")
+            done = replace(done, accuracies=use_int8(part, MODEL_FILE, clips, max_loss))
             _write_rest(part, checkpoint, given, about | {"int8": asdict(done)["accuracies"]})
-        n_bytes = (part / MODEL_FILE).stat().st_size
-    return replace(done, folder=folder, n_bytes=n_bytes)
+    return replace(done, folder=folder, n_bytes=(folder / MODEL_FILE).stat().st_size)
 
 
 def _write_graph(
@@ -153,6 +153,17 @@ def _check(folder: Path, overwrite: bool) -> None:
     for package in PACKAGES:
         if find_spec(package) is None:
             raise MissingDependencyError(package, "export", "exporting a model")
+
+
+def _clips(
+    data: str | Path | None, label_map: str | Path | None, given: GraphInput
+) -> CheckClips | None:
+    """The clips that int8 is checked on, if it is asked for."""
+    if data is None:
+        return None
+    if given.name != "waveform":
+        raise ConfigError(f"int8 is checked on sound, and the graph reads {given.name}")
+    return CheckClips(Path(data), None if label_map is None else Path(label_map))
 
 
 def _checkpoint(model: Tagger | Checkpoint | str | Path) -> Checkpoint:

@@ -1,11 +1,13 @@
 """Int8 weights, by ONNX Runtime's own tools, kept only if the model stays about as accurate."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from audiomamba.errors import ConfigError
 from audiomamba.exporting.program import quiet
@@ -13,7 +15,7 @@ from audiomamba.exporting.program import quiet
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["MAX_LOSS", "Accuracies", "quantize", "use_int8"]
+__all__ = ["MAX_LOSS", "Accuracies", "CheckClips", "quantize", "use_int8"]
 
 QUANTIZED = ["MatMul", "Gemm"]  # linear layers; convolutions get slower in int8
 MAX_LOSS = 0.01
@@ -34,6 +36,19 @@ class Accuracies:
     float32: float
     int8: float
     n_clips: int
+
+
+@dataclass(frozen=True)
+class CheckClips:
+    """Labelled clips to measure on.
+
+    Args:
+        data: the clips, laid out as `audiomamba evaluate` reads them.
+        label_map: which of the model's labels stand for theirs; None if theirs are the model's.
+    """
+
+    data: Path
+    label_map: Path | None = None
 
 
 def quantize(file: Path, into: Path) -> None:
@@ -67,25 +82,46 @@ def quantize(file: Path, into: Path) -> None:
 
 
 def _transpose_weights(graph: "onnx.GraphProto") -> None:
-    """Let weights that the graph transposes stand in it transposed: only such are quantized."""
+    """Let weights that are used transposed stand in the graph so, once: only such are quantized."""
     from onnx import numpy_helper
 
-    weights = {one.name: one for one in graph.initializer}
-    for node in [one for one in graph.node if one.op_type == "Transpose"]:
-        if node.input[0] in weights:
-            axes = next((it.ints for it in node.attribute if it.name == "perm"), None)
-            value = numpy_helper.to_array(weights[node.input[0]]).transpose(axes)
-            graph.initializer.append(numpy_helper.from_array(value.copy(), node.output[0]))
+    weights: dict[str, np.ndarray]
+    weights = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    names: dict[Hashable, str]
+    names = {_content(value): name for name, value in weights.items()}
+
+    def transposed(name: str, axes: Sequence[int] | None, new_name: str) -> str:
+        value = weights[name].transpose(axes)
+        same = names.setdefault(_content(value), new_name)
+        if same == new_name:
+            graph.initializer.append(numpy_helper.from_array(value.copy(), same))
+        return same
+
+    other: dict[str, str] = {}
+    for node in list(graph.node):
+        attributes = {one.name: one for one in node.attribute}
+        for number, name in enumerate(node.input):
+            node.input[number] = other.get(name, name)
+        if node.op_type == "Transpose" and node.input[0] in weights:
+            axes = attributes["perm"].ints if "perm" in attributes else None
+            other[node.output[0]] = transposed(node.input[0], axes, node.output[0])
             graph.node.remove(node)
+        elif "transB" in attributes and attributes["transB"].i and node.input[1] in weights:
+            node.input[1] = transposed(node.input[1], None, f"{node.input[1]}.T")
+            attributes["transB"].i = 0
 
 
-def use_int8(folder: Path, name: str, data: Path, max_loss: float) -> Accuracies:
+def _content(value: np.ndarray) -> Hashable:
+    return value.shape, value.dtype.str, value.tobytes()
+
+
+def use_int8(folder: Path, name: str, clips: CheckClips, max_loss: float) -> Accuracies:
     """Put int8 weights into an exported folder if they lose little on labelled clips.
 
     Args:
         folder: what was exported, labels included.
         name: of its graph's file.
-        data: the clips, laid out as `audiomamba evaluate` reads them.
+        clips: to measure on.
         max_loss: the largest loss of the metric, from 0 to 1.
 
     Returns:
@@ -95,14 +131,14 @@ def use_int8(folder: Path, name: str, data: Path, max_loss: float) -> Accuracies
         ConfigError: more is lost.
         DataError: the data set is not what it should be, or has other labels than the model.
     """
-    metric, before, n_clips = _measure(folder, data)
+    metric, before, n_clips = _measure(folder, clips)
     with _beside(folder) as other:
         shutil.copytree(folder, other)
         quantize(folder / name, other / name)
-        _, after, _ = _measure(other, data)
+        _, after, _ = _measure(other, clips)
         if before - after > max_loss:
             raise ConfigError(
-                f"int8 takes {metric.replace('_', ' ')} on {data} from {before:.4f} to "
+                f"int8 takes {metric.replace('_', ' ')} on {clips.data} from {before:.4f} to "
                 f"{after:.4f}, a loss of more than {max_loss:g}; nothing was written: leave out "
                 "int8, or allow a larger loss"
             )
@@ -119,10 +155,10 @@ def _beside(folder: Path) -> Iterator[Path]:
         shutil.rmtree(other, ignore_errors=True)
 
 
-def _measure(folder: Path, data: Path) -> tuple[str, float, int]:
+def _measure(folder: Path, clips: CheckClips) -> tuple[str, float, int]:
     """The metric's name and value, and the number of clips."""
     from audiomamba.train import evaluate
 
-    found = evaluate(folder, data, n_resamples=0).metrics
+    found = evaluate(folder, clips.data, label_map=clips.label_map, n_resamples=0).metrics
     metric = "accuracy" if found.confusion is not None else "mean_average_precision"
     return metric, float(getattr(found, metric)), found.n_clips

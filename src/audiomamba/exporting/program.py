@@ -39,6 +39,7 @@ def trace(graph: Graph, example: Tensor, *, any_length: bool) -> ExportedProgram
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep back what PyTorch's exporters tell their developers."""
+    handlers = list(logging.root.handlers)  # a call of logging.warning() adds one for good
     levels = {name: logging.getLogger(name).level for name in NOISY_LOGGERS}
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -47,5 +48,6 @@ def quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
+        logging.root.handlers[:] = handlers
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)

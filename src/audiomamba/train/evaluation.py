@@ -14,7 +14,6 @@ from torch import Tensor
 
 from audiomamba import checkpoints, metrics
 from audiomamba.atomic import write_json
-from audiomamba.checkpoints import Checkpoint
 from audiomamba.data import Clip, Clips, Manifest, open_manifest, read_manifest
 from audiomamba.data.clip_reader import load_clip
 from audiomamba.data.manifest_file import MANIFEST_NAME
@@ -26,6 +25,7 @@ from audiomamba.metrics import Interval, Metrics
 from audiomamba.outputs import sole_writer, writing
 from audiomamba.recipes import from_dict
 from audiomamba.train.fitting.processes import warn
+from audiomamba.train.label_map import read_label_map
 from audiomamba.train.split import split_clips
 
 __all__ = ["ClipResult", "Evaluation", "ScoredClips", "describe", "evaluate", "score_clips"]
@@ -124,6 +124,7 @@ def evaluate(
     *,
     corpus: str | None = None,
     split: str | None = None,
+    label_map: Path | None = None,
     n_resamples: int = 1000,
     device: str = "cpu",
     n_threads: int | None = None,
@@ -141,6 +142,8 @@ def evaluate(
         split: the one to evaluate, such as "1" for fold 1, or "all". Without it a run's folder is
             evaluated on what that run held out, if this is the run's data set; and everything else
             on all clips.
+        label_map: where clips have other labels than the model: a table, as read_label_map reads
+            it, of which of the model's stand for theirs; the highest of these is a clip's score.
         n_resamples: resamples of the clips for the confidence intervals; 0 for none.
         device: where the model computes: "cpu", "cuda" or "cuda:N".
         n_threads: processor threads; None to leave them as they are.
@@ -149,8 +152,7 @@ def evaluate(
         The metrics; clips that cannot be read are left out and named.
 
     Raises:
-        DataError: the data set is not what it should be, has a label that the model has not, or
-            none of its clips can be read.
+        DataError: the data set or the table is wrong, a label is unknown, or no clip can be read.
         ConfigError: the model is one of images, or there is no such device.
         CheckpointError: the model cannot be loaded.
         UnknownNameError: there is no such model or corpus.
@@ -160,19 +162,19 @@ def evaluate(
     started = time.perf_counter()
     folder = Path(checkpoints.find(model))
     sound_model = load(folder, all_labels=True)
-    checkpoint = sound_model.checkpoint
     record = _record(folder)
     if corpus is None and record is not None and record["recipe"]["corpus"] != "own":
         corpus = record["recipe"]["corpus"]
     manifest = open_manifest(data, corpus, check_files=False)
     warn([*manifest.notes, *manifest.warnings()])
     chosen, clips = _choose(manifest, split, folder, record)
-    _check_labels(checkpoint, folder, clips, data)
+    mapped = read_label_map(label_map, sound_model.labels)
+    _check_labels(mapped.kinds, label_map or folder, clips, data)
     scored = score_clips(sound_model.to(device), clips)
-    found = describe(checkpoint, scored, n_resamples=n_resamples)
-    done = replace(
-        found, model=folder, data=data, split=chosen, seconds=time.perf_counter() - started
-    )
+    scored = replace(scored, scores=mapped.scores(scored.scores))
+    found = describe(mapped.kinds, scored, n_resamples=n_resamples)
+    seconds = time.perf_counter() - started
+    done = replace(found, model=folder, data=data, split=chosen, seconds=seconds)
     if split is None and chosen is not None:
         _keep(_home(folder) / EVALUATION_NAME, done)
     return done
@@ -187,14 +189,14 @@ def _keep(path: Path, found: Evaluation) -> None:
         warn([f"what is found is not kept for a report: {error}"])
 
 
-def _check_labels(checkpoint: Checkpoint, folder: Path, clips: Clips, data: Path) -> None:
-    """Refuse clips with a label that the model has not."""
-    unknown = [label for label in clips.label_names if label not in checkpoint.labels]
+def _check_labels(known: Sequence[str], where: Path, clips: Clips, data: Path) -> None:
+    """Refuse clips with a label that the model, or the map, has not."""
+    unknown = [label for label in clips.label_names if label not in known]
     if unknown:
         more = f" and {len(unknown) - 1} more labels" if len(unknown) > 1 else ""
         raise DataError(
-            f"{folder} does not know the label {unknown[0]!r}{more} of {data}; "
-            f"it knows {', '.join(checkpoint.labels[:5])} ..."
+            f"{where} does not know the label {unknown[0]!r}{more} of {data}; "
+            f"it knows {', '.join(known[:5])} ..."
         )
 
 
@@ -246,7 +248,7 @@ def score_clips(sound_model: SoundModel, clips: Clips) -> ScoredClips:
 
 
 def describe(
-    checkpoint: Checkpoint,
+    labels: Sequence[str],
     scored: ScoredClips,
     thresholds: Sequence[float] | None = None,
     *,
@@ -255,7 +257,7 @@ def describe(
     """Compare the scores of clips with their labels.
 
     Args:
-        checkpoint: the model; its labels name the classes.
+        labels: the classes.
         scored: the clips and their scores.
         thresholds: as for metrics.compute.
         n_resamples: as for evaluate.
@@ -266,7 +268,6 @@ def describe(
     Raises:
         DataError: scores are not finite.
     """
-    labels = checkpoint.labels
     targets = scored.clips.label_vectors(labels).dense()
     found = metrics.compute(scored.scores, targets, labels, thresholds)
     single = found.confusion is not None

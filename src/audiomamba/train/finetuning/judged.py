@@ -50,7 +50,7 @@ def judged(checkpoint: Checkpoint, split: Split, name: BestBy) -> Judged:
     scored = score_clips(SoundModel(checkpoint), split.held_out)
     targets = scored.clips.label_vectors(checkpoint.labels).dense()
     thresholds = metrics.best_thresholds(scored.scores, targets)
-    held_out = describe(checkpoint, scored, thresholds)
+    held_out = describe(checkpoint.labels, scored, thresholds)
     return Judged(
         checkpoint=checkpoint,
         held_out=replace(held_out, seconds=time.perf_counter() - began),
