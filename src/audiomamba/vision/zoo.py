@@ -1,5 +1,6 @@
 """The dense models of the papers, made by name."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from audiomamba import models
@@ -86,11 +87,14 @@ def names() -> list[str]:
     return list(MODELS)
 
 
-def create(name: str, **changes: Any) -> Segmenter | Detector:
+def create(
+    name: str, backbone: Mapping[str, Any] | None = None, **changes: Any
+) -> Segmenter | Detector:
     """Make a dense model with fresh weights.
 
     Args:
         name: one of `names()`.
+        backbone: new values for fields of its backbone's config, such as drop_path=0.1.
         changes: new values for fields of its config, such as n_classes=10.
 
     Returns:
@@ -107,4 +111,7 @@ def create(name: str, **changes: Any) -> Segmenter | Detector:
     """
     if name not in MODELS:
         raise UnknownNameError("dense model", name, MODELS)
-    return MODELS[name].changed(**changes).build()
+    config = MODELS[name]
+    if backbone:
+        changes["model"] = config.model.changed(**backbone)
+    return config.changed(**changes).build()

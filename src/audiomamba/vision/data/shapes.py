@@ -1,4 +1,4 @@
-"""Discs, squares and triangles on a noisy ground, to try dense models out."""
+"""Discs, squares and triangles on a dark and noisy ground, to try dense models out."""
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ __all__ = ["LABELS", "shapes"]
 
 LABELS = ("disc", "square", "triangle")
 GROUND = ("ground", *LABELS)
+DARKEST_SHAPE = 0.4  # of each colour; the ground is darker
 
 
 def shapes(task: str, n: int, side: int = 96, seed: int = 0) -> ImageSet:
@@ -51,13 +52,14 @@ def _draw(side: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     n = int(torch.randint(1, 5, (), generator=rng))
     classes = torch.randint(len(LABELS), (n,), generator=rng)
     numbers = torch.zeros(side, side, dtype=torch.long)
-    image = torch.rand(3, 1, 1, generator=rng).expand(3, side, side).clone()
+    image = (DARKEST_SHAPE * torch.rand(3, 1, 1, generator=rng)).expand(3, side, side).clone()
     for index, label in enumerate(classes.tolist()):
         radius = side * (0.1 + 0.13 * torch.rand((), generator=rng))
         centre = radius + (side - 2 * radius) * torch.rand(2, generator=rng)
         inside = _inside(LABELS[label], side, centre, radius)
         numbers[inside] = index + 1
-        image[:, inside] = torch.rand(3, 1, generator=rng)
+        light = torch.rand(3, 1, generator=rng)
+        image[:, inside] = DARKEST_SHAPE + (1 - DARKEST_SHAPE) * light
     image = image + 0.08 * torch.randn(image.shape, generator=rng)
     return image.clamp(0, 1), numbers, classes
 

@@ -122,14 +122,15 @@ _MAMBAOUT_DETECT = _DETECT.changed(
     source=f"{MAMBAOUT}, section 4.3",
 )
 
+_SMALL = {"depths": (1, 1, 2, 1), "dims": (32, 64, 96, 128), "drop_path": 0.0}
 _SHAPES = ImageRecipe(
     task="segment",
     model="mambaout_femto_upernet",
-    changes={"dim": 64, "aux_dim": 64},
+    changes={"dim": 64, "aux_dim": 64, "backbone": _SMALL},
     augmentation=Augmentation(size=(96, 96)),
-    steps=400,
+    steps=600,
     batch_size=8,
-    learning_rate=1e-3,
+    learning_rate=2e-3,
     warmup_steps=50,
     source="for trying out, on images that are drawn",
 )
@@ -147,7 +148,7 @@ RECIPES: Mapping[str, ImageRecipe] = {
     "coco/vim_tiny.code": _DETECT_CODE,
     "shapes/segment": _SHAPES,
     "shapes/detect": _SHAPES.changed(
-        task="detect", model="mambaout_femto_mask_rcnn", changes={"dim": 64}, steps=600
+        task="detect", model="mambaout_femto_mask_rcnn", changes={"dim": 64, "backbone": _SMALL}
     ),
     "imagenet/vim_tiny": _CLASSIFY,
     "imagenet/vim_small": _CLASSIFY.changed(model="vim_small", changes={"drop_path": 0.05}),
