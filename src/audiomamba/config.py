@@ -334,11 +334,20 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
             return tuple(value)
         return tuple(_convert(item, kind, name) for item, kind in zip(value, kinds, strict=True))
     if origin is Mapping and isinstance(value, Mapping):
-        return {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+        return {key: _frozen(item) for key, item in value.items()}
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
         return _build(hint, value, f"{name}.")
     is_float = hint is float or (origin is Annotated and options[0] is float)
     return float(value) if is_float and type(value) is int else value
+
+
+def _frozen(value: Any) -> Any:
+    """A value of a free table with its lists as tuples, as fields of settings have them."""
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    if isinstance(value, Mapping):
+        return {key: _frozen(item) for key, item in value.items()}
+    return value
 
 
 # From texts.

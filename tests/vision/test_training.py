@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from audiomamba import models, vision
+from audiomamba.config import override
 from audiomamba.errors import ConfigError, DataError, TrainingError, UnknownNameError
 from audiomamba.vision import Instances
 from audiomamba.vision.data.dataset import ImageSet
@@ -23,8 +24,11 @@ from audiomamba.vision.training.tasks import mix
 
 def tiny_recipe(task: str = "segment", **changes: object) -> ImageRecipe:
     changes = {"steps": 4, "batch_size": 2, "warmup_steps": 2, **changes}
-    return RECIPES[f"shapes/{task}"].changed(
-        changes={"dim": 16, "aux_dim": 16} if task == "segment" else {"dim": 16},
+    recipe, narrow = RECIPES[f"shapes/{task}"], {"dim": 16}
+    if task == "segment":
+        narrow["aux_dim"] = 16
+    return recipe.changed(
+        changes={**recipe.changes, **narrow},
         augmentation=Augmentation(size=(64, 64), scale=(0.8, 1.2)),
         **changes,
     )
@@ -106,7 +110,7 @@ def test_every_recipe_names_a_model_that_takes_its_images(name: str) -> None:
             model = models.create(recipe.model, **changes).eval()
             assert model(torch.zeros(1, 3, height, width)).shape == (1, 1000)
         else:
-            config = vision.MODELS[recipe.model].changed(**recipe.changes)
+            config = vision.create(recipe.model, **recipe.changes).config
             side = getattr(config, "side", None)
             assert side is None or max(height, width) <= side
             if recipe.window is not None:
@@ -292,3 +296,11 @@ def test_recipes_with_impossible_values_are_refused() -> None:
         Augmentation(size=(32, 32), scale=(2.0, 0.5))
     with pytest.raises(ConfigError, match="steps is 0"):
         tiny_recipe(steps=0)
+
+
+def test_a_model_with_a_changed_backbone_is_read_from_its_folder(tmp_path: Path) -> None:
+    recipe = override(get_recipe("shapes/detect"), ["steps=1", "batch_size=1"])
+    vision.fit_images(recipe, shapes("detect", 2), None, tmp_path / "run")
+    loaded = vision.load_images(tmp_path / "run")
+    assert loaded.recipe == recipe
+    assert loaded.model.config.model.dims == (32, 64, 96, 128)

@@ -8,7 +8,6 @@ from audiomamba.errors import UnknownNameError
 from audiomamba.vision.detector import Detector, DetectorConfig
 from audiomamba.vision.heads.box_head import BOX_SIZE
 from audiomamba.vision.heads.mask_head import MASK_SIZE
-from audiomamba.vision.heads.rpn import N_PROPOSALS
 from audiomamba.vision.segmenter import Segmenter, SegmenterConfig
 from audiomamba.vision.zoo import MODELS
 
@@ -62,8 +61,8 @@ def _table_size(config: SegmenterConfig | DetectorConfig) -> tuple[int, int]:
 def _detect(model: nn.Module, image: torch.Tensor) -> None:
     """All of a detector but the choice of boxes, which computes next to nothing."""
     if isinstance(model, Detector):
-        dim = model.config.dim
+        dim, n_boxes = model.config.dim, model.config.n_proposals
         model.rpn.score(model.pyramid(model.backbone(image)))
         for head in model.roi_heads.box_heads:
-            head(image.new_zeros(N_PROPOSALS, dim, BOX_SIZE, BOX_SIZE))
+            head(image.new_zeros(n_boxes, dim, BOX_SIZE, BOX_SIZE))
         model.roi_heads.mask_head(image.new_zeros(N_MASKS, dim, MASK_SIZE, MASK_SIZE))

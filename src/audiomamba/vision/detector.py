@@ -38,6 +38,8 @@ class DetectorConfig:
         n_classes: classes of objects.
         cascade: score and move boxes three times, by heads with convolutions.
         side: height and width that images are padded to; None for as much as they need.
+        n_proposals: boxes per image that may hold an object.
+        n_sampled: boxes per image that a step learns from.
 
     Raises:
         ConfigError: a field has a value that its type does not allow.
@@ -54,6 +56,8 @@ class DetectorConfig:
     n_classes: int = 80
     cascade: bool = False
     side: int | None = None
+    n_proposals: int = 1000
+    n_sampled: int = 512
     kind: Literal["detector"] = "detector"
 
     def __post_init__(self) -> None:
@@ -96,7 +100,7 @@ class Detector(nn.Module):
             self.backbone = StageBackbone(config.model)
             self.pyramid = FPN(self.backbone.dims, config.dim)
             strides = [*self.backbone.strides, 2 * self.backbone.strides[-1]]
-        self.rpn = RPN(config.dim, 2 if config.cascade else 1, strides)
+        self.rpn = RPN(config.dim, 2 if config.cascade else 1, strides, config.n_proposals)
         stages = CASCADE if config.cascade else ONE_STAGE
         box_heads = [
             BoxHead(
@@ -108,7 +112,9 @@ class Detector(nn.Module):
             for _ in stages
         ]
         mask_head = MaskHead(config.dim, n_classes=config.n_classes, norm=config.cascade)
-        self.roi_heads = RoIHeads(box_heads, mask_head, stages, strides[:N_ROI_LEVELS])
+        self.roi_heads = RoIHeads(
+            box_heads, mask_head, stages, strides[:N_ROI_LEVELS], n_sampled=config.n_sampled
+        )
 
     @torch.inference_mode()
     def forward(self, images: Sequence[Tensor]) -> list[Detections]:

@@ -22,7 +22,7 @@ from audiomamba.vision.roi_align import pyramid_roi_align
 
 __all__ = ["CASCADE", "ONE_STAGE", "RoIHeads", "Stage"]
 
-N_SAMPLED, OBJECT_SHARE = 512, 0.25
+OBJECT_SHARE = 0.25
 LEAST_SCORE, NMS_LIMIT, N_DETECTIONS = 0.05, 0.5, 100
 
 
@@ -55,6 +55,7 @@ class RoIHeads(nn.Module):
         mask_head: finds the masks of the boxes that come out.
         stages: how each stage learns.
         strides: pixels of the image per row or column of the levels that boxes are read from.
+        n_sampled: boxes per image that the first stage learns from.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class RoIHeads(nn.Module):
         mask_head: MaskHead,
         stages: Sequence[Stage],
         strides: Sequence[int],
+        *,
+        n_sampled: int,
     ) -> None:
         super().__init__()
         self.box_heads = nn.ModuleList(box_heads)
         self.mask_head = mask_head
         self.stages = tuple(stages)
-        self.strides = list(strides)
+        self.strides, self.n_sampled = list(strides), n_sampled
 
     def losses(
         self,
@@ -92,7 +95,8 @@ class RoIHeads(nn.Module):
         losses: dict[str, Tensor] = {}
         for index, (head, stage) in enumerate(zip(self.box_heads, self.stages, strict=True)):
             chosen = [
-                _choose(b, t, stage, draw=index == 0) for b, t in zip(boxes, targets, strict=True)
+                _choose(b, t, stage, None if index else self.n_sampled)
+                for b, t in zip(boxes, targets, strict=True)
             ]
             logits, deltas = head(self._read(levels, [one.boxes for one in chosen], BOX_SIZE))
             found = _box_losses(logits, deltas, chosen, targets, stage)
@@ -179,11 +183,13 @@ class _Chosen:
     n_objects: int
 
 
-def _choose(boxes: Tensor, target: Instances, stage: Stage, *, draw: bool) -> _Chosen:
-    """Match boxes with objects; the first stage draws 512, later ones keep what they get."""
+def _choose(boxes: Tensor, target: Instances, stage: Stage, n_sampled: int | None) -> _Chosen:
+    """Match boxes with objects, and draw some; None keeps them all."""
     matched = match(boxes, target.boxes, at_least=stage.overlap, below=stage.overlap)
-    n = N_SAMPLED if draw else len(boxes)
-    objects, background = sample(matched, n, OBJECT_SHARE if draw else 1.0)
+    if n_sampled is None:
+        objects, background = sample(matched, len(boxes), 1.0)
+    else:
+        objects, background = sample(matched, n_sampled, OBJECT_SHARE)
     order = torch.cat([objects, background])
     return _Chosen(boxes[order].detach(), matched[order], len(objects))
 

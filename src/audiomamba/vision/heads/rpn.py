@@ -20,8 +20,7 @@ SIDE_PER_STRIDE = 8
 RATIOS = (0.5, 1.0, 2.0)  # height over width
 N_SAMPLED, OBJECT_SHARE = 256, 0.5
 AT_LEAST, BELOW = 0.7, 0.3
-KEPT_PER_LEVEL = {True: 2000, False: 1000}  # in training, and when used
-N_PROPOSALS = 1000
+KEPT_PER_LEVEL = {True: 2, False: 1}  # times the proposals; in training, and when used
 NMS_LIMIT = 0.7
 
 
@@ -32,16 +31,18 @@ class RPN(nn.Module):
         dim: channels of the pyramid.
         n_convs: convolutions before the two outputs.
         strides: pixels of the image per row or column of each level.
+        n_proposals: boxes that are proposed per image at most.
 
     Examples:
-        >>> rpn = RPN(8, 1, (4, 8)).eval()
+        >>> rpn = RPN(8, 1, (4, 8), 100).eval()
         >>> proposals, losses = rpn([torch.zeros(1, 8, 8, 8), torch.zeros(1, 8, 4, 4)], [(32, 32)])
         >>> proposals[0].shape[1], losses
         (4, {})
     """
 
-    def __init__(self, dim: int, n_convs: int, strides: Sequence[int]) -> None:
+    def __init__(self, dim: int, n_convs: int, strides: Sequence[int], n_proposals: int) -> None:
         super().__init__()
+        self.n_proposals = n_proposals
         self.strides = tuple(strides)
         self.convs = nn.ModuleList(nn.Conv2d(dim, dim, 3, padding=1) for _ in range(n_convs))
         self.objectness = nn.Conv2d(dim, len(RATIOS), 1)
@@ -64,7 +65,7 @@ class RPN(nn.Module):
             targets: the objects of each image, to learn from; None to propose only.
 
         Returns:
-            (n, 4) boxes per image, without gradient, at most 1,000; and the losses by name.
+            (n, 4) boxes per image, without gradient; and the losses by name.
         """
         scores, deltas = self.score(levels)
         anchors = [
@@ -100,8 +101,9 @@ class RPN(nn.Module):
     ) -> Tensor:
         """The best boxes of one image, without those that say the same."""
         found = []
+        n_kept = self.n_proposals * KEPT_PER_LEVEL[self.training]
         for level, (score, delta, anchor) in enumerate(zip(scores, deltas, anchors, strict=True)):
-            best = score.topk(min(len(score), KEPT_PER_LEVEL[self.training]))
+            best = score.topk(min(len(score), n_kept))
             boxes = box_ops.decode(delta[best.indices], anchor[best.indices])
             found.append(
                 (box_ops.clip(boxes, size), best.values, torch.full_like(best.indices, level))
@@ -110,7 +112,7 @@ class RPN(nn.Module):
         usable = box_ops.area(boxes) > 0
         boxes, score, level_of = boxes[usable], score[usable], level_of[usable]
         kept = box_ops.nms_per_class(boxes, score, level_of, NMS_LIMIT)
-        return boxes[kept[:N_PROPOSALS]]
+        return boxes[kept[: self.n_proposals]]
 
 
 def anchors_of(level: Tensor, stride: int) -> Tensor:

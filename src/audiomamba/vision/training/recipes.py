@@ -148,7 +148,9 @@ RECIPES: Mapping[str, ImageRecipe] = {
     "coco/vim_tiny.code": _DETECT_CODE,
     "shapes/segment": _SHAPES,
     "shapes/detect": _SHAPES.changed(
-        task="detect", model="mambaout_femto_mask_rcnn", changes={"dim": 64, "backbone": _SMALL}
+        task="detect",
+        model="mambaout_femto_mask_rcnn",
+        changes={"dim": 64, "n_proposals": 200, "n_sampled": 64, "backbone": _SMALL},
     ),
     "imagenet/vim_tiny": _CLASSIFY,
     "imagenet/vim_small": _CLASSIFY.changed(model="vim_small", changes={"drop_path": 0.05}),
