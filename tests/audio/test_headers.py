@@ -119,6 +119,7 @@ EARLY = {
     "WAVEX": (b"data", "<I"),
     "AIFF": (b"SSND", ">I"),
     "CAF": (b"data", ">Q"),
+    "W64": (b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0O\x8e\xdb\x8a", "<Q"),
 }
 
 
@@ -169,6 +170,95 @@ def test_more_than_4_gib_are_known_with_sizes_that_are_wrapped_round(
     assert blocks.declared_s > 134_000
     assert len(next(blocks)) > 10_000
     blocks.close()
+
+
+LONG_CODINGS = [
+    ("AIFF", "PCM_16", {}),
+    ("AIFF", "PCM_24", {}),
+    ("AIFF", "PCM_16", {"endian": "LITTLE"}),  # aifc
+    ("AIFF", "FLOAT", {}),
+    ("AIFF", "DOUBLE", {}),
+    ("AIFF", "ULAW", {}),
+    ("WAV", "PCM_16", {"endian": "BIG"}),  # RIFX
+    ("WAV", "FLOAT", {"endian": "BIG"}),
+    ("WAV", "PCM_24", {}),
+    ("RF64", "FLOAT", {}),
+    ("CAF", "PCM_16", {}),
+    ("W64", "PCM_16", {}),
+    ("AU", "PCM_16", {}),
+]
+
+
+def long_file(path: Path, kind: str, subtype: str, n_channels: int = 2, **how: str) -> int:
+    """A sparse file of 4 GiB and some seconds, with sizes of 32 bits wrapped round.
+
+    It has the samples of `sound` at its beginning and again at its end. Returns its bytes of sound.
+    """
+    samples = np.repeat(sound()[:, None], n_channels, axis=1)
+    file = io.BytesIO()
+    soundfile.write(file, samples, RATE, format=kind, subtype=subtype, **how)
+    data = file.getvalue()
+    frame_bytes = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1}[subtype]
+    n_short = len(samples) * n_channels * frame_bytes
+    begin = len(data) - n_short
+    n_bytes = ((1 << 32) // (n_channels * frame_bytes) + 1) * n_channels * frame_bytes + n_short
+    wide = {"CAF": "data", "W64": "data"}.get(kind)
+    with path.open("wb") as out:
+        out.write(data)
+        out.seek(begin + n_bytes - n_short)
+        out.write(data[begin:])
+        if wide is None:
+            chunk = {"AIFF": b"SSND", "AU": b".snd\0\0\0"}.get(kind, b"data")
+            at = data.index(chunk) + (8 if kind == "AU" else 4)
+            n_more = 8 if kind == "AIFF" else 0
+            order = ">I" if kind in ("AIFF", "AU") or how else "<I"
+            out.seek(at)
+            out.write(
+                struct.pack(order if kind != "AIFF" else ">I", (n_bytes + n_more) % (1 << 32))
+            )
+    return n_bytes // (n_channels * frame_bytes)
+
+
+@pytest.mark.parametrize(("kind", "subtype", "how"), LONG_CODINGS)
+def test_more_than_4_gib_in_any_coding(
+    tmp_path: Path, kind: str, subtype: str, how: dict[str, str]
+) -> None:
+    path = tmp_path / "long"
+    n_frames = long_file(path, kind, subtype, **how)
+
+    blocks = audio.stream(path)
+
+    assert blocks.declared_s == pytest.approx(n_frames / RATE, abs=0.01)
+    found = next(blocks).numpy()[:1_000]
+    np.testing.assert_allclose(found, sound()[:1_000], atol=0.02)
+    blocks.close()
+
+
+def test_more_than_4_gib_in_a_coding_that_only_its_own_header_describes(tmp_path: Path) -> None:
+    data = written("AIFF", sound(), subtype="IMA_ADPCM")
+    path = tmp_path / "long.aifc"
+    path.write_bytes(with_size(data, b"SSND", 5_000, ">I"))
+    with path.open("rb+") as file:
+        file.truncate((1 << 32) + 5_000_000)
+    with pytest.raises(AudioError, match=r"long\.aifc: more than 4 GiB of samples in a coding"):
+        audio.stream(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "subtype", "how"),
+    [("AIFF", "DOUBLE", {}), ("AIFF", "FLOAT", {}), ("RF64", "FLOAT", {}), ("W64", "PCM_16", {})],
+)
+def test_more_than_4_gib_are_read_to_their_end(
+    tmp_path: Path, kind: str, subtype: str, how: dict[str, str]
+) -> None:
+    n_frames = long_file(tmp_path / "long", kind, subtype, n_channels=16, **how)
+    n_read, last = 0, np.zeros(0)
+    for block in audio.stream(tmp_path / "long"):
+        n_read += len(block)
+        last = np.concatenate([last, block.numpy()])[-SECONDS * RATE :]
+    assert n_read == n_frames
+    np.testing.assert_allclose(last, sound(), atol=1e-4)
 
 
 def test_right_sizes_are_believed_whatever_comes_after_the_samples() -> None:

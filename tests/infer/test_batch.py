@@ -99,7 +99,7 @@ def test_no_thread_is_left_behind_where_results_are_not_wanted_any_more(
 def test_what_a_reader_does_not_expect_is_raised(
     model_folder: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> Iterator[torch.Tensor]:
+    def broken(*_: object, **_options: object) -> Iterator[torch.Tensor]:
         raise ZeroDivisionError
 
     monkeypatch.setattr(Tagger, "blocks", broken)

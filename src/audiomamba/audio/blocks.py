@@ -6,7 +6,7 @@ mp4, webm and other containers.
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
@@ -25,13 +25,15 @@ from audiomamba.audio.decode import (
 )
 from audiomamba.audio.mono import RATES_HZ, as_rate
 from audiomamba.audio.resample import resample_blocks
-from audiomamba.errors import AudioError, ConfigError
+from audiomamba.errors import AudioError, ConfigError, MissingDependencyError
 
-__all__ = ["Blocks", "Source", "check_sound", "stream"]
+__all__ = ["Blocks", "OnDamage", "Source", "check_sound", "stream"]
 
+OnDamage = Callable[[AudioError], object]
 Source = str | PathLike[str] | PathLike[bytes] | bytes | bytearray | memoryview | BinaryIO
 
 LARGEST_SAMPLE = 1e6
+LEAST_READ = 0.75  # share of a damaged recording that must be readable for it to be of use
 
 
 class Blocks(Iterator[Tensor]):
@@ -42,6 +44,7 @@ class Blocks(Iterator[Tensor]):
         name: what messages call it.
         sample_rate: the wanted rate in Hz; None for the recording's own.
         owned: whether the file is closed with the blocks.
+        on_damage: as for stream.
 
     Raises:
         AudioError: the file is empty or not audio; from the blocks: it is damaged, cut short, has
@@ -59,8 +62,16 @@ class Blocks(Iterator[Tensor]):
     n_channels: int  # of the recording, before they are mixed
     declared_s: float | None  # how long the file says that it is; None where it does not
 
-    def __init__(self, file: BinaryIO, name: str, sample_rate: int | None, *, owned: bool) -> None:
-        self._file, self._name, self._owned = file, name, owned
+    def __init__(
+        self,
+        file: BinaryIO,
+        name: str,
+        sample_rate: int | None,
+        *,
+        owned: bool,
+        on_damage: OnDamage | None = None,
+    ) -> None:
+        self._file, self._name, self._owned, self._on_damage = file, name, owned, on_damage
         self._blocks: Iterator[Tensor] = iter(())
         try:
             stream = self._open()
@@ -112,39 +123,72 @@ class Blocks(Iterator[Tensor]):
 
     def _decode(self, stream: Stream) -> Iterator[Samples]:
         """The blocks at the recording's own rate; raise for what is no sound and for damage."""
-        n_samples, n_skipped = 0, 0
-        broken = ""
+        first, n_samples, n_skipped = stream, 0, 0
+        met, broken = "", None
         while True:
             try:
                 for block in _after(stream.blocks, n_skipped):
-                    check_sound(block, self._name, n_samples / stream.rate_hz)
+                    check_sound(block, self._name, n_samples / first.rate_hz)
                     n_samples += block.size
                     yield block
             except BrokenStreamError as error:
-                broken = f" ({error})"
-            except UnfinishedError:
-                self._file.seek(0)
-                kind = "an mp3 that is damaged or does not say its length"
-                stream, n_skipped = open_with_av(self._file, self._name, kind), n_samples
-                continue
+                broken = error
+            except UnfinishedError as error:
+                met = str(error)
+                if (other := self._other_decoder(first, is_damaged=bool(met))) is not None:
+                    stream, n_skipped = other, n_samples
+                    continue
             break
-        read_s, declared_s = n_samples / stream.rate_hz, stream.declared_s
-        if declared_s is not None and read_s < declared_s - stream.tolerance_s:
-            raise AudioError(
-                f"{self._name}: damaged or cut short, only {read_s:.2f} s of {declared_s:.2f} s "
-                f"can be read{broken}"
+        if met and broken is None and (stream is first or first.declared_s is None):
+            broken = BrokenStreamError(met)
+        self._judge(first, stream, n_samples / first.rate_hz, broken)
+
+    def _other_decoder(self, first: Stream, *, is_damaged: bool) -> Stream | None:
+        """The file from its beginning by the other decoder; None if that cannot read it either."""
+        self._file.seek(0)
+        kind = "an mp3 that is damaged or does not say its length"
+        try:
+            other = open_with_av(self._file, self._name, kind)
+        except (AudioError, MissingDependencyError):
+            if not is_damaged:
+                raise
+            return None
+        return other if other.rate_hz == first.rate_hz else None
+
+    def _judge(
+        self, first: Stream, last: Stream, read_s: float, broken: BrokenStreamError | None
+    ) -> None:
+        """Say if a recording is damaged of which so much was read."""
+        declared_s = last.declared_s if first.declared_s is None else first.declared_s
+        reason = f" ({broken})" if broken else ""
+        if declared_s is not None and read_s < declared_s - last.tolerance_s:
+            part = f"{read_s:.2f} s of {declared_s:.2f} s"
+            error = AudioError(
+                f"{self._name}: damaged or cut short, only {part} can be read{reason}"
             )
-        if broken:
-            raise AudioError(f"{self._name}: damaged after {read_s:.2f} s{broken}")
+        elif broken is not None:
+            after_s = read_s if broken.after_s is None else broken.after_s
+            error = AudioError(f"{self._name}: damaged after {after_s:.2f} s{reason}")
+        else:
+            return
+        about_s = declared_s or first.about_s or last.about_s
+        if self._on_damage is None or not about_s or read_s < LEAST_READ * about_s:
+            raise error
+        self._on_damage(error)
 
 
-def stream(source: Source, *, sample_rate: int | None = None) -> Blocks:
+def stream(
+    source: Source, *, sample_rate: int | None = None, on_damage: OnDamage | None = None
+) -> Blocks:
     """Read a recording block by block: decoded, mixed to mono, at the wanted rate.
 
     Args:
         source: a path, the bytes of a file, or a binary file object, which is read from its
             beginning and left open.
         sample_rate: the wanted rate in Hz; None for the recording's own.
+        on_damage: what to call with the error, after the last block, where a damaged recording is
+            readable for three quarters at least, so that these are of use: what cannot be decoded
+            is left out. None to raise it.
 
     Returns:
         Its blocks, which joined are what load gives. Their field sample_rate is their rate,
@@ -167,19 +211,24 @@ def stream(source: Source, *, sample_rate: int | None = None) -> Blocks:
     """
     sample_rate = None if sample_rate is None else as_rate(sample_rate)
     if isinstance(source, bytes | bytearray | memoryview):
-        return Blocks(io.BytesIO(source), "audio data", sample_rate, owned=True)
+        return Blocks(
+            io.BytesIO(source), "audio data", sample_rate, owned=True, on_damage=on_damage
+        )
     if not isinstance(source, str | PathLike):
         given = getattr(source, "name", None)
         name = given if isinstance(given, str) else "audio data"
-        return Blocks(_seekable(_binary(source, name)), name, sample_rate, owned=False)
+        file = _seekable(_binary(source, name))
+        return Blocks(file, name, sample_rate, owned=False, on_damage=on_damage)
     path = Path(os.fsdecode(source))
     try:
         # Without a buffer of its own, the file can be read by libsndfile directly.
         file = path.open("rb", buffering=0)
         if not file.seekable():
             with file:
-                return Blocks(_seekable(file), str(path), sample_rate, owned=True)
-        return Blocks(file, str(path), sample_rate, owned=True)
+                return Blocks(
+                    _seekable(file), str(path), sample_rate, owned=True, on_damage=on_damage
+                )
+        return Blocks(file, str(path), sample_rate, owned=True, on_damage=on_damage)
     except FileNotFoundError as error:
         raise AudioError(f"{path}: no such file") from error
     except IsADirectoryError as error:

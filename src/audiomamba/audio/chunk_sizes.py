@@ -1,4 +1,4 @@
-"""Files whose header says less than there is: wav, aiff, caf and au.
+"""Files whose header says less than there is: wav, w64, aiff, caf and au.
 
 Sizes of 32 bits are wrapped round where there is more than 4 GiB; and a program that was killed
 while recording leaves the sizes of the last time that it wrote the header, or none. What follows
@@ -9,6 +9,8 @@ import io
 import os
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
+
+from audiomamba.audio.long_headers import caf_header, rf64_header
 
 __all__ = ["LEAST_LEFT", "FilePart", "more_samples_follow", "without_sizes"]
 
@@ -30,16 +32,39 @@ class _Layout:
         order: of the bytes of a size.
         n_bytes: of a size.
         first: where the first chunk begins.
+        n_name: bytes of a name, of which the first four are looked at.
+        whole: whether a size is that of the whole chunk, with its name and its size.
+        even: what a chunk's length is a multiple of.
     """
 
     samples: bytes = b"data"
     order: Literal["little", "big"] = "little"
     n_bytes: int = 4
     first: int = 12
+    n_name: int = 4
+    whole: bool = False
+    even: int = 2
+
+    @property
+    def n_head(self) -> int:
+        """Bytes of a chunk before what it holds."""
+        return self.n_name + self.n_bytes
+
+    def size(self, head: bytes) -> int:
+        """How many bytes a chunk holds, by its first n_head bytes."""
+        size = int.from_bytes(head[self.n_name :], self.order)
+        return max(0, size - self.n_head) if self.whole else size
+
+    def size_bytes(self, n_held: int) -> bytes:
+        """The size in the head of a chunk that holds so many bytes, or an unknown one."""
+        if self.n_bytes == 4:
+            return UNKNOWN
+        n_counted = n_held + self.n_head if self.whole else n_held
+        return n_counted.to_bytes(self.n_bytes, self.order)
 
     def after(self, at: int, size: int) -> int:
-        """Where the next chunk begins; those of 32 bits have even lengths."""
-        return at + 4 + self.n_bytes + size + (size % 2 if self.n_bytes == 4 else 0)
+        """Where the next chunk begins."""
+        return at + self.n_head + size + -size % self.even
 
 
 LAYOUTS = {
@@ -48,7 +73,8 @@ LAYOUTS = {
     b"BW64": _Layout(),
     b"RIFX": _Layout(order="big"),
     b"FORM": _Layout(samples=b"SSND", order="big"),
-    b"caff": _Layout(order="big", n_bytes=8, first=8),
+    b"caff": _Layout(order="big", n_bytes=8, first=8, even=1),
+    b"riff": _Layout(n_bytes=8, first=40, n_name=16, whole=True, even=8),
 }
 
 
@@ -130,6 +156,9 @@ def without_sizes(file: BinaryIO) -> FilePart | None:
     Returns:
         The file with a header that says nothing of its size, if there are; else None.
 
+    Raises:
+        AudioError: there are more than 4 GiB, in a coding that only its own header can describe.
+
     Examples:
         >>> from pathlib import Path
         >>> data = Path("my-clips/dog/1.wav").read_bytes()  # 8000 samples of 16 bits
@@ -191,31 +220,36 @@ def _without_sizes(file: BinaryIO, mark: bytes, layout: _Layout) -> FilePart | N
         if at >= end:  # also by more than can be sought to
             return None
         file.seek(at)
-        chunk = file.read(4 + layout.n_bytes)
-        size, begin = int.from_bytes(chunk[4:], layout.order), at + len(chunk)
-        if chunk[:4] == b"ds64":
+        head = file.read(layout.n_head)
+        size, begin = layout.size(head), at + len(head)
+        if head[:4] == b"ds64":
             size_64 = int.from_bytes(file.read(16)[8:], "little")
             changes[at] = b"JUNK"
-        elif chunk[:4] == b"fmt ":
-            about = chunk + file.read(min(size, LONGEST_FORMAT))
-        elif chunk[:4] == layout.samples:
-            if size_64 is not None and chunk[4:] == UNKNOWN:
+        elif head[:4] in (b"fmt ", b"COMM"):
+            about = file.read(min(size, LONGEST_FORMAT))
+        elif head[:4] == layout.samples:
+            if size_64 is not None and head[4:] == UNKNOWN:
                 size = size_64
             if _ends_right(file, layout, begin + size, end):
                 return None
-            if end - begin >= MOST_BYTES and layout.order == "little":
-                return FilePart(file, begin, before=_long_header(about, end - begin))
-            whole = (end - begin).to_bytes(8, "big") if layout.n_bytes == 8 else UNKNOWN
-            return FilePart(file, changes={**changes, at + 4: whole})
+            if end - begin >= MOST_BYTES and layout.n_bytes == 4:
+                return _with_long_header(file, mark, about, begin)
+            changes[at + layout.n_name] = layout.size_bytes(end - begin)
+            return FilePart(file, changes=changes)
         at = layout.after(at, size)
     return None
 
 
-def _long_header(about: bytes, n_bytes: int) -> bytes:
-    """The header of a wav file of more than 4 GiB; about is the chunk that describes samples."""
-    sizes = b"".join(size.to_bytes(8, "little") for size in (n_bytes + 72, n_bytes, 0))
-    ds64 = b"ds64" + (28).to_bytes(4, "little") + sizes + bytes(4)
-    return b"RF64" + UNKNOWN + b"WAVE" + ds64 + about + b"data" + UNKNOWN
+def _with_long_header(file: BinaryIO, mark: bytes, about: bytes, begin: int) -> FilePart:
+    """More than 4 GiB of samples, with a header that can tell so."""
+    end = file.seek(0, os.SEEK_END)
+    if mark == b"FORM":  # the samples' place in their chunk comes before them
+        file.seek(begin)
+        begin += 8 + int.from_bytes(file.read(4), "big")
+    n_bytes = end - begin
+    if mark in (b"FORM", b"RIFX"):
+        return FilePart(file, begin, before=caf_header(mark, about, n_bytes))
+    return FilePart(file, begin, before=rf64_header(about, n_bytes))
 
 
 def _ends_right(file: BinaryIO, layout: _Layout, at: int, end: int) -> bool:
@@ -228,7 +262,7 @@ def _ends_right(file: BinaryIO, layout: _Layout, at: int, end: int) -> bool:
     file.seek(at)
     if file.read(LEAST_LEFT).startswith(TAGS):
         return True
-    return any(_only_chunks(file, layout, at + pad, end) for pad in (0, 1))
+    return any(_only_chunks(file, layout, at + pad, end) for pad in (0, -at % layout.even or 1))
 
 
 def _only_chunks(file: BinaryIO, layout: _Layout, at: int, end: int) -> bool:
@@ -237,8 +271,8 @@ def _only_chunks(file: BinaryIO, layout: _Layout, at: int, end: int) -> bool:
         if at >= end - 8:
             return at <= end + 1
         file.seek(at)
-        head = file.read(4 + layout.n_bytes)
+        head = file.read(layout.n_head)
         if not _is_chunk(head):
             return False
-        at = layout.after(at, int.from_bytes(head[4:], layout.order))
+        at = layout.after(at, layout.size(head))
     return True

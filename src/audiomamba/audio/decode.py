@@ -19,7 +19,7 @@ from audiomamba.audio.resample import resample_blocks
 from audiomamba.errors import AudioError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from av import AudioStream
+    from av import AudioFrame, AudioResampler, AudioStream, Packet
     from av.container import InputContainer
 
 __all__ = [
@@ -52,15 +52,31 @@ MEDIA_FORMATS = (
     "tta,w64,wav"
 )
 
+ANOTHER_FORMAT = "invalid data, or another format from here on"
+MOST_BAD_PACKETS = 200  # one after the other, of which none can be decoded
+RESUMED = ("FLAC", "MP3")  # formats in which PyAV finds the next part after damage
 KNOWN_LENGTHS = ("mov", "matroska", "asf")  # formats whose length is written, not estimated
 
 
 class BrokenStreamError(Exception):
-    """The decoder cannot go on; the message is its reason, in words."""
+    """Not all can be decoded, and there is no more to come.
+
+    Args:
+        reason: the decoder's, in words.
+        after_s: where the first thing that cannot be decoded is; None for the end of what came.
+    """
+
+    def __init__(self, reason: str, after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.after_s = after_s
 
 
 class UnfinishedError(Exception):
-    """libsndfile stopped early in an mp3, as it may where the file has no frame count."""
+    """libsndfile stopped early, and PyAV may go on.
+
+    Args:
+        reason: of damage, in words; empty where it may just not have known how long the file is.
+    """
 
 
 @dataclass(frozen=True)
@@ -73,6 +89,7 @@ class Stream:
         blocks: the mean of its channels, in blocks (samples,).
         declared_s: how long the file says that it is; None where it does not, or only guesses.
         tolerance_s: how much less than that may come out of an undamaged file.
+        about_s: how long it is by what it declares, or by a guess from its bytes; None for unknown.
     """
 
     rate_hz: int
@@ -80,6 +97,7 @@ class Stream:
     blocks: Iterator[Samples]
     declared_s: float | None
     tolerance_s: float
+    about_s: float | None
 
 
 class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # it has no types
@@ -116,6 +134,8 @@ def open_stream(file: BinaryIO, name: str) -> Stream:
         return _open_with_soundfile(file)
     except soundfile.LibsndfileError as error:
         reason = _reason(error)
+    except AudioError as error:  # about sizes
+        raise AudioError(f"{name}: {error}") from error
     file.seek(0)
     try:
         return open_with_av(file, name, "this format")
@@ -145,28 +165,61 @@ def open_with_av(file: BinaryIO, name: str, kind: str) -> Stream:
         container.close()
         raise AudioError(f"{name}: its sound is in a codec that cannot be decoded")
     declared_s = None
-    if container.format.name.startswith(KNOWN_LENGTHS) and container.duration is not None:
-        declared_s = container.duration / av.time_base
+    about_s = None if container.duration is None else container.duration / av.time_base
+    if container.format.name.startswith(KNOWN_LENGTHS):
+        declared_s = about_s
     tolerance_s = 0.5 + 0.01 * (declared_s or 0)
-    blocks = _av_blocks(container, stream)
-    return Stream(rate_hz, stream.channels, blocks, declared_s, tolerance_s)
+    if container.format.name == "flac":  # its parts have checksums, which are not looked at else
+        stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        tolerance_s = 0.0
+    blocks = _av_blocks(container, stream, rate_hz)
+    return Stream(rate_hz, stream.channels, blocks, declared_s, tolerance_s, about_s)
 
 
-def _av_blocks(container: "InputContainer", stream: "AudioStream") -> Iterator[Samples]:
-    """Mono blocks until the stream ends."""
+def _av_blocks(
+    container: "InputContainer", stream: "AudioStream", rate_hz: int
+) -> Iterator[Samples]:
+    """Mono blocks until the stream ends; packets that cannot be decoded are left out, and said."""
     import av
 
     # With all channels in one plane: of planes of their own PyAV knows 8, and reads memory that is
     # not its own for the others.
     to_float = av.AudioResampler(format="flt")
+    n_samples = n_bad = 0
+    damaged_s: float | None = None
     try:
         with container:
-            for frame in container.decode(stream):
-                for converted in to_float.resample(frame):
-                    values = converted.to_ndarray().astype(np.float32, copy=False)
-                    yield mix(values.reshape(-1, converted.layout.nb_channels))
+            for packet in container.demux(stream):
+                frames = _decoded(packet, to_float)
+                n_bad = n_bad + 1 if frames is None else 0
+                if frames is None and damaged_s is None:
+                    damaged_s = n_samples / rate_hz
+                if n_bad > MOST_BAD_PACKETS:
+                    break
+                for frame in frames or ():
+                    values = frame.to_ndarray().astype(np.float32, copy=False)
+                    block = mix(values.reshape(-1, frame.layout.nb_channels))
+                    n_samples += block.size
+                    yield block
     except (av.FFmpegError, ValueError) as error:
-        raise BrokenStreamError("invalid data, or another format from here on") from error
+        raise BrokenStreamError(ANOTHER_FORMAT, damaged_s) from error
+    if damaged_s is not None:
+        raise BrokenStreamError(ANOTHER_FORMAT, damaged_s)
+
+
+def _decoded(
+    packet: "Packet[AudioStream]", to_float: "AudioResampler"
+) -> "list[AudioFrame] | None":
+    """The frames of a packet; None if it is damaged, or in another format than those before."""
+    import av
+
+    try:
+        frames = packet.decode()
+        if any(frame.is_corrupt for frame in frames):
+            return None
+        return [converted for frame in frames for converted in to_float.resample(frame)]
+    except (av.FFmpegError, ValueError):
+        return None
 
 
 def _open_with_soundfile(file: BinaryIO) -> Stream:
@@ -184,7 +237,7 @@ def _open_with_soundfile(file: BinaryIO) -> Stream:
     blocks, declared_s = _soundfile_blocks(sound, part), _declared_s(sound)
     if sound.format == "MP3":
         blocks, declared_s = _mp3_blocks(sound, file), declared_s if counted else None
-    return Stream(sound.samplerate, sound.channels, blocks, declared_s, 0.1)
+    return Stream(sound.samplerate, sound.channels, blocks, declared_s, 0.1, declared_s)
 
 
 def _open_chain(file: BinaryIO, links: list[tuple[int, int]]) -> Stream:
@@ -201,7 +254,7 @@ def _open_chain(file: BinaryIO, links: list[tuple[int, int]]) -> Stream:
                 raise BrokenStreamError(_reason(error)) from error
             yield from resample_blocks(_soundfile_blocks(sound, part), sound.samplerate, rate_hz)
 
-    return Stream(rate_hz, n_channels, blocks(), None, 0.0)
+    return Stream(rate_hz, n_channels, blocks(), None, 0.0, None)
 
 
 def _has_mp3_count(file: BinaryIO) -> bool:
@@ -232,30 +285,30 @@ def _soundfile_blocks(
     sound: soundfile.SoundFile, part: FilePart | None = None
 ) -> Iterator[Samples]:
     """Mono blocks until the decoder has no more; part is what it reads, if not the whole file."""
-    n_channels = sound.channels
+    n_channels, resumed = sound.channels, sound.format in RESUMED
     block = np.empty((max(1, BLOCK_VALUES // n_channels), n_channels), dtype=np.float32)
     try:
         with sound:
             while len(frames := sound.read(out=block)):
                 yield mix(frames)
     except soundfile.LibsndfileError as error:
-        raise BrokenStreamError(_reason(error)) from error
+        raise (UnfinishedError if resumed else BrokenStreamError)(_reason(error)) from error
     if part is not None and part.error is not None:
         raise part.error
 
 
 def _mp3_blocks(sound: soundfile.SoundFile, file: BinaryIO) -> Iterator[Samples]:
-    """Mono blocks; raises UnfinishedError on damage or where much of the file was left unread."""
+    """Mono blocks; raises UnfinishedError also where much of the file was left unread."""
     try:
         yield from _soundfile_blocks(sound)
-    except BrokenStreamError as error:
-        raise UnfinishedError from error
+    except UnfinishedError as error:  # which may be no damage: PyAV is to judge
+        raise UnfinishedError("") from error
     stopped_at = file.tell()
     file.seek(max(0, stopped_at - 4096))
     tag_follows = b"APETAGEX" in file.read(8192)
     size = file.seek(0, os.SEEK_END)
     if size - stopped_at > max(4096, size // 50) and not tag_follows:
-        raise UnfinishedError
+        raise UnfinishedError("")
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

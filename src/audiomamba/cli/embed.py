@@ -69,8 +69,9 @@ def embed(
     )
     with progress_bar("embedding", len(files)) as advance:
         for result in results:
-            if isinstance(result, infer.Failed):
-                print_error(result.error)
+            wrong = result.error if isinstance(result, infer.Failed) else result.damage
+            if wrong is not None:
+                print_error(wrong)
                 n_failed += 1
             advance()
     if n_failed:

@@ -315,10 +315,11 @@ class Count:
         from audiomamba.infer import Failed
 
         self.n_files += 1
-        if isinstance(result, Failed):
-            print_error(result.error)
+        wrong = result.error if isinstance(result, Failed) else result.damage
+        if wrong is not None:
+            print_error(wrong)
             self.n_failed += 1
-        else:
+        if not isinstance(result, Failed):
             self._sound_s += result.seconds
             self._n_notes += bool(result.note)
 

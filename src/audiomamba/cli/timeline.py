@@ -193,10 +193,11 @@ def _write(
     stream: IO[str] | None = None
     with ExitStack() as stack:
         for result in results:
-            if isinstance(result, Failed):
-                print_error(result.error)
+            wrong = result.error if isinstance(result, Failed) else result.damage
+            if wrong is not None:
+                print_error(wrong)
                 n_failed += 1
-            else:
+            if not isinstance(result, Failed):
                 if stream is None:  # nothing is opened before there is something to write
                     stream = stack.enter_context(_stream(out))
                     stream.write(writer.header())

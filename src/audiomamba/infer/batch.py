@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from queue import Empty, Full, Queue
@@ -119,7 +120,7 @@ def tag_unordered(
     for index, found in many(sound_model, files, options):
         if isinstance(found, Scored):
             tags = kept_tags(sound_model.ranked(found.scores), options)
-            yield index, Tagged(files[index], found.seconds, tags, found.note)
+            yield index, Tagged(files[index], found.seconds, tags, found.note, found.damage)
         else:
             yield index, Failed(files[index], found)
 
@@ -142,8 +143,10 @@ def _score_one_by_one(
 ) -> Iterator[tuple[int, Scored | AudioMambaError]]:
     """Score recordings one after the other."""
     for index, file in enumerate(files):
+        damages: list[AudioError] = []
         try:
-            yield index, score_recording(sound_model, file, reading)
+            found = score_recording(sound_model, file, reading, on_damage=damages.append)
+            yield index, replace(found, damage=next(iter(damages), None))
         except (AudioError, MissingDependencyError) as error:
             yield index, error
 
@@ -176,11 +179,17 @@ def score_many(
         reader.close()
 
 
+class _End(NamedTuple):
+    """A recording is read; there may be damage, beside which it was."""
+
+    damage: AudioError | None
+
+
 class _Read(NamedTuple):
-    """What was read of a recording: windows, its end (None), or why it cannot be read."""
+    """What was read of a recording: windows, its end, or why it cannot be read."""
 
     recording_index: int
-    content: WindowBatch | AudioMambaError | None
+    content: WindowBatch | AudioMambaError | _End
 
 
 class _Reader(Iterator[_Read]):
@@ -228,15 +237,17 @@ class _Reader(Iterator[_Read]):
 
     def _read(self, index: int, recording: Audio) -> None:
         """Read one recording, unless nobody wants it any more."""
+        damages: list[AudioError] = []
+        windows = self._sound_model.windows(recording, self._reading, on_damage=damages.append)
         try:
-            for batch in self._sound_model.windows(recording, self._reading):
+            for batch in windows:
                 self._put(_Read(index, batch))
                 if self._stop.is_set():
                     return
         except (AudioError, MissingDependencyError) as error:
             self._put(_Read(index, error))
         else:
-            self._put(_Read(index, None))
+            self._put(_Read(index, _End(next(iter(damages), None))))
 
     def _put(self, read: _Read | None) -> None:
         """Wait for room in the queue, unless nobody wants what was read any more."""
@@ -260,6 +271,7 @@ class _Recording:
     def __init__(self, hop: int) -> None:
         self.n_pending = 0
         self.is_read = False
+        self.damage: AudioError | None = None
         self.mean = WindowMean()
         self._hop, self._next = hop, 0
         self._early: dict[int, tuple[int, torch.Tensor]] = {}
@@ -289,8 +301,8 @@ class _Scoring:
             yield index, content
             return
         recording = self._recordings.setdefault(index, _Recording(self._hop))
-        if content is None:
-            recording.is_read = True
+        if isinstance(content, _End):
+            recording.is_read, recording.damage = True, content.damage
             yield from self._ready([index])
             return
         recording.n_pending += len(content.lengths)
@@ -343,4 +355,5 @@ class _Scoring:
             if recording.is_read and not recording.n_pending:
                 del self._recordings[index]
                 mean = recording.mean
-                yield index, Scored(mean.result(), mean.n_samples / rate, self._n_samples / rate)
+                seconds, window_s = mean.n_samples / rate, self._n_samples / rate
+                yield index, Scored(mean.result(), seconds, window_s, recording.damage)

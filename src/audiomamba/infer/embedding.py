@@ -5,6 +5,7 @@ A recording that fails leaves nothing in the file.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -15,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audiomamba.audio.blocks import OnDamage
 from audiomamba.errors import AudioError, ConfigError, MissingDependencyError
 from audiomamba.infer.formats.embeddings import EMBEDDING_FORMATS, ROWS_AT_ONCE, EmbeddingFile
 from audiomamba.infer.formats.format import choose_by_suffix
 from audiomamba.infer.frame_scores import embed_frames
+from audiomamba.infer.frame_stream import FrameStream
 from audiomamba.infer.framing import Framing, step_samples
 from audiomamba.infer.recording import Audio, as_paths
 from audiomamba.infer.results import Embedded, Failed
@@ -34,12 +37,15 @@ _Floats = NDArray[np.floating[Any]]
 
 
 @torch.no_grad()  # not inference mode: a classifier may be trained on the result
-def embed_recording(sound_model: SoundModel, recording: Audio) -> tuple[Tensor, float]:
+def embed_recording(
+    sound_model: SoundModel, recording: Audio, *, on_damage: OnDamage | None = None
+) -> tuple[Tensor, float]:
     """Embed a recording as one vector: the mean over its windows, every moment counting alike.
 
     Args:
         sound_model: the model.
         recording: as for Tagger.tag.
+        on_damage: as for audio.stream.
 
     Returns:
         (dim,) float32, and the recording's length in seconds.
@@ -49,7 +55,7 @@ def embed_recording(sound_model: SoundModel, recording: Audio) -> tuple[Tensor, 
         ConfigError: as for Tagger.tag.
     """
     mean = WindowMean()
-    for batch in sound_model.windows(recording):
+    for batch in sound_model.windows(recording, on_damage=on_damage):
         features, lengths = sound_model.inputs(batch)
         mean.add_batch(batch, sound_model.model.embed(features, lengths).cpu())
     return mean.result(), mean.n_samples / sound_model.front_end.sample_rate
@@ -142,27 +148,28 @@ def _embed_files(
     dtype = str(table.dtype)
     with claim, writing(table.out), table:
         for file in files:
+            damages: list[AudioError] = []
             try:
                 if framing is None:
-                    values, seconds = embed_recording(sound_model, file)
-                    yield table.add(file, seconds, [_as(values[None], dtype)])
+                    values, seconds = embed_recording(sound_model, file, on_damage=damages.append)
+                    added = table.add(file, seconds, [_as(values[None], dtype)])
                 else:
-                    yield _add_frames(table, sound_model, file, framing, dtype)
+                    frames = embed_frames(sound_model, file, framing, on_damage=damages.append)
+                    added = _add_frames(table, file, frames)
+                yield replace(added, damage=next(iter(damages), None))
             except (AudioError, MissingDependencyError) as error:
                 yield Failed(file, error)
 
 
-def _add_frames(
-    table: EmbeddingFile, sound_model: SoundModel, file: Path, framing: Framing, dtype: str
-) -> Embedded:
+def _add_frames(table: EmbeddingFile, file: Path, frames: FrameStream) -> Embedded:
     """Write the frames of a recording once all of them are there."""
     with TemporaryFile() as spool:
-        frames, dim = embed_frames(sound_model, file, framing), 0
+        dim = 0
         for block in frames:
             dim = block.shape[1]
-            spool.write(_as(block, dtype).tobytes())
+            spool.write(_as(block, str(table.dtype)).tobytes())
         spool.seek(0)
-        return table.add(file, frames.seconds, _read_rows(spool, np.dtype(dtype), dim))
+        return table.add(file, frames.seconds, _read_rows(spool, table.dtype, dim))
 
 
 def _read_rows(spool: IO[bytes], dtype: np.dtype[Any], dim: int) -> Iterator[_Floats]:

@@ -63,10 +63,12 @@ def _find_events(
 ) -> RecordingEvents | Failed:
     """The events of one recording."""
     finder = EventFinder(sound_model.labels, framing.step_s, rule)
-    frames = score_frames(sound_model, file, framing, listener=listener)
+    damages: list[AudioError] = []
+    frames = score_frames(sound_model, file, framing, listener=listener, on_damage=damages.append)
     try:
         events = [event for block in frames for event in finder.add(block)]
     except (AudioError, MissingDependencyError) as error:
         return Failed(file, error)
     events = in_order(events + finder.finish(frames.seconds))
-    return RecordingEvents(file, frames.seconds, framing.step_s, events)
+    damage = next(iter(damages), None)
+    return RecordingEvents(file, frames.seconds, framing.step_s, events, damage)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audiomamba.audio.blocks import OnDamage
 from audiomamba.infer.frame_stream import FrameStream, WindowSteps
 from audiomamba.infer.framing import Framing, step_samples, window_and_hop
 from audiomamba.infer.onnx_network import OnnxNetwork
@@ -32,6 +33,7 @@ def score_frames(
     framing: Framing | None = None,
     *,
     listener: Listener | None = None,
+    on_damage: OnDamage | None = None,
 ) -> FrameStream:
     """Score every moment of a recording, block by block.
 
@@ -40,6 +42,7 @@ def score_frames(
         recording: as for Tagger.tag.
         framing: how the recording becomes frames; None for the defaults.
         listener: is given all samples (samples,) once, in order, as they are read.
+        on_damage: as for audio.stream.
 
     Returns:
         Blocks (frames, classes) float32, each from 0 to 1, that follow one another.
@@ -48,7 +51,7 @@ def score_frames(
         AudioError: as for Tagger.tag; when a block is asked for.
         ConfigError: as for Tagger.tag, or the framing does not fit the model.
     """
-    blocks = sound_model.blocks(recording)
+    blocks = sound_model.blocks(recording, on_damage=on_damage)
     if listener is not None:
         blocks = _listened_to(blocks, listener)
     return _stream(sound_model, blocks, framing or Framing(), _step_scores)
@@ -74,7 +77,11 @@ def score_frames_live(
 
 
 def embed_frames(
-    sound_model: SoundModel, recording: Audio, framing: Framing | None = None
+    sound_model: SoundModel,
+    recording: Audio,
+    framing: Framing | None = None,
+    *,
+    on_damage: OnDamage | None = None,
 ) -> FrameStream:
     """Embed every moment of a recording, block by block.
 
@@ -82,6 +89,7 @@ def embed_frames(
         sound_model: the model.
         recording: as for Tagger.tag.
         framing: how the recording becomes frames; None for the defaults.
+        on_damage: as for audio.stream.
 
     Returns:
         Blocks (frames, dim) float32 that follow one another.
@@ -90,9 +98,8 @@ def embed_frames(
         AudioError: as for Tagger.tag; when a block is asked for.
         ConfigError: as for Tagger.tag, or the framing does not fit the model.
     """
-    return _stream(
-        sound_model, sound_model.blocks(recording), framing or Framing(), _step_embeddings
-    )
+    blocks = sound_model.blocks(recording, on_damage=on_damage)
+    return _stream(sound_model, blocks, framing or Framing(), _step_embeddings)
 
 
 def _stream(

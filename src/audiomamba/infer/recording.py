@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiomamba import audio
-from audiomamba.audio.blocks import Source, check_sound
+from audiomamba.audio.blocks import OnDamage, Source, check_sound
 from audiomamba.audio.mono import as_rate
 from audiomamba.audio.resample import resample
 from audiomamba.errors import AudioError, ConfigError
@@ -20,7 +20,9 @@ Samples = Tensor | NDArray[Any]
 Audio = Source | tuple[Samples, int]
 
 
-def read_blocks(recording: Audio, sample_rate: int) -> Iterator[Tensor]:
+def read_blocks(
+    recording: Audio, sample_rate: int, *, on_damage: OnDamage | None = None
+) -> Iterator[Tensor]:
     """Decode, mix to one channel and resample, block by block.
 
     Args:
@@ -28,6 +30,7 @@ def read_blocks(recording: Audio, sample_rate: int) -> Iterator[Tensor]:
             (samples, sample_rate) with samples (samples,) or (samples, channels), floating point
             from -1 to 1.
         sample_rate: the wanted rate in Hz.
+        on_damage: as for audio.stream.
 
     Yields:
         (samples,) float32, at least one.
@@ -38,7 +41,7 @@ def read_blocks(recording: Audio, sample_rate: int) -> Iterator[Tensor]:
     """
     if not isinstance(recording, tuple):
         _check_kind(recording)
-        yield from audio.stream(recording, sample_rate=sample_rate)
+        yield from audio.stream(recording, sample_rate=sample_rate, on_damage=on_damage)
         return
     if len(recording) != 2:
         raise ConfigError(f"{len(recording)} things were given; expected (samples, sample_rate)")

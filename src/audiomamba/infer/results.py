@@ -68,6 +68,7 @@ class Scored:
         scores: (classes,) float32, each from 0 to 1, in the order of the model's labels.
         seconds: length of the recording.
         window_s: length of the windows that it was read in.
+        damage: why a part of the recording could not be read; None for none.
 
     Examples:
         >>> import torch
@@ -78,6 +79,7 @@ class Scored:
     scores: "Tensor"
     seconds: float
     window_s: float
+    damage: AudioMambaError | None = None
 
     @property
     def note(self) -> str:
@@ -96,6 +98,7 @@ class Tagged:
         seconds: its length.
         tags: the highest score first; may be empty.
         note: what users should know about the scores, as Scored.note.
+        damage: why a part of the recording could not be read; None for none.
 
     Examples:
         >>> Tagged(Path("dog.ogg"), 1.5, [Tag("dog", 0.75)]).to_dict()
@@ -107,10 +110,13 @@ class Tagged:
     seconds: float
     tags: Sequence[Tag]
     note: str = ""
+    damage: AudioMambaError | None = None
 
     def to_dict(self) -> Row:
-        """Return file, seconds, tags, note and error, which is empty."""
-        return _tag_row(self.file, round(self.seconds, DIGITS), self.tags, note=self.note)
+        """Return file, seconds, tags, note and error: the damage, or empty."""
+        error = "" if self.damage is None else _one_line(self.damage)
+        seconds = round(self.seconds, DIGITS)
+        return _tag_row(self.file, seconds, self.tags, note=self.note, error=error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,11 @@ class Failed:
 
     def to_dict(self) -> Row:
         """Return what Tagged.to_dict returns: no seconds, no tags, and the error as one line."""
-        return _tag_row(self.file, None, (), error=" ".join(str(self.error).split()))
+        return _tag_row(self.file, None, (), error=_one_line(self.error))
+
+
+def _one_line(error: AudioMambaError) -> str:
+    return " ".join(str(error).split())
 
 
 def _tag_row(
@@ -198,6 +208,7 @@ class RecordingEvents:
         seconds: its length.
         step_s: seconds from one frame to the next.
         events: in the order of their starts; may be empty.
+        damage: as of Tagged.
 
     Examples:
         >>> found = RecordingEvents(Path("a.wav"), 3.0, 0.1, [Event("dog", 0.5, 2.0, 0.9)])
@@ -209,6 +220,7 @@ class RecordingEvents:
     seconds: float
     step_s: float
     events: Sequence[Event]
+    damage: AudioMambaError | None = None
 
     def to_dict(self) -> Row:
         """Return file, seconds, step_s and events."""
@@ -229,6 +241,7 @@ class Embedded:
         seconds: its length.
         first_row: the index of its first row in the file.
         n_rows: how many rows are its.
+        damage: as of Tagged.
 
     Examples:
         >>> Embedded(Path("a.wav"), 3.0, first_row=0, n_rows=1).to_dict()
@@ -239,6 +252,7 @@ class Embedded:
     seconds: float
     first_row: int
     n_rows: int
+    damage: AudioMambaError | None = None
 
     def to_dict(self) -> Row:
         """Return file, seconds, first_row and n_rows."""

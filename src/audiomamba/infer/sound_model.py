@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from audiomamba import audio
+from audiomamba.audio.blocks import OnDamage
 from audiomamba.checkpoints import Checkpoint
 from audiomamba.errors import ConfigError
 from audiomamba.infer.device import as_device
@@ -85,11 +86,12 @@ class SoundModel:
             self.ood_detector.to(device)
         return self
 
-    def read(self, recording: Audio) -> Tensor:
+    def read(self, recording: Audio, *, on_damage: OnDamage | None = None) -> Tensor:
         """Read a whole recording, mixed to one channel, at the model's rate.
 
         Args:
             recording: as for Tagger.tag.
+            on_damage: as for audio.stream.
 
         Returns:
             (samples,) float32 at front_end.sample_rate, at least one.
@@ -98,13 +100,14 @@ class SoundModel:
             AudioError: the recording cannot be read, or holds no samples.
             ConfigError: the samples have another shape or type.
         """
-        return torch.cat(list(self.blocks(recording)))
+        return torch.cat(list(self.blocks(recording, on_damage=on_damage)))
 
-    def blocks(self, recording: Audio) -> Iterator[Tensor]:
+    def blocks(self, recording: Audio, *, on_damage: OnDamage | None = None) -> Iterator[Tensor]:
         """Read a recording block by block, as read does.
 
         Args:
             recording: as for Tagger.tag.
+            on_damage: as for audio.stream.
 
         Yields:
             (samples,) float32 at front_end.sample_rate, at least one.
@@ -113,14 +116,21 @@ class SoundModel:
             AudioError: as for read.
             ConfigError: as for read.
         """
-        return read_blocks(recording, self.front_end.sample_rate)
+        return read_blocks(recording, self.front_end.sample_rate, on_damage=on_damage)
 
-    def windows(self, recording: Audio, reading: Reading | None = None) -> Iterator[WindowBatch]:
+    def windows(
+        self,
+        recording: Audio,
+        reading: Reading | None = None,
+        *,
+        on_damage: OnDamage | None = None,
+    ) -> Iterator[WindowBatch]:
         """Read a recording as windows; memory does not grow with its length.
 
         Args:
             recording: as for Tagger.tag.
             reading: the windows' length and hop; None for the defaults.
+            on_damage: as for audio.stream.
 
         Returns:
             Batches of windows, at least one, whose samples are at front_end.sample_rate.
@@ -130,7 +140,8 @@ class SoundModel:
             ConfigError: as for read, or a length is out of its range.
         """
         n_samples, hop = self.window_and_hop(reading or Reading())
-        return cut(self.blocks(recording), n_samples, hop, batch_size=WINDOWS_PER_BATCH)
+        blocks = self.blocks(recording, on_damage=on_damage)
+        return cut(blocks, n_samples, hop, batch_size=WINDOWS_PER_BATCH)
 
     def check(self, reading: Reading) -> None:
         """Refuse a way of reading that does not fit the model.

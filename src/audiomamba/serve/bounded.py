@@ -9,6 +9,7 @@ from typing import BinaryIO
 from torch import Tensor
 
 from audiomamba import audio
+from audiomamba.audio.blocks import OnDamage
 from audiomamba.infer import Tagger
 from audiomamba.infer.recording import Audio
 from audiomamba.serve.refusal import RefusedError
@@ -68,10 +69,10 @@ class BoundedTagger(Tagger):
         vars(self).update(vars(tagger))
         self._settings, self._stop = settings, stop
 
-    def blocks(self, recording: Audio) -> Iterator[Tensor]:
+    def blocks(self, recording: Audio, *, on_damage: OnDamage | None = None) -> Iterator[Tensor]:
         """Read a recording block by block, as SoundModel.blocks does; RefusedError ends it."""
         n_samples, rate = 0, self.front_end.sample_rate
-        for block in super().blocks(recording):
+        for block in super().blocks(recording, on_damage=on_damage):
             self._stop.check()
             n_samples += len(block)
             _check_seconds(n_samples / rate, self._settings)
