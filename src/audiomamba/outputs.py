@@ -99,16 +99,16 @@ def sole_writer(*outputs: Path) -> Iterator[None]:
             ...
         audiomamba.errors.ConfigError: tags.csv is being written by another call, process ...
     """
-    places: dict[Path, Path] = {}
+    known: dict[Path, Path] = {}
     for output in outputs:
-        place = Path(os.path.realpath(output))
-        if place in places:
-            raise ConfigError(f"{places[place]} and {output} are one output; expected two names")
-        places[place] = output
+        real = Path(os.path.realpath(output))
+        if real in known:
+            raise ConfigError(f"{known[real]} and {output} are one output; expected two names")
+        known[real] = output
     with ExitStack() as stack:
-        for place, output in places.items():
-            if place.is_file() or place.is_dir() or not place.exists():
-                stack.enter_context(_locked(place, output))
+        for real, output in known.items():
+            if real.is_file() or real.is_dir() or not real.exists():
+                stack.enter_context(_locked(real, output))
         yield
 
 
@@ -187,14 +187,14 @@ def _identity(path: Path) -> tuple[int, int] | str:
 
 
 @contextmanager
-def _locked(place: Path, output: Path) -> Iterator[None]:
-    """Hold the lock of one output; place is its real path, output what messages call it."""
-    above = [folder for folder in place.parents if not folder.exists()]
+def _locked(real: Path, output: Path) -> Iterator[None]:
+    """Hold the lock of one output; real is its real path, output what messages call it."""
+    above = [folder for folder in real.parents if not folder.exists()]
     with writing(output):
-        place.parent.mkdir(parents=True, exist_ok=True)
+        real.parent.mkdir(parents=True, exist_ok=True)
     try:
         with writing(output):
-            lock, descriptor = _take(place, output)
+            lock, descriptor = _take(real, output)
         try:
             yield
         finally:
@@ -205,9 +205,9 @@ def _locked(place: Path, output: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _take(place: Path, output: Path) -> tuple[Path, int]:
+def _take(real: Path, output: Path) -> tuple[Path, int]:
     """Open and lock the file beside the output; one of this machine's where it has no locks."""
-    beside = place.with_name(f".{_not_too_long(place.name)}.lock")
+    beside = real.with_name(f".{_not_too_long(real.name)}.lock")
     try:
         return beside, _take_file(beside, output)
     except OSError as error:
@@ -215,7 +215,7 @@ def _take(place: Path, output: Path) -> tuple[Path, int]:
             raise
     with suppress(OSError):
         beside.unlink()
-    digest = sha256(os.fsencode(place)).hexdigest()[:16]
+    digest = sha256(os.fsencode(real)).hexdigest()[:16]
     elsewhere = Path(gettempdir(), f"audiomamba-{digest}.lock")
     return elsewhere, _take_file(elsewhere, output)
 

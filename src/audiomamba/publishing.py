@@ -77,8 +77,8 @@ def publish(model: str | Path, repo: str, *, private: bool = False, spdx: str | 
     if not isinstance(address, hub.HubAddress) or address.repo != repo:
         raise ConfigError(f"{repo!r} is no repository; expected organization/name")
     library = _library()
-    with tempfile.TemporaryDirectory() as place:
-        folder = prepare(model, Path(place) / "model", spdx=spdx, repo=repo)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = prepare(model, Path(temporary) / "model", spdx=spdx, repo=repo)
         api = library.HfApi(endpoint=hub.endpoint())
         with _one_line(repo):
             api.create_repo(repo, private=private, exist_ok=True)

@@ -21,12 +21,12 @@ from audiomamba.errors import ConfigError, DataError, TrainingError
 from audiomamba.recipes.mixtures import Degradation, Mixtures
 from audiomamba.recipes.student import StudentRecipe
 from audiomamba.train.distillation.degradation import degrade
-from audiomamba.train.distillation.ear import Ear
 from audiomamba.train.distillation.examples import ExampleCount, hold_out, make_examples
-from audiomamba.train.distillation.handing_over import hand_over
 from audiomamba.train.distillation.mixing import Mixer
 from audiomamba.train.distillation.pool import Pool
 from audiomamba.train.distillation.student import STATE, read_state, train_student
+from audiomamba.train.distillation.student_export import export_student
+from audiomamba.train.distillation.teacher_model import TeacherModel
 
 RECORDINGS = Path(__file__).parents[2] / "demo/recordings"
 MIXTURES = Mixtures(
@@ -104,7 +104,7 @@ def test_a_teacher_gives_independent_labels_for_any_length(tmp_path):
         ),
     )
     with pytest.raises(ConfigError, match="gives softmax scores"):
-        Ear(str(tmp_path))
+        TeacherModel(str(tmp_path))
 
 
 def test_whole_sources_are_held_out():
@@ -129,7 +129,7 @@ def test_nothing_left_to_hold_out_is_an_error_before_the_work(tmp_path):
 
 
 def test_rare_labels_are_drawn_as_often_as_frequent_ones(examples):
-    pool, labels = Pool(examples / "pool/training"), Ear("general").checkpoint.labels
+    pool, labels = Pool(examples / "pool/training"), TeacherModel("general").checkpoint.labels
     frequent = np.zeros((len(pool.windows), len(labels)), np.float32)
     frequent[:, labels.index("Bird")] = 0.9
     frequent[0] = 0
@@ -146,7 +146,7 @@ def test_rare_labels_are_drawn_as_often_as_frequent_ones(examples):
 
 def test_a_mixture_has_its_length_and_its_peak(examples):
     pool = Pool(examples / "pool/training")
-    mixer = Mixer(pool, MIXTURES, Ear("general").checkpoint.labels, 32_000)
+    mixer = Mixer(pool, MIXTURES, TeacherModel("general").checkpoint.labels, 32_000)
     draw = np.random.default_rng(1)
     for _ in range(12):
         mixed = mixer.mix(draw)
@@ -212,12 +212,12 @@ def test_a_student_learns(examples, tmp_path):
 
 
 def test_frozen_weights_stay_and_taken_ones_are_the_teachers(examples, tmp_path):
-    config = Ear("general").checkpoint.model.config
+    config = TeacherModel("general").checkpoint.model.config
     changes = {"n_blocks": config.n_blocks, "dim": config.dim, "depth": config.depth}
     recipe = StudentRecipe(model_changes=changes, steps=2, batch_size=2, warmup_steps=1)
     train_student(examples, "general", tmp_path, recipe)
     student = read_state(tmp_path / STATE)["student"]
-    teacher = Ear("general").checkpoint.model.state_dict()
+    teacher = TeacherModel("general").checkpoint.model.state_dict()
     assert torch.equal(
         student["blocks.3.project.conv.weight"], teacher["blocks.3.project.conv.weight"]
     )
@@ -306,7 +306,7 @@ def test_a_student_of_another_embedding_is_refused(examples, tmp_path):
 def test_a_student_is_handed_over_as_a_tagger(examples, tmp_path):
     run, to = tmp_path / "run", tmp_path / "tagger"
     train_student(examples, "general", run, RECIPE)
-    found = hand_over(run, examples, "general", to, trust=["Meow"], license="MIT")
+    found = export_student(run, examples, "general", to, trust=["Meow"], license="MIT")
     assert found.n_examples == 16
     assert "Meow" in found.trusted
     tagger = audiomamba.load(to)
@@ -322,4 +322,4 @@ def test_a_student_is_handed_over_as_a_tagger(examples, tmp_path):
 def test_a_trusted_label_is_one_of_the_teachers(examples, tmp_path):
     train_student(examples, "general", tmp_path, replace(RECIPE, steps=1))
     with pytest.raises(ConfigError, match="'Moo moo' is to be trusted"):
-        hand_over(tmp_path, examples, "general", tmp_path / "to", trust=["Moo moo"])
+        export_student(tmp_path, examples, "general", tmp_path / "to", trust=["Moo moo"])

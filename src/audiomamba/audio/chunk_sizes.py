@@ -114,17 +114,17 @@ class FilePart(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Say that it can be read from any place."""
+        """Say that it can be read from any position."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place, counted from the part's beginning, the place reached, or its end."""
+        """Go to a position, counted from the part's beginning, the last position, or its end."""
         origin = {os.SEEK_SET: self._start, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
         self._at = max(self._start, origin + offset)
         return self._at - self._start
 
     def tell(self) -> int:
-        """Return the place reached, counted from the part's beginning."""
+        """Return the position reached, counted from the part's beginning."""
         return self._at - self._start
 
     def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
@@ -139,8 +139,8 @@ class FilePart(io.RawIOBase):
         except OSError as error:
             self.error = error
         view[: len(data)] = data
-        for place, new in self._changes.items():
-            for index, byte in enumerate(new, start=place - self._at):
+        for position, new in self._changes.items():
+            for index, byte in enumerate(new, start=position - self._at):
                 if 0 <= index < len(data):
                     view[index] = byte
         self._at += len(data)

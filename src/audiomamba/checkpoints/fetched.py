@@ -184,10 +184,10 @@ def _entry(key: str, found: Snapshot, folder: Path, converter: int | None) -> Ca
 
 def _from_web(address: WebAddress, key: str, name: str) -> CacheEntry:
     """Fetch from the web; only the folder that it becomes is kept."""
-    place = web_folder(address.url)
-    file, digest = fetch_from_web(address, place)
+    downloads = web_folder(address.url)
+    file, digest = fetch_from_web(address, downloads)
     folder = converted(Weights(file, name, digest, {"address": address.url}))
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(downloads, ignore_errors=True)
     return CacheEntry(address=key, folder=str(folder), sha256=digest, converter=CONVERTER)
 
 

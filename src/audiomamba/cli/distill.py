@@ -177,9 +177,9 @@ def export(
     It is judged by the examples of the sources held out: a label is shown if it has 20 of them and
     an average precision above 0.5 against the teacher.
     """
-    from audiomamba.train.distillation.handing_over import hand_over, read_trusted
+    from audiomamba.train.distillation.student_export import export_student, read_trusted
 
-    found = hand_over(
+    found = export_student(
         run,
         examples,
         teacher,

@@ -198,13 +198,13 @@ def alone(name: str) -> Iterator[None]:
     Raises:
         ConfigError: the cache cannot be written.
     """
-    place = cache_folder() / LOCKS / _short_hash(name)
-    with writing(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
+    lock = cache_folder() / LOCKS / _short_hash(name)
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(sole_writer(place))
+                stack.enter_context(sole_writer(lock))
                 break
             except ConfigError as error:
                 if isinstance(error.__cause__, OSError):

@@ -35,7 +35,7 @@ class StudentRecipe:
         falling: share of the steps at the end in which the rates fall to 0.
         ema_decay: of the moving average of the weights, which is what is handed over.
         mixup: share of steps in which examples are mixed in pairs once more, as features.
-        masked: share of steps in which a stretch of time is replaced by its mean.
+        masked: share of steps in which a part of time is replaced by its mean.
         cosine_weight: of the cosine in the loss.
         difference_weight: of the squared difference in the loss.
         clip_norm: largest norm of the gradient.

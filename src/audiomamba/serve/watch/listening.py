@@ -63,7 +63,7 @@ class _Recent:
             self._n_held -= len(self._blocks.popleft())
 
     def cut(self, start_s: float, end_s: float) -> Tensor:
-        """What is still there of a stretch of time; never longer than a clip may be."""
+        """What is still there of a part of time; never longer than a clip may be."""
         first = self._end - self._n_held
         start = max(0, round((start_s - AROUND_S) * self._rate) - first)
         end = round((end_s + AROUND_S) * self._rate) - first

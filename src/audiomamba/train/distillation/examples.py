@@ -16,10 +16,10 @@ from audiomamba.errors import ConfigError, DataError, TrainingError
 from audiomamba.progress import Progress
 from audiomamba.recipes.mixtures import Mixtures
 from audiomamba.train.distillation.degradation import degrade
-from audiomamba.train.distillation.ear import Ear, Heard
 from audiomamba.train.distillation.example_shards import Example, write_shard
 from audiomamba.train.distillation.mixing import Mixer
 from audiomamba.train.distillation.pool import Pool, fill_pool
+from audiomamba.train.distillation.teacher_model import TeacherModel, TeacherOutput
 
 __all__ = [
     "HELD_OUT",
@@ -100,7 +100,7 @@ def make_examples(
 
     Args:
         manifest: the recordings; labels play no part. Some sources are held out, as by hold_out.
-        teacher: as for Ear.
+        teacher: as for TeacherModel.
         out: where to; it is made.
         count: how many.
         mixtures: how they are mixed.
@@ -115,8 +115,8 @@ def make_examples(
         AudioError: a recording cannot be read.
         TrainingError: the folder holds examples of another teacher or other mixtures.
     """
-    ear = Ear(teacher)
-    _check_record(out, ear, mixtures)
+    teacher_model = TeacherModel(teacher)
+    _check_record(out, teacher_model, mixtures)
     parts = dict(zip((TRAINING, HELD_OUT), hold_out(manifest.clips), strict=True))
     wanted = {TRAINING: count.n_training, HELD_OUT: count.n_held_out}
     empty = [part for part, clips in parts.items() if wanted[part] and not clips]
@@ -127,9 +127,9 @@ def make_examples(
         if not wanted[part]:
             continue
         pool = fill_pool(
-            clips, ear, out / "pool" / part, n_windows=mixtures.windows, progress=progress
+            clips, teacher_model, out / "pool" / part, n_windows=mixtures.windows, progress=progress
         )
-        maker = _Maker(ear, pool, mixtures)
+        maker = _Maker(teacher_model, pool, mixtures)
         (out / part).mkdir(parents=True, exist_ok=True)
         for number in range(wanted[part]):
             path = out / part / f"{count.seed:04}-{number:05}.safetensors"
@@ -137,7 +137,7 @@ def make_examples(
                 start = time.perf_counter()
                 # The parts of a seed must differ, also where both are mixed from the same sources.
                 draw = np.random.default_rng([count.seed, number, int(part == HELD_OUT)])
-                write_shard(path, maker.make(draw, count.per_shard), ear.fingerprint)
+                write_shard(path, maker.make(draw, count.per_shard), teacher_model.fingerprint)
                 n_made, seconds = n_made + count.per_shard, seconds + time.perf_counter() - start
             if progress is not None:
                 progress(number + 1, wanted[part])
@@ -166,9 +166,9 @@ def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
 
 
-def _check_record(out: Path, ear: Ear, mixtures: Mixtures) -> None:
+def _check_record(out: Path, teacher_model: TeacherModel, mixtures: Mixtures) -> None:
     """Write what the examples are of; refuse a folder with others."""
-    about = {"teacher": ear.fingerprint, "mixtures": to_plain(mixtures)}
+    about = {"teacher": teacher_model.fingerprint, "mixtures": to_plain(mixtures)}
     path = out / RECORD
     out.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -186,9 +186,11 @@ def _check_record(out: Path, ear: Ear, mixtures: Mixtures) -> None:
 class _Maker:
     """Makes examples from a pool."""
 
-    def __init__(self, ear: Ear, pool: Pool, mixtures: Mixtures) -> None:
-        self.ear, self.mixtures = ear, mixtures
-        self.mixer = Mixer(pool, mixtures, ear.checkpoint.labels, ear.sample_rate)
+    def __init__(self, teacher_model: TeacherModel, pool: Pool, mixtures: Mixtures) -> None:
+        self.teacher_model, self.mixtures = teacher_model, mixtures
+        self.mixer = Mixer(
+            pool, mixtures, teacher_model.checkpoint.labels, teacher_model.sample_rate
+        )
 
     def make(self, draw: np.random.Generator, n_examples: int) -> list[Example]:
         """Make so many."""
@@ -197,20 +199,27 @@ class _Maker:
     def _one(self, draw: np.random.Generator) -> Example:
         mixed = self.mixer.mix(draw)
         heard = self._heard(draw, torch.from_numpy(mixed.sound))
-        worse = degrade(draw, mixed.sound, self.ear.sample_rate, self.mixtures.degradation)
-        features, _ = self.ear.features([torch.from_numpy(worse)])
+        worse = degrade(
+            draw, mixed.sound, self.teacher_model.sample_rate, self.mixtures.degradation
+        )
+        features, _ = self.teacher_model.features([torch.from_numpy(worse)])
         logits, embedding = (one[0].numpy() for one in heard)
         return Example(features[0].numpy(), logits, embedding, mixed.names)
 
-    def _heard(self, draw: np.random.Generator, sound: torch.Tensor) -> Heard:
+    def _heard(self, draw: np.random.Generator, sound: torch.Tensor) -> TeacherOutput:
         """What the teacher says; of a short sound, of it repeated with gaps and without."""
-        rate, n_long = self.ear.sample_rate, round(self.mixtures.short_s * self.ear.sample_rate)
+        rate, n_long = (
+            self.teacher_model.sample_rate,
+            round(self.mixtures.short_s * self.teacher_model.sample_rate),
+        )
         if len(sound) >= n_long:
-            return self.ear.hear([sound])
+            return self.teacher_model.hear([sound])
         gap = torch.zeros(int(draw.uniform(*GAP_S) * rate))
         again = [
             one.repeat(-(-n_long // len(one)))[:n_long] for one in (sound, torch.cat([sound, gap]))
         ]
-        logits, embeddings = self.ear.hear(again)
+        logits, embeddings = self.teacher_model.hear(again)
         scores = logits.sigmoid().mean(dim=0, keepdim=True)
-        return Heard(scores.clamp(1e-6, 1 - 1e-6).logit(), embeddings.mean(dim=0, keepdim=True))
+        return TeacherOutput(
+            scores.clamp(1e-6, 1 - 1e-6).logit(), embeddings.mean(dim=0, keepdim=True)
+        )

@@ -20,8 +20,8 @@ from audiomamba.data import Clip, Clips
 from audiomamba.data.clip_reader import digest_of, load_clip
 from audiomamba.errors import TrainingError
 from audiomamba.progress import Progress
-from audiomamba.train.distillation.ear import Ear
 from audiomamba.train.distillation.example_shards import open_tensors
+from audiomamba.train.distillation.teacher_model import TeacherModel
 
 __all__ = ["Pool", "Window", "fill_pool"]
 
@@ -31,7 +31,7 @@ SUFFIX = ".safetensors"
 
 
 class Window(NamedTuple):
-    """A stretch of a recording.
+    """A part of a recording.
 
     Args:
         recording: number of the recording.
@@ -82,7 +82,7 @@ class Pool:
         return end - first
 
     def read(self, recording: int, start: int, n_samples: int) -> np.ndarray:
-        """Read a stretch of a recording.
+        """Read a part of a recording.
 
         Args:
             recording: its number.
@@ -93,20 +93,25 @@ class Pool:
             (samples,) float32.
         """
         number, first, end = self._places[recording]
-        stretch = self._files[number].get_slice("samples")
-        own = stretch[first + start : min(first + start + n_samples, end)]
+        part = self._files[number].get_slice("samples")
+        own = part[first + start : min(first + start + n_samples, end)]
         scaled: np.ndarray = own.astype(np.float32) / FULL_SCALE
         return scaled
 
 
 def fill_pool(
-    clips: Clips, ear: Ear, folder: Path, *, n_windows: int, progress: Progress | None = None
+    clips: Clips,
+    teacher_model: TeacherModel,
+    folder: Path,
+    *,
+    n_windows: int,
+    progress: Progress | None = None,
 ) -> Pool:
     """Decode recordings and let a teacher hear them; files that are there already stay.
 
     Args:
         clips: the recordings.
-        ear: the teacher's.
+        teacher_model: the teacher, whose rate the recordings get.
         folder: where to; it is made.
         n_windows: of each recording the teacher hears at most so many windows, as long as its
             input.
@@ -123,9 +128,9 @@ def fill_pool(
     done = 0
     for number, some in enumerate(_plan(clips)):
         path = folder / f"{number:05}{SUFFIX}"
-        mark = _mark(some, ear, n_windows)
+        mark = _mark(some, teacher_model, n_windows)
         if not path.exists():
-            write_bytes(path, _heard(some, ear, n_windows, mark))
+            write_bytes(path, _heard(some, teacher_model, n_windows, mark))
         elif open_tensors(path).metadata()["of"] != mark:
             raise TrainingError(
                 f"{path}: of other recordings, another teacher or other windows; delete the folder "
@@ -151,24 +156,28 @@ def _plan(clips: Clips) -> Iterator[list[Clip]]:
         yield some
 
 
-def _mark(clips: Sequence[Clip], ear: Ear, n_windows: int) -> str:
+def _mark(clips: Sequence[Clip], teacher_model: TeacherModel, n_windows: int) -> str:
     """What tells a file from those of other recordings, teachers and windows."""
-    about = [ear.fingerprint, n_windows, *((digest_of(it), it.start_s, it.end_s) for it in clips)]
+    about = [
+        teacher_model.fingerprint,
+        n_windows,
+        *((digest_of(it), it.start_s, it.end_s) for it in clips),
+    ]
     return hashlib.blake2b(repr(about).encode(), digest_size=16).hexdigest()
 
 
-def _heard(clips: Sequence[Clip], ear: Ear, n_windows: int, mark: str) -> bytes:
+def _heard(clips: Sequence[Clip], teacher_model: TeacherModel, n_windows: int, mark: str) -> bytes:
     """The content of a file."""
     samples, ends, owners, starts, scores = [], [0], [], [], []
     for owner, clip in enumerate(clips):
-        sound = load_clip(clip, ear.sample_rate)
+        sound = load_clip(clip, teacher_model.sample_rate)
         sound = sound * (PEAK / sound.abs().max().clamp(min=1e-6))
         samples.append((sound * FULL_SCALE).round().to(torch.int16).numpy())
         ends.append(ends[-1] + len(sound))
-        for start in _starts(len(sound), ear.n_samples, n_windows):
+        for start in _starts(len(sound), teacher_model.n_samples, n_windows):
             owners.append(owner)
             starts.append(start)
-            scores.append(_scores(ear, sound[start : start + ear.n_samples]))
+            scores.append(_scores(teacher_model, sound[start : start + teacher_model.n_samples]))
     tensors = {
         "samples": np.concatenate(samples),
         "ends": np.array(ends[1:], dtype=np.int64),
@@ -186,6 +195,6 @@ def _starts(n_samples: int, n_window: int, most: int) -> list[int]:
     return [rest * index // max(1, n_windows - 1) for index in range(n_windows)]
 
 
-def _scores(ear: Ear, sound: Tensor) -> np.ndarray:
-    scores: np.ndarray = ear.hear([sound]).logits[0].sigmoid().half().numpy()
+def _scores(teacher_model: TeacherModel, sound: Tensor) -> np.ndarray:
+    scores: np.ndarray = teacher_model.hear([sound]).logits[0].sigmoid().half().numpy()
     return scores

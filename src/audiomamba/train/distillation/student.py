@@ -24,9 +24,9 @@ from audiomamba.models import AudioModel
 from audiomamba.progress import Progress
 from audiomamba.provenance import commit, versions
 from audiomamba.recipes.student import StudentRecipe
-from audiomamba.train.distillation.ear import Ear
 from audiomamba.train.distillation.example_shards import Examples, ExampleShards
 from audiomamba.train.distillation.examples import TRAINING
+from audiomamba.train.distillation.teacher_model import TeacherModel
 
 __all__ = ["RECORD", "STATE", "StudentRun", "new_student", "read_state", "train_student"]
 
@@ -87,8 +87,8 @@ def train_student(
         TrainingError: there are no examples, they are of another teacher, the folder holds another
             run, or the loss is not finite.
     """
-    ear = Ear(teacher)
-    run = _Run(ear, recipe, examples / TRAINING, out)
+    teacher_model = TeacherModel(teacher)
+    run = _Run(teacher_model, recipe, examples / TRAINING, out)
     run.open()
     began, first = time.perf_counter(), run.step
     saved, losses = began, []
@@ -111,11 +111,13 @@ def train_student(
     )
 
 
-def new_student(ear: Ear, recipe: StudentRecipe) -> tuple[AudioModel, frozenset[str]]:
+def new_student(
+    teacher_model: TeacherModel, recipe: StudentRecipe
+) -> tuple[AudioModel, frozenset[str]]:
     """Make the student at its first step.
 
     Args:
-        ear: the teacher.
+        teacher_model: the teacher.
         recipe: what student.
 
     Returns:
@@ -126,16 +128,16 @@ def new_student(ear: Ear, recipe: StudentRecipe) -> tuple[AudioModel, frozenset[
             teacher's.
         CheckpointError: it cannot start from the teacher.
     """
-    front_end = ear.checkpoint.front_end
+    front_end = teacher_model.checkpoint.front_end
     if front_end is None:
-        raise ConfigError(f"{ear.checkpoint.name} is a model of images")
+        raise ConfigError(f"{teacher_model.checkpoint.name} is a model of images")
     torch.manual_seed(recipe.seed)
-    about = {"n_classes": len(ear.checkpoint.labels), "n_mels": front_end.n_mels}
+    about = {"n_classes": len(teacher_model.checkpoint.labels), "n_mels": front_end.n_mels}
     student = models.create(
         recipe.model, **about, n_frames=front_end.n_frames, **recipe.model_changes
     )
-    taken = start_from(student, ear.source).taken if recipe.start else ()
-    own, theirs = (_embedding_size(it) for it in (student, ear.checkpoint.model))
+    taken = start_from(student, teacher_model.source).taken if recipe.start else ()
+    own, theirs = (_embedding_size(it) for it in (student, teacher_model.checkpoint.model))
     if own != theirs or not student.config.any_length:
         raise ConfigError(
             f"{recipe.model} has embeddings of {own} numbers; expected a model that reads any "
@@ -177,7 +179,7 @@ def read_state(path: Path) -> dict[str, Any]:
 class _Run:
     """A run at some step."""
 
-    ear: Ear
+    teacher_model: TeacherModel
     recipe: StudentRecipe
     folder: Path
     out: Path
@@ -185,8 +187,8 @@ class _Run:
     shards: ExampleShards = field(init=False)
 
     def __post_init__(self) -> None:
-        self.shards = ExampleShards(self.folder, self.ear.fingerprint)
-        self.student, taken = new_student(self.ear, self.recipe)
+        self.shards = ExampleShards(self.folder, self.teacher_model.fingerprint)
+        self.student, taken = new_student(self.teacher_model, self.recipe)
         # Batch norms keep the teacher's statistics, and nothing is dropped at random.
         self.student.eval()
         for name, weight in self.student.named_parameters():
@@ -206,7 +208,7 @@ class _Run:
     def open(self) -> None:
         """Begin, or go on where the folder is."""
         self.out.mkdir(parents=True, exist_ok=True)
-        about = {"recipe": to_plain(self.recipe), "teacher": self.ear.fingerprint}
+        about = {"recipe": to_plain(self.recipe), "teacher": self.teacher_model.fingerprint}
         record, state = self.out / RECORD, self.out / STATE
         if record.exists():
             _check_same(record, about)
@@ -301,7 +303,7 @@ class _Run:
 
 
 def _changed(draw: np.random.Generator, batch: Examples, recipe: StudentRecipe) -> Examples:
-    """Mix pairs of examples and hide a stretch of time; logits become scores."""
+    """Mix pairs of examples and hide a part of time; logits become scores."""
     features, scores, embeddings = batch.features, batch.logits.sigmoid(), batch.embeddings
     if draw.random() < recipe.mixup:
         other = torch.from_numpy(draw.permutation(len(features)))
@@ -314,8 +316,8 @@ def _changed(draw: np.random.Generator, batch: Examples, recipe: StudentRecipe) 
         width = int(draw.integers(1, max(2, n_frames // 6)))
         start = int(draw.integers(0, n_frames - width))
         features = features.clone()
-        stretch = features[:, start : start + width]
-        features[:, start : start + width] = stretch.mean(dim=1, keepdim=True)
+        part = features[:, start : start + width]
+        features[:, start : start + width] = part.mean(dim=1, keepdim=True)
     return Examples(features, scores.clamp(1e-6, 1 - 1e-6), embeddings)
 
 

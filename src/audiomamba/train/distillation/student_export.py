@@ -16,13 +16,13 @@ from audiomamba.errors import ConfigError, TrainingError
 from audiomamba.metrics import best_thresholds, compute
 from audiomamba.models import AudioModel
 from audiomamba.recipes.student import StudentRecipe
-from audiomamba.train.distillation.ear import Ear
 from audiomamba.train.distillation.example_shards import ExampleShards
 from audiomamba.train.distillation.examples import HELD_OUT
 from audiomamba.train.distillation.student import RECORD, STATE, new_student, read_state
+from audiomamba.train.distillation.teacher_model import TeacherModel
 from audiomamba.train.run import Run
 
-__all__ = ["HandedOver", "hand_over", "read_trusted"]
+__all__ = ["ExportedStudent", "export_student", "read_trusted"]
 
 POSITIVE = 0.2  # of the teacher's score, from which on a label counts as there
 MIN_POSITIVES, GOOD = 20, 0.5
@@ -31,7 +31,7 @@ AT_ONCE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class HandedOver:
+class ExportedStudent:
     """A student that was handed over.
 
     Args:
@@ -47,7 +47,7 @@ class HandedOver:
     trusted: tuple[str, ...]
 
 
-def hand_over(
+def export_student(
     run: Path,
     examples: Path,
     teacher: str,
@@ -56,7 +56,7 @@ def hand_over(
     name: str | None = None,
     trust: Collection[str] = (),
     license: str = "unknown",  # noqa: A002  # as in Checkpoint
-) -> HandedOver:
+) -> ExportedStudent:
     """Write a student's model folder.
 
     A label is there in an example of the sources held out if the teacher's score is at least 0.2.
@@ -80,37 +80,37 @@ def hand_over(
         TrainingError: there is no state, or there are no examples of sources held out.
         ConfigError: a trusted label is none of the teacher's.
     """
-    ear = Ear(teacher)
-    student, step = _student(run, ear)
-    labels = ear.checkpoint.labels
+    teacher_model = TeacherModel(teacher)
+    student, step = _student(run, teacher_model)
+    labels = teacher_model.checkpoint.labels
     if unknown := sorted(set(trust) - set(labels)):
         raise ConfigError(f"{unknown[0]!r} is to be trusted, but is none of the teacher's labels")
-    shards = _held_out(examples / HELD_OUT, ear)
+    shards = _held_out(examples / HELD_OUT, teacher_model)
     precision, thresholds = _judge(student, shards, labels)
     good = {label for label, value in precision.items() if value > GOOD} | set(trust)
-    notes = _notes(ear, step, len(shards), (len(precision), len(good)))
+    notes = _notes(teacher_model, step, len(shards), (len(precision), len(good)))
     checkpoint = replace(
-        ear.checkpoint,
+        teacher_model.checkpoint,
         name=name or out.name,
         model=student,
         ood_detector=None,
         thresholds=thresholds,
         hidden=tuple(label for label in labels if label not in good),
-        parents=_parents(ear.checkpoint),
+        parents=_parents(teacher_model.checkpoint),
         license=license,
         notes=notes,
     )
     checkpoints.save(out, checkpoint, dtype=torch.float16)
     trusted = tuple(label for label in labels if label in good)
-    return HandedOver(folder=out, n_examples=len(shards), precision=precision, trusted=trusted)
+    return ExportedStudent(folder=out, n_examples=len(shards), precision=precision, trusted=trusted)
 
 
 def _notes(
-    ear: Ear, step: int, n_examples: int, n_labels: tuple[int, int]
+    teacher_model: TeacherModel, step: int, n_examples: int, n_labels: tuple[int, int]
 ) -> dict[str, str | int | float]:
     """Facts for the model's folder; labels are those measured and those trusted."""
     return {
-        "teacher": ear.checkpoint.name,
+        "teacher": teacher_model.checkpoint.name,
         "steps": step,
         "held-out examples": n_examples,
         "labels measured": n_labels[0],
@@ -137,19 +137,19 @@ def read_trusted(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def _student(run: Path, ear: Ear) -> tuple[AudioModel, int]:
+def _student(run: Path, teacher_model: TeacherModel) -> tuple[AudioModel, int]:
     record, state = Run(run).record(), run / STATE
     if record is None or not state.exists():
         raise TrainingError(f"{run}: no {RECORD} and {STATE} there; train a student first")
-    student, _ = new_student(ear, from_plain(StudentRecipe, record["recipe"]))
+    student, _ = new_student(teacher_model, from_plain(StudentRecipe, record["recipe"]))
     saved = read_state(state)
     student.load_state_dict(saved["average"])
     return student.eval(), int(saved["step"])
 
 
-def _held_out(folder: Path, ear: Ear) -> ExampleShards:
+def _held_out(folder: Path, teacher_model: TeacherModel) -> ExampleShards:
     """The examples to judge by."""
-    shards = ExampleShards(folder, ear.fingerprint)
+    shards = ExampleShards(folder, teacher_model.fingerprint)
     shards.take(shards.there())
     if not len(shards):
         raise TrainingError(f"{folder}: no examples there; make some first")

@@ -15,10 +15,10 @@ from audiomamba.errors import ConfigError
 from audiomamba.infer import SoundModel
 from audiomamba.infer.windows import WindowBatch
 
-__all__ = ["Ear", "Heard"]
+__all__ = ["TeacherModel", "TeacherOutput"]
 
 
-class Heard(NamedTuple):
+class TeacherOutput(NamedTuple):
     """What a teacher says of sounds.
 
     Args:
@@ -30,7 +30,7 @@ class Heard(NamedTuple):
     embeddings: Tensor
 
 
-class Ear:
+class TeacherModel:
     """A trained tagger of independent labels that reads sounds of any length.
 
     Args:
@@ -43,8 +43,8 @@ class Ear:
         ConfigError: it is no such tagger.
 
     Examples:
-        >>> ear = Ear("general")
-        >>> ear.sample_rate, len(ear.checkpoint.labels)
+        >>> teacher_model = TeacherModel("general")
+        >>> teacher_model.sample_rate, len(teacher_model.checkpoint.labels)
         (32000, 527)
     """
 
@@ -92,7 +92,7 @@ class Ear:
         return self._sound_model.inputs(WindowBatch(padded, torch.zeros_like(lengths), lengths))
 
     @torch.inference_mode()
-    def hear(self, sounds: Sequence[Tensor]) -> Heard:
+    def hear(self, sounds: Sequence[Tensor]) -> TeacherOutput:
         """Listen.
 
         Args:
@@ -103,4 +103,4 @@ class Ear:
         """
         model = self._sound_model.model
         embeddings = model.embed(*self.features(sounds))
-        return Heard(model.head(embeddings).float(), embeddings.float())
+        return TeacherOutput(model.head(embeddings).float(), embeddings.float())
