@@ -62,13 +62,14 @@ def test_it_has_audiosets_labels_and_shows_those_it_is_good_at(general: Tagger) 
     assert general.thresholds.keys() == set(general.labels)
 
 
-def test_the_first_clip_does_not_wait_for_pytorchs_compiler() -> None:
+def test_the_first_clip_does_not_wait_for_pytorchs_compiler_or_symbolic_algebra() -> None:
     if native.problem() is not None:
         pytest.skip("needs the compiled library")
     script = (
         "import sys, audiomamba\n"
         f"assert audiomamba.load('general').tag({str(RECORDINGS / 'dog.ogg')!r})\n"
         "assert 'torch._dynamo' not in sys.modules\n"
+        "assert 'sympy' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 

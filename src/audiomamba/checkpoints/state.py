@@ -196,8 +196,11 @@ def build(config: ModelConfig, state: Mapping[str, Tensor], source: str) -> Audi
     with torch.device("meta"):
         model = config.build()
     check_state(model, state, source)
-    model = model.to_empty(device="cpu")
-    model.load_state_dict(state)
+    filled = {
+        key: torch.empty(own.shape, dtype=own.dtype).copy_(state[key])
+        for key, own in model.state_dict().items()
+    }
+    model.load_state_dict(filled, assign=True)
     return model.eval()
 
 

@@ -148,8 +148,10 @@ class MambaBlock(nn.Module):
         self.drop_path = drop_path
         self.norm = new_norm(norm, dim)
         self.mixer = MambaMixer(dim, direction, ssm, reverse=reverse)
-        with torch.no_grad():
-            self.mixer.out_proj.weight.div_(math.sqrt(depth))
+        projection = self.mixer.out_proj.weight
+        if not projection.is_meta:  # a division there would load PyTorch's symbolic algebra
+            with torch.no_grad():
+                projection.div_(math.sqrt(depth))
 
     def forward(
         self, hidden: Tensor, residual: Tensor | None, lengths: Tensor | None = None
