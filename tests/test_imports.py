@@ -59,7 +59,7 @@ MAY_USE = {
     "hf": {"audio", "checkpoints", "errors", "infer", "models"},
     "hear_benchmark": {"errors", "infer"},
     "exporting": {"", "audio", "checkpoints", "errors", "infer", "models", "ops", "train"},
-    "bench": {"", "errors", "models", "ops", "terminal", "train"},
+    "bench": {"", "errors", "models", "ops", "terminal", "train", "vision"},
     "doctor": {"", "errors", "ops"},
     "terminal": {"errors"},
     "vision": {"checkpoints", "counting", "errors", "models", "outputs"},

@@ -55,6 +55,8 @@ TINY_CASES = [
     ),
     cases.CrossScanCase(implementations=("cpu", "torch", "reference"), side_length=3, channels=32),
     cases.BlockCase(implementations=("SS2D block", "Swin block"), side_length=8, channels=48),
+    cases.VisionCase(implementations=("vim_tiny", "deit_tiny"), image_side=64),
+    cases.VisionCase(implementations=("vim_tiny", "deit_tiny"), image_side=64, head="upernet"),
 ]
 QUIET = runner.Settings(measure_memory=False)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from audiomamba.bench import model_implementations as of_models
 from audiomamba.bench import op_implementations as of_ops
+from audiomamba.bench import vision_implementations as of_vision
 from audiomamba.bench.cases import (
     BlockCase,
     Case,
@@ -16,6 +17,7 @@ from audiomamba.bench.cases import (
     ScanCase,
     SilenceCase,
     TrainingCase,
+    VisionCase,
 )
 from audiomamba.bench.implementation import Implementation
 from audiomamba.errors import UnknownNameError
@@ -32,6 +34,7 @@ BUILDERS: Mapping[type[Case], Callable[[Any, str, str], Implementation]] = {
     TrainingCase: of_models.build_training,
     PartsCase: of_models.build_parts,
     BlockCase: of_models.build_block,
+    VisionCase: of_vision.build_vision,
 }
 
 

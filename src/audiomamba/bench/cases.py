@@ -19,18 +19,21 @@ __all__ = [
     "ConvCase",
     "CrossScanCase",
     "Dtype",
+    "Head",
     "ModelCase",
     "NormCase",
     "PartsCase",
     "ScanCase",
     "SilenceCase",
     "TrainingCase",
+    "VisionCase",
     "select",
 ]
 
 Dtype = Literal["float32", "bfloat16"]
 Pass = Literal["forward", "forward and backward"]
 ScanBackend = Literal["cpu", "torch"]
+Head = Literal["none", "upernet"]
 
 N_STATES = 16
 N_TAPS = 4  # of the causal convolution
@@ -178,6 +181,24 @@ class BlockCase(CrossScanCase):
     group: ClassVar[str] = "blocks"
 
 
+@dataclass(frozen=True, kw_only=True)
+class VisionCase(Case):
+    """Inference on square images, by a backbone alone or with a head.
+
+    Args:
+        batch: images.
+        image_side: height and width in pixels.
+        head: "none" for the maps of the backbone, "upernet" for a class of each pixel.
+    """
+
+    group: ClassVar[str] = "vision"
+
+    n_rounds: int = 5
+    batch: int = 1
+    image_side: int
+    head: Head = "none"
+
+
 COMPILED = ("cpu", "cpu, two calls")
 PEERS = ("loop over full arrays", "transformers", "mambapy")
 SCANS = (*COMPILED, "triton", "torch", "reference")
@@ -188,6 +209,8 @@ SMALL = ("aum_small", "ast_small")
 BASE_AND_PEER = (*BASE, "transformers base")
 BOTH: Pass = "forward and backward"
 PASSES: tuple[Pass, ...] = ("forward", BOTH)
+VIM_AND_DEIT = ("vim_tiny", "deit_tiny")
+IMAGE_SIDES = (512, 640, 736, 1024, 1248)  # in pixels; of 738, as the paper has it, 736 are read
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16")
 BACKENDS: tuple[ScanBackend, ...] = ("cpu", "torch")
 
@@ -282,6 +305,16 @@ GROUPS: dict[str, tuple[Case, ...]] = {
         )
         for dtype in DTYPES
         for length, channels in ((8, 768), (16, 384), (32, 192), (64, 96))
+    ),
+    "vision": (
+        *(
+            VisionCase(implementations=VIM_AND_DEIT, image_side=side)
+            for side in (224, 384, *IMAGE_SIDES)
+        ),
+        *(
+            VisionCase(implementations=VIM_AND_DEIT, image_side=side, head="upernet")
+            for side in IMAGE_SIDES
+        ),
     ),
 }
 

@@ -6,15 +6,19 @@ from audiomamba.bench import cases
 from audiomamba.bench.cases import (
     BASE,
     DTYPES,
+    IMAGE_SIDES,
     PASSES,
     SMALL,
+    VIM_AND_DEIT,
     Case,
     ConvCase,
     CrossScanCase,
+    Head,
     ModelCase,
     NormCase,
     ScanCase,
     TrainingCase,
+    VisionCase,
 )
 
 __all__ = ["GPU_GROUPS", "groups_of"]
@@ -35,6 +39,7 @@ SCAN_SIZES = (
 LARGEST_FOR_PYTORCH = 2049  # tokens of all samples, beyond which its gradients take too much memory
 LENGTHS = (513, 1025, 2049, 4097, 8193)
 TOKENS_OF_80_S = 4001
+HEADS: tuple[Head, ...] = ("none", "upernet")
 
 GPU_GROUPS: dict[str, tuple[Case, ...]] = {
     "scan": tuple(
@@ -99,6 +104,14 @@ GPU_GROUPS: dict[str, tuple[Case, ...]] = {
         )
         for dtype in DTYPES
         for length, channels in ((16, 768), (32, 384), (64, 192))
+    ),
+    "vision": tuple(
+        VisionCase(
+            implementations=VIM_AND_DEIT, image_side=side, head=head, batch=batch, dtype="bfloat16"
+        )
+        for head in HEADS
+        for batch in (1, 8)
+        for side in IMAGE_SIDES
     ),
 }
 

@@ -31,7 +31,7 @@ _COLORS = (
     "#a3b18a",
 )
 _MOST_BESIDE = 3
-_LENGTHS = ("tokens", "side_length")
+_LENGTHS = ("tokens", "side_length", "image_side")
 _CURVES_NEED = 2
 _ALWAYS_BARS = ("parts",)  # implementations that add up to one another
 

@@ -180,10 +180,14 @@ def case_text(case: Mapping[str, str | int]) -> str:
     Returns:
         Such as "batch 1, tokens 513, float32".
     """
-    return ", ".join(
-        str(value) if name in ("direction", "dtype", "model", "backend") else f"{name} {value}"
-        for name, value in sorted(case.items(), key=lambda item: item[0] == "dtype")
-    ).replace("side_length", "side")
+    return (
+        ", ".join(
+            str(value) if name in ("direction", "dtype", "model", "backend") else f"{name} {value}"
+            for name, value in sorted(case.items(), key=lambda item: item[0] == "dtype")
+        )
+        .replace("side_length", "side")
+        .replace("image_side", "side")
+    )
 
 
 def table(results: Iterable[Result]) -> list[tuple[str, ...]]:
