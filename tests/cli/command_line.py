@@ -32,6 +32,7 @@ COMMANDS = (
     "watch",
     "segment",
     "detect",
+    "segment-sound",
     "train-images",
     "bench",
     "doctor",

@@ -1,18 +1,27 @@
 """`audiomamba segment`, `detect` and `train-images`."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from command_line import run
+from command_line import noise, run, write
 from PIL import Image
 
 from audiomamba import vision
+from audiomamba.vision.data import corpora
 from audiomamba.vision.data.shapes import shapes
 from audiomamba.vision.training.recipes import RECIPES
 
 LABELS = ["disc", "square", "triangle"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_are_scored() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(corpora.N_DRAWN, "validation", 4)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +116,33 @@ def test_training_says_what_it_needs(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
     assert run("train-images").exit_code == 2
     assert "ade20k/vim_tiny.code" in run("train-images", "--list").stdout
+    done = run(
+        *("train-images", "--recipe", "shapes/segment", "--out", tmp_path / "one"),
+        *("--set", "batch_size=1"),
+    )
+    assert done.exit_code == 2
+    assert "use at least 2" in done.stderr
+
+
+def test_sound_is_segmented_and_drawn(tmp_path: Path) -> None:
+    changes = ("steps=2", "batch_size=2", "changes.dim=16", "changes.aux_dim=16")
+    done = run(
+        *("train-images", "--recipe", "sounds/segment", "--out", tmp_path / "run"),
+        *(part for change in changes for part in ("--set", change)),
+    )
+    assert "mean_iou" in done.stdout
+    write(tmp_path / "a.wav", noise(3.0), 16_000)
+    (tmp_path / "b.wav").write_bytes(b"no sound")
+    done = run(
+        *("segment-sound", tmp_path / "a.wav", tmp_path / "b.wav"),
+        *("--model", tmp_path / "run", "--pictures", tmp_path / "seen"),
+    )
+    assert done.exit_code == 1
+    assert "b.wav" in done.stderr
+    [line] = [json.loads(line) for line in done.stdout.splitlines()]
+    for one in line["sounds"]:
+        assert 0 <= one["start_s"] < one["end_s"] <= 3
+        assert 0 <= one["low_hz"] < one["high_hz"] <= 8000
+    with Image.open(tmp_path / "seen" / "0001-a.png") as picture:
+        assert picture.size == (3 * 298, 3 * 128)
+    assert run("segment", tmp_path, "--model", tmp_path / "run").exit_code == 2

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +16,24 @@ if TYPE_CHECKING:
 
     from audiomamba.vision import ImageModel
 
-__all__ = ["DETECT_EXAMPLES", "SEGMENT_EXAMPLES", "TRAIN_EXAMPLES", "detect", "segment", "train"]
+__all__ = [
+    "DETECT_EXAMPLES",
+    "SEGMENT_EXAMPLES",
+    "SEGMENT_SOUND_EXAMPLES",
+    "TRAIN_EXAMPLES",
+    "detect",
+    "segment",
+    "segment_sound",
+    "train",
+]
 
 SEGMENT_EXAMPLES = (
     "Example:\n\n`audiomamba segment photos/ --model run --pictures seen > classes.jsonl`"
 )
 DETECT_EXAMPLES = "Example:\n\n`audiomamba detect street.jpg --model run --pictures seen`"
+SEGMENT_SOUND_EXAMPLES = (
+    "Example:\n\n`audiomamba segment-sound bell.wav --model run --pictures seen`"
+)
 TRAIN_EXAMPLES = (
     "Examples:\n\n`audiomamba train-images --recipe shapes/segment --out run`\n\n"
     "`audiomamba train-images --recipe ade20k/vim_tiny.paper --data ADEChallengeData2016 --out run`"
@@ -60,7 +73,7 @@ def segment(images: Images, model: Model, pictures: Pictures = None, out: Out = 
         shares = [(loaded.labels[i], round(counts[i].item(), 4)) for i in order.tolist()]
         return {"classes": [{"label": name, "share": share} for name, share in shares if share]}
 
-    _each(images, model, "segment", one, pictures=pictures, out=out)
+    _each(_images("segment", images), model, one, pictures=pictures, out=out)
 
 
 def detect(
@@ -96,7 +109,39 @@ def detect(
             ]
         }
 
-    _each(images, model, "detect", one, pictures=pictures, out=out)
+    _each(_images("detect", images), model, one, pictures=pictures, out=out)
+
+
+def segment_sound(
+    recordings: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Recordings, or folders with some.")
+    ],
+    model: Model,
+    pictures: Pictures = None,
+    out: Out = None,
+) -> None:
+    """Find which kind of sound is loudest where in time and frequency.
+
+    Prints a line of JSON for each recording: its sounds, with label, start and end in seconds, and
+    the frequencies between which they are. A recording that cannot be read is named on stderr; the
+    others are done.
+    """
+    from audiomamba import audio
+    from audiomamba.vision.sounds import draw_sound, patches
+    from audiomamba.vision.sounds import segment_sound as find
+
+    def one(loaded: "ImageModel", samples: "Tensor", picture: Path | None) -> dict[str, Any]:
+        front_end = loaded.recipe.front_end
+        features, classes = find(loaded.model, samples, front_end)  # type: ignore[arg-type]
+        if picture is not None:
+            draw_sound(features, classes, picture)
+        return {"sounds": [asdict(p) for p in patches(classes, loaded.labels, front_end)]}  # type: ignore[arg-type]
+
+    def read(loaded: "ImageModel", file: Path) -> "Tensor":
+        return audio.load(file, sample_rate=loaded.recipe.front_end.sample_rate)  # type: ignore[union-attr]
+
+    files = audio.find(recordings)
+    _each(_Inputs("segment-sound", files, read), model, one, pictures=pictures, out=out)
 
 
 def train(
@@ -137,31 +182,44 @@ def train(
         typer.echo(f"{name:16}{score:.4f}")
 
 
+@dataclass(frozen=True)
+class _Inputs:
+    """Files, how they are read, and what a model of them does."""
+
+    task: str
+    files: list[Path]
+    read: "Callable[[ImageModel, Path], Tensor]"
+
+
+def _images(task: str, images: list[Path]) -> _Inputs:
+    from audiomamba.vision.data.images import read_image
+
+    files = [file for path in images for file in _files(path)]
+    return _Inputs(task, files, lambda _loaded, file: read_image(file))
+
+
 def _each(
-    images: list[Path],
+    inputs: _Inputs,
     folder: Path,
-    task: str,
     one: "Callable[[ImageModel, Tensor, Path | None], dict[str, Any]]",
     *,
     pictures: Path | None,
     out: Path | None,
 ) -> None:
-    """Do the same with each image, and print a line for each."""
+    """Do the same with each file, and print a line for each."""
     from audiomamba.vision import load_images
-    from audiomamba.vision.data.images import read_image
 
     loaded = load_images(folder)
-    if loaded.recipe.task != task:
-        raise ConfigError(f"{folder} is a model to {loaded.recipe.task}, not to {task}")
-    files = [file for path in images for file in _files(path)]
+    if loaded.recipe.task != inputs.task:
+        raise ConfigError(f"{folder} is a model to {loaded.recipe.task}, not to {inputs.task}")
     if pictures is not None:
         pictures.mkdir(parents=True, exist_ok=True)
     n_failed = 0
-    with output(out) as lines, progress_bar(f"{task}ing", len(files)) as advance:
-        for index, file in enumerate(files):
+    with output(out) as lines, progress_bar(inputs.task, len(inputs.files)) as advance:
+        for index, file in enumerate(inputs.files):
             try:
                 picture = None if pictures is None else pictures / f"{index + 1:04}-{file.stem}.png"
-                found = one(loaded, read_image(file), picture)
+                found = one(loaded, inputs.read(loaded, file), picture)
             except AudioMambaError as error:
                 print_error(error)
                 n_failed += 1

@@ -37,20 +37,24 @@ def colour_of(index: int) -> tuple[int, int, int]:
     return int(red * 255), int(green * 255), int(blue * 255)
 
 
-def draw_map(image: Tensor, classes: Tensor, path: Path) -> None:
+def draw_map(image: Tensor, classes: Tensor, path: Path, *, background: int | None = None) -> None:
     """Lay the colours of classes over an image.
 
     Args:
         image: (3, height, width) from 0 to 1.
         classes: (height, width).
         path: a PNG file, which is overwritten.
+        background: a class over which no colour is laid.
 
     Raises:
         OSError: it cannot be written.
     """
     colours = torch.tensor([colour_of(i) for i in range(int(classes.max()) + 1)]) / 255
     laid = colours[classes].permute(2, 0, 1)
-    _write((1 - OPACITY) * image + OPACITY * laid, path)
+    mixed = (1 - OPACITY) * image + OPACITY * laid
+    if background is not None:
+        mixed = torch.where(classes == background, image, mixed)
+    _write(mixed, path)
 
 
 def draw_detections(image: Tensor, found: Detections, labels: Sequence[str], path: Path) -> None:

@@ -14,12 +14,13 @@ from audiomamba.vision.data.layouts import (
     read_class_folders,
     read_penn_fudan,
 )
+from audiomamba.vision.data.mixtures import mixtures
 from audiomamba.vision.data.shapes import shapes
 
 __all__ = ["CORPORA", "ImageCorpus", "open_images"]
 
 Split = Literal["training", "validation"]
-N_SHAPES = {"training": 2000, "validation": 100}
+N_DRAWN = {"training": 2000, "validation": 100}
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def open_images(name: str, folder: Path | None, split: Split, task: str) -> Imag
         name: one of CORPORA.
         folder: where it lies; None for one that is drawn.
         split: which part.
-        task: what is learnt from it: "classify", "segment" or "detect".
+        task: what is learnt from it, as ImageSet names it.
 
     Returns:
         The images.
@@ -62,13 +63,17 @@ def open_images(name: str, folder: Path | None, split: Split, task: str) -> Imag
         >>> len(open_images("shapes", None, "validation", "detect"))
         100
     """
+    n, seed = N_DRAWN[split], int(split == "validation")
     if name == "shapes":
-        return shapes(task, N_SHAPES[split], seed=int(split == "validation"))
-    if name not in CORPORA:
-        raise UnknownNameError("set of images", name, [*CORPORA, "shapes"])
-    if folder is None:
+        return shapes(task, n, seed=seed)
+    if name == "sounds":
+        images = mixtures(n, seed)
+    elif name not in CORPORA:
+        raise UnknownNameError("set of images", name, [*CORPORA, "shapes", "sounds"])
+    elif folder is None:
         raise ConfigError(f"{name} needs its folder, with {CORPORA[name].layout}")
-    images = CORPORA[name].read(folder, split)
+    else:
+        images = CORPORA[name].read(folder, split)
     if images.task != task:
         raise ConfigError(f"{name} is a set to {images.task}; the recipe is one to {task}")
     return images

@@ -22,10 +22,11 @@ class ImageSet:
 
     Args:
         task: "classify" gives a class, "segment" (height, width) classes with 255 where nothing is
-            known, "detect" objects.
+            known, "detect" objects, "segment-sound" (mels, frames) classes.
         labels: the names of the classes.
         names: a name for each image, a path below the set's folder.
-        read: reads the image of an index, (3, height, width) from 0 to 1, and its target.
+        read: reads the image of an index, (3, height, width) from 0 to 1, or the features of a
+            sound, (frames, mels), and its target.
 
     Raises:
         DataError: the set is empty.
@@ -37,7 +38,7 @@ class ImageSet:
         (1, 0)
     """
 
-    task: Literal["classify", "segment", "detect"]
+    task: Literal["classify", "segment", "detect", "segment-sound"]
     labels: Sequence[str]
     names: Sequence[str]
     read: Callable[[int], tuple[Tensor, Target]]

@@ -19,13 +19,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from audiomamba import checkpoints
 from audiomamba.atomic import replacing, write_json
-from audiomamba.config import to_plain
+from audiomamba.config import from_plain, to_plain
 from audiomamba.errors import TrainingError
 from audiomamba.outputs import sole_writer
 from audiomamba.vision.data.dataset import ImageSet, Target
 from audiomamba.vision.folder import ImageModel, save_images
 from audiomamba.vision.start import start_from_classifier
-from audiomamba.vision.training.augment import augment
 from audiomamba.vision.training.recipe import ImageRecipe
 from audiomamba.vision.training.schedule import rate_at, weight_groups
 from audiomamba.vision.training.tasks import TASKS, Task
@@ -202,7 +201,7 @@ class _Drawn(Dataset[tuple[Tensor, Target]]):
         )
         image, target = self.images[int(order[nth])]
         rng = Generator().manual_seed(_seed(self.recipe, index, IMAGE))
-        return augment(image, target, self.recipe.augmentation, rng)
+        return TASKS[self.recipe.task].vary(image, target, self.recipe, rng)
 
 
 def _seed(recipe: ImageRecipe, index: int, kind: int) -> int:
@@ -216,5 +215,8 @@ def _claim(out: Path, recipe: ImageRecipe) -> None:
     if not path.exists():
         write_json(path, plain)
         return
-    if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(plain)):
+    # Read as a recipe: one that an earlier version wrote may lack a field that has come since.
+    if from_plain(ImageRecipe, json.loads(path.read_text(encoding="utf-8"))) != from_plain(
+        ImageRecipe, plain
+    ):
         raise TrainingError(f"{out}: holds a run of another recipe; choose another folder")

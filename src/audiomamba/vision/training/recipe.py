@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from audiomamba.audio import FrontEnd
 from audiomamba.config import Fraction, NotNegative, Positive, check
 from audiomamba.errors import ConfigError
 
@@ -79,6 +80,7 @@ class ImageRecipe:
         start: a classifier to start from: a model folder, or a name that `audiomamba.load` takes.
         window: side of the windows in which large images are segmented; None for whole images.
         window_stride: pixels from one window to the next.
+        front_end: how features are made of sound; None for images.
         precision: that of the steps.
         seed: decides all that is random.
         source: where the settings come from.
@@ -95,7 +97,7 @@ class ImageRecipe:
         'poly'
     """
 
-    task: Literal["classify", "segment", "detect"]
+    task: Literal["classify", "segment", "detect", "segment-sound"]
     model: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     augmentation: Augmentation
@@ -113,6 +115,7 @@ class ImageRecipe:
     start: str | None = None
     window: int | None = None
     window_stride: int | None = None
+    front_end: FrontEnd | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: NotNegative = 0
     source: str = ""

@@ -7,6 +7,7 @@ rate of MambaOut on ImageNet is for a batch of 4,096; it grows with the batch.
 from collections.abc import Mapping
 
 from audiomamba.errors import UnknownNameError
+from audiomamba.vision.data.mixtures import FRONT_END
 from audiomamba.vision.training.recipe import Augmentation, ImageRecipe
 
 __all__ = ["RECIPES", "get_recipe"]
@@ -135,6 +136,25 @@ _SHAPES = ImageRecipe(
     source="for trying out, on images that are drawn",
 )
 
+_SOUNDS = _SHAPES.changed(
+    task="segment-sound",
+    changes={
+        "dim": 64,
+        "aux_dim": 64,
+        "backbone": {
+            **_SMALL,
+            "n_channels": 1,
+            "n_mels": FRONT_END.n_mels,
+            "n_frames": FRONT_END.n_frames,
+        },
+    },
+    augmentation=Augmentation(size=(FRONT_END.n_mels, FRONT_END.n_frames), flip=0.0),
+    steps=400,
+    batch_size=4,
+    front_end=FRONT_END,
+    source="for trying out, on mixtures of sounds that are drawn",
+)
+
 RECIPES: Mapping[str, ImageRecipe] = {
     "ade20k/vim_tiny.paper": _SEGMENT,
     "ade20k/vim_tiny.code": _SEGMENT_CODE,
@@ -152,6 +172,7 @@ RECIPES: Mapping[str, ImageRecipe] = {
         model="mambaout_femto_mask_rcnn",
         changes={"dim": 64, "n_proposals": 200, "n_sampled": 64, "backbone": _SMALL},
     ),
+    "sounds/segment": _SOUNDS,
     "imagenet/vim_tiny": _CLASSIFY,
     "imagenet/vim_small": _CLASSIFY.changed(model="vim_small", changes={"drop_path": 0.05}),
     "imagenet/vim_tiny_stride8": _LONG_SEQUENCE,

@@ -17,6 +17,7 @@ from audiomamba.vision.detector import Detector
 from audiomamba.vision.records import Detections, Instances
 from audiomamba.vision.scores import Confusion, average_precision
 from audiomamba.vision.segmenter import Segmenter
+from audiomamba.vision.training.augment import augment, plain
 from audiomamba.vision.training.recipe import ImageRecipe
 
 __all__ = ["TASKS", "Task"]
@@ -39,13 +40,20 @@ class Task(ABC):
         """Make the model with fresh weights."""
         return zoo.create(self.recipe.model, n_classes=self.n_classes, **self.recipe.changes)
 
+    @staticmethod
+    def vary(
+        image: Tensor, target: Target, recipe: ImageRecipe, rng: Generator
+    ) -> tuple[Tensor, Target]:
+        """Change an image and its target by chance, as the recipe says."""
+        return augment(image, target, recipe.augmentation, rng)
+
     @abstractmethod
     def loss(self, model: Any, batch: Sequence[Example], rng: Generator) -> Tensor:
         """How wrong a model is about a batch.
 
         Args:
             model: the model.
-            batch: images and targets, as `augment` gives them.
+            batch: images and targets, as `vary` gives them.
             rng: for what is drawn for the batch as a whole.
         """
 
@@ -78,8 +86,6 @@ class Classification(Task):
 
     def evaluate(self, model: Any, images: ImageSet) -> dict[str, float]:
         """The share of images whose class is the first found."""
-        from audiomamba.vision.training.augment import plain
-
         right = 0
         for index in range(len(images)):
             image, target = images[index]
@@ -93,6 +99,8 @@ class Segmentation(Task):
 
     def loss(self, model: Segmenter, batch: Sequence[Example], rng: Generator) -> Tensor:  # noqa: ARG002
         """The loss of both heads."""
+        if len(batch) < 2:
+            raise ConfigError("batch_size is 1; UPerNet's head norms over images: use at least 2")
         images = torch.stack([image for image, _ in batch])
         return model.loss(images, torch.stack([as_map(target) for _, target in batch]))
 
@@ -103,6 +111,29 @@ class Segmentation(Task):
             image, target = images[index]
             truth = as_map(target)
             counts.add(segment(model, image, self.recipe), truth)
+        return counts.scores()
+
+
+class SoundSegmentation(Segmentation):
+    """A class for each band and moment of a sound."""
+
+    @staticmethod
+    def vary(
+        image: Tensor,
+        target: Target,
+        recipe: ImageRecipe,  # noqa: ARG004
+        rng: Generator,  # noqa: ARG004
+    ) -> tuple[Tensor, Target]:
+        """Leave features as they are: what a mixture has is drawn already."""
+        return image, target
+
+    def evaluate(self, model: Segmenter, images: ImageSet) -> dict[str, float]:
+        """Mean intersection over union of the cells of spectrograms."""
+        counts = Confusion(self.n_classes)
+        for index in range(len(images)):
+            features, target = images[index]
+            with torch.inference_mode():
+                counts.add(model(features[None])[0].argmax(dim=0), as_map(target))
         return counts.scores()
 
 
@@ -127,6 +158,7 @@ class Detection(Task):
 TASKS: dict[str, type[Task]] = {
     "classify": Classification,
     "segment": Segmentation,
+    "segment-sound": SoundSegmentation,
     "detect": Detection,
 }
 
