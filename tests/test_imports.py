@@ -22,6 +22,7 @@ LEAVES = {
     "outputs",
     "progress",
     "provenance",
+    "storage",
 }
 MAY_USE = {
     "atomic": set(),
@@ -32,6 +33,7 @@ MAY_USE = {
     "outputs": {"errors"},
     "progress": set(),
     "provenance": set(),
+    "storage": {"errors"},
     "ops": {"errors"},
     "audio": {"errors"},
     "models": {"errors", "hub", "ops"},
@@ -54,6 +56,7 @@ MAY_USE = {
     "report": {"errors", "train"},
     "infer": {"errors", "audio", "checkpoints", "models"},
     "serve": {"", "audio", "errors", "infer", "terminal"},
+    "bulk": {"", "audio", "checkpoints", "errors", "infer", "models"},
     "features": {"errors", "infer"},
     "publishing": {"checkpoints", "errors", "hub"},
     "hf": {"audio", "checkpoints", "errors", "infer", "models"},
@@ -69,6 +72,7 @@ MAY_USE = {
         "",
         "audio",
         "bench",
+        "bulk",
         "checkpoints",
         "data",
         "doctor",

@@ -1,5 +1,6 @@
 from . import (
     audio as audio,
+    bulk as bulk,
     checkpoints as checkpoints,
     data as data,
     errors as errors,

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from audiomamba import __version__
 from audiomamba.cli import (
     bench,
+    bulk,
     cache,
     convert,
     data,
@@ -138,6 +139,7 @@ app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=serve.EXAMPLES)(fetches(serve.serve))
 app.command(epilog=watch.EXAMPLES)(fetches(watch.watch))
 app.add_typer(data.app, name="data")
+app.add_typer(bulk.app, name="bulk")
 app.command(epilog=images.SEGMENT_EXAMPLES)(images.segment)
 app.command(epilog=images.DETECT_EXAMPLES)(images.detect)
 app.command("segment-sound", epilog=images.SEGMENT_SOUND_EXAMPLES)(images.segment_sound)

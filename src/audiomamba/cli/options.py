@@ -29,6 +29,7 @@ __all__ = [
     "TeacherCache",
     "Threads",
     "Window",
+    "labels_in",
     "load_tagger",
     "model_argument",
     "with_teachers",
@@ -195,14 +196,24 @@ def load_tagger(
     from audiomamba.infer.device import as_device, use_threads
 
     as_device(device)  # before the time that loading takes
-    labels = None if label_file is None else _labels_in(label_file)
+    labels = None if label_file is None else labels_in(label_file)
     use_threads(n_threads)
     tagger = infer.load(folder, labels=labels, level=level, all_labels=all_labels)
     return tagger.to(device)
 
 
-def _labels_in(file: Path) -> list[str]:
-    """The lines of a text file that are not empty."""
+def labels_in(file: Path) -> list[str]:
+    """Read the option --labels.
+
+    Args:
+        file: a text file.
+
+    Returns:
+        Its lines that are not empty.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         lines = file.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -58,7 +58,11 @@ def score_frames(
 
 
 def score_frames_live(
-    sound_model: SoundModel, blocks: Iterator[Tensor], framing: Framing
+    sound_model: SoundModel,
+    blocks: Iterator[Tensor],
+    framing: Framing,
+    *,
+    batch_size: int = 1,
 ) -> FrameStream:
     """Score every moment of sound that is still coming: each window as soon as it is full.
 
@@ -66,6 +70,7 @@ def score_frames_live(
         sound_model: the model.
         blocks: (samples,) at the model's rate, of any lengths.
         framing: how the sound becomes frames.
+        batch_size: windows that are waited for and scored together, at least 1.
 
     Returns:
         As for score_frames.
@@ -73,7 +78,7 @@ def score_frames_live(
     Raises:
         ConfigError: as for score_frames.
     """
-    return _stream(sound_model, blocks, framing, _step_scores, batch_size=1)
+    return _stream(sound_model, blocks, framing, _step_scores, batch_size=batch_size)
 
 
 def embed_frames(
