@@ -20,12 +20,9 @@ MODULES = sorted(
     for path in ROOT.rglob("*.py")
     if ">>> " in path.read_text("utf-8")
 )
-# Packages whose every public class and function has an example, in the package's `__all__`.
-COMPLETE = (
-    "audiomamba.config",
-    "audiomamba.counting",
-    "audiomamba.models",
-    "audiomamba.models.ood",
+PACKAGES = sorted(
+    ".".join(("audiomamba", *path.parent.relative_to(ROOT).parts))
+    for path in ROOT.rglob("__init__.py")
 )
 
 
@@ -74,10 +71,9 @@ def test_examples_give_what_they_show(name, tmp_path, monkeypatch, request):
         assert not result.failed, "".join(report)
 
 
-@pytest.mark.parametrize("name", COMPLETE)
+@pytest.mark.parametrize("name", PACKAGES)
 def test_every_public_name_has_an_example(name):
     package = import_module(name)
-    public = {key: getattr(package, key) for key in package.__all__}
+    public = {key: getattr(package, key) for key in getattr(package, "__all__", ())}
     documented = {key: it.__doc__ for key, it in public.items() if isclass(it) or isfunction(it)}
-    assert documented
     assert not [key for key, text in documented.items() if ">>> " not in (text or "")]

@@ -32,7 +32,16 @@ __all__ = [
 
 
 class AudioMambaError(Exception):
-    """Base of all errors raised on purpose by this package."""
+    """Base of all errors raised on purpose by this package.
+
+    Examples:
+        >>> from audiomamba import models
+        >>> try:
+        ...     models.create("aum_bse")
+        ... except AudioMambaError as error:
+        ...     print(error)
+        unknown model 'aum_bse'; did you mean aum_base...
+    """
 
 
 class AudioError(AudioMambaError):

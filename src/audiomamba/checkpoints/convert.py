@@ -71,6 +71,14 @@ class ConversionReport:
         unused: keys of those that the model has no use for.
         corpus: what the model was trained on, guessed by its number of classes; None if unknown.
         folder: the model folder that was written; None if none was.
+
+    Examples:
+        >>> import torch
+        >>> from audiomamba import models
+        >>> torch.save(models.create("vim_tiny", depth=1, dim=32).state_dict(), "vim.pth")
+        >>> report = read_released("vim.pth")[1]
+        >>> report.origin, report.folder is None
+        ('Vision Mamba', True)
     """
 
     source: Path

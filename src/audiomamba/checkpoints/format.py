@@ -119,6 +119,13 @@ class Settings:
         limit: of the out-of-distribution detector; None without one.
         detector_size: classes and channels of the detector; None where config.json does not say.
         others: the other arguments of Checkpoint.
+
+    Examples:
+        >>> import json
+        >>> from audiomamba import checkpoints
+        >>> config = json.loads((checkpoints.find("general") / "config.json").read_text())
+        >>> read_settings(config, "general").others["scores"]
+        'sigmoid'
     """
 
     model: ModelConfig
@@ -154,6 +161,11 @@ def read_settings(config: Mapping[str, Any], source: str) -> Settings:
 
     Raises:
         CheckpointError: a value is missing or none that is known.
+
+    Examples:
+        >>> read_settings({}, "mine/config.json")
+        Traceback (most recent call last):
+        audiomamba.errors.CheckpointError: mine/config.json...
     """
     try:
         if config["format"] != FORMAT:

@@ -42,6 +42,11 @@ class Origin:
         front_end: how the models' input is made; None for images.
         front_end_for: the front end of one model, where more than its size depends on the model's
             settings.
+
+    Examples:
+        >>> from audiomamba.checkpoints import ORIGINS
+        >>> [origin.license for origin in ORIGINS if origin.name == "AuM"]
+        ['BSD-3-Clause']
     """
 
     name: str

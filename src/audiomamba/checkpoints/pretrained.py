@@ -26,6 +26,14 @@ def pretrained(name: str, **changes: Any) -> AudioModel:
         UnknownNameError: no such model or field.
         ConfigError: nobody has released weights of the model, or a value does not fit its field.
         CheckpointError: the weights do not fit the changes; or as for find.
+
+    Examples:
+        >>> from audiomamba import models
+        >>> from audiomamba.hub import without_network
+        >>> with without_network():
+        ...     models.create("dass_medium", pretrained=True)
+        Traceback (most recent call last):
+        audiomamba.errors.DownloadError: ...
     """
     model = load(find(_weights_of(name))).model
     n_classes = changes.pop("n_classes", model.config.n_classes)

@@ -44,6 +44,11 @@ class TransferReport:
         resized: keys fitted to the new input or patch size.
         fresh: keys that keep their fresh initialization.
         unused: keys of the source that the model does not have.
+
+    Examples:
+        >>> report = TransferReport(taken=(), resized=(), fresh=("head.weight",), unused=())
+        >>> report.fresh
+        ('head.weight',)
     """
 
     taken: tuple[str, ...]

@@ -86,7 +86,15 @@ def _forget_what_waits_for_stdout() -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line.
+
+    Examples:
+        >>> import sys
+        >>> sys.argv = ["audiomamba", "--version"]
+        >>> main()
+        Traceback (most recent call last):
+        SystemExit: 0
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a file name may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")

@@ -90,6 +90,11 @@ class Collection(Prepared):
     Args:
         recordings_path: the table of the recordings with source, license and hashes.
         license_hours: hours of sound by license.
+
+    Examples:
+        >>> found = prepare_collection(Path("my-clips"), Path("collection"))
+        >>> list(found.license_hours), found.recordings_path.name
+        (['unknown'], 'recordings.csv')
     """
 
     recordings_path: Path

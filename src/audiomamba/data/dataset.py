@@ -100,6 +100,16 @@ class Example(NamedTuple):
         changes: what is done to its features.
         second: the clip whose features are mixed in.
         clip: index of the clip in the data set, int64.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from audiomamba.data import open_manifest
+        >>> manifest = open_manifest(Path("my-clips"))
+        >>> cache = ClipCache(manifest.clips, sample_rate=16_000)
+        >>> vectors = manifest.clips.label_vectors(manifest.labels)
+        >>> examples = TrainingDataset(cache, vectors, FrontEnd(n_frames=48), Augment(), seed=0)
+        >>> examples[0, 3].target.tolist(), int(examples[0, 3].clip)
+        ([0.0, 1.0], 3)
     """
 
     waveform: Tensor
@@ -336,7 +346,12 @@ class EvaluationDataset(Dataset[tuple[Tensor, Tensor]]):
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation of log-mel values."""
+    """Mean and standard deviation of log-mel values.
+
+    Examples:
+        >>> Statistics(mean=-5.0, std=4.0).std
+        4.0
+    """
 
     mean: float
     std: float

@@ -41,6 +41,11 @@ def download(corpus: str, out: Path, *, progress: Progress | None = None) -> Cor
         UnknownNameError: the corpus cannot be fetched.
         DataError: the address cannot be reached, or something else came.
         ConfigError: out cannot be written, or is being written by another call.
+
+    Examples:
+        >>> download("audioset", Path("audioset"))
+        Traceback (most recent call last):
+        audiomamba.errors.UnknownNameError: ...
     """
     known = get_corpus(corpus)
     source = known.download

@@ -72,6 +72,11 @@ class Prepared:
         n_listed: clips that the corpus should have.
         problems: the clips that are left out.
         problems_path: the table of these.
+
+    Examples:
+        >>> found = prepare("own", Path("my-clips"), Path("manifests"))
+        >>> found.manifest.labels, found.problems
+        (('dog', 'rain'), ())
     """
 
     path: Path

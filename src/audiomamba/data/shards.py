@@ -53,6 +53,10 @@ class Sharded:
         n_clips: clips in them.
         n_shards: tar files.
         failed: names of the clips that could not be read, with the reason.
+
+    Examples:
+        >>> Sharded(path=Path("shards/manifest.csv"), n_clips=4, n_shards=1, failed=()).failed
+        ()
     """
 
     path: Path

@@ -48,6 +48,12 @@ class Exported:
         agreement: how its scores and its speed compare with PyTorch's; of int8 weights, those that
             it had in float32.
         accuracies: with int8 weights, what they cost on labelled clips.
+
+    Examples:
+        >>> import torch
+        >>> agreement = Agreement(2e-7, torch.zeros(1, 16_000), time_ms=22.0, torch_time_ms=20.0)
+        >>> Exported(Path("small"), 4_000_000, 18, 900, agreement).accuracies is None
+        True
     """
 
     folder: Path

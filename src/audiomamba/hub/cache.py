@@ -80,6 +80,10 @@ def cache_folder() -> Path:
     Returns:
         The folder that the variable AUDIOMAMBA_CACHE names, else the one for such files on this
         platform. It need not exist.
+
+    Examples:
+        >>> cache_folder().is_absolute()
+        True
     """
     if given := os.environ.get(VARIABLE):
         return Path(given).expanduser()
@@ -98,6 +102,10 @@ def cached_model(name: str) -> Path:
 
     Returns:
         The folder; if it is there, it is complete.
+
+    Examples:
+        >>> cached_model("dass_small-0123").name
+        'dass_small-0123'
     """
     return cache_folder() / MODELS / name
 
@@ -112,6 +120,13 @@ def making(name: str) -> Iterator[Path]:
     Yields:
         The folder to write into, aside; it becomes cached_model(name) when the block ends without
         an error, unless somebody else made that meanwhile.
+
+    Examples:
+        >>> with making("tiny") as folder:
+        ...     (folder / "config.json").write_text("{}")
+        2
+        >>> [path.name for path in cached_model("tiny").iterdir()]
+        ['config.json']
     """
     folder = cached_model(name)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -130,6 +145,17 @@ def remember(entry: CacheEntry) -> None:
 
     Args:
         entry: the note; an older one of the same address is replaced.
+
+    Examples:
+        >>> with making("mine") as folder:
+        ...     (folder / "config.json").write_text("{}")
+        2
+        >>> entry = CacheEntry(
+        ...     address="hf:me/mine", folder=str(cached_model("mine")), sha256="0" * 64
+        ... )
+        >>> remember(entry)
+        >>> recall("hf:me/mine") == entry
+        True
     """
     path = _note_of(entry.address)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,6 +170,10 @@ def recall(address: str) -> CacheEntry | None:
 
     Returns:
         The note; None if there is none, or its folder is gone.
+
+    Examples:
+        >>> recall("hf:nobody/nothing") is None
+        True
     """
     return _read(_note_of(address))
 
@@ -153,6 +183,11 @@ def forget(address: str) -> None:
 
     Args:
         address: as for CacheEntry.
+
+    Examples:
+        >>> forget("hf:me/mine")
+        >>> recall("hf:me/mine") is None
+        True
     """
     _note_of(address).unlink(missing_ok=True)
 
@@ -162,6 +197,10 @@ def list_cache() -> list[tuple[CacheEntry, int]]:
 
     Returns:
         The notes by address, each with the bytes of its folder.
+
+    Examples:
+        >>> sum(n_bytes for _, n_bytes in list_cache()) >= 0
+        True
     """
     notes = map(_read, sorted((cache_folder() / FETCHED).glob("*.json")))
     found = sorted((it for it in notes if it), key=lambda it: it.address)
@@ -175,6 +214,13 @@ def clear_cache() -> int:
 
     Returns:
         How many bytes there were.
+
+    Examples:
+        >>> with making("useless") as folder:
+        ...     (folder / "config.json").write_text("{}")
+        2
+        >>> clear_cache() > 0, clear_cache()
+        (True, 0)
     """
     root, size = cache_folder(), 0
     for part in (MODELS, FETCHED, FILES, CHECKED):
@@ -197,6 +243,11 @@ def alone(name: str) -> Iterator[None]:
 
     Raises:
         ConfigError: the cache cannot be written.
+
+    Examples:
+        >>> with alone("dass_small_audioset"):
+        ...     print("nobody else works on it")
+        nobody else works on it
     """
     lock = cache_folder() / LOCKS / _short_hash(name)
     with writing(lock):
@@ -252,6 +303,10 @@ def web_folder(url: str) -> Path:
 
     Returns:
         A folder of its own, which need not exist.
+
+    Examples:
+        >>> web_folder("https://host/a.pth") == web_folder("https://host/b.pth")
+        False
     """
     return cache_folder() / FILES / _short_hash(url)
 

@@ -39,6 +39,13 @@ class Snapshot:
         commit: which.
         weights: the file of weights.
         sha256: of that file.
+
+    Examples:
+        >>> folder = Path("snapshots/abc")
+        >>> Snapshot(
+        ...     folder=folder, commit="abc", weights=folder / "model.safetensors", sha256="0" * 64
+        ... ).weights.name
+        'model.safetensors'
     """
 
     folder: Path
@@ -59,6 +66,13 @@ def newest_commit(address: HubAddress) -> str:
     Raises:
         ConfigError: there is no such repository or revision.
         DownloadError: the hub cannot be asked.
+
+    Examples:
+        >>> from audiomamba.hub import without_network
+        >>> with without_network():
+        ...     newest_commit(HubAddress(repo="me/mine"))
+        Traceback (most recent call last):
+        audiomamba.errors.DownloadError: ...
     """
     return str(_ask(address).sha)
 
@@ -77,6 +91,13 @@ def fetch_from_hub(address: HubAddress) -> Snapshot:
         DownloadError: the network may not be used or does not work, or what came is not what the
             hub says.
         MissingDependencyError: huggingface_hub is not installed.
+
+    Examples:
+        >>> from audiomamba.hub import without_network
+        >>> with without_network():
+        ...     fetch_from_hub(HubAddress(repo="me/mine"))
+        Traceback (most recent call last):
+        audiomamba.errors.DownloadError: ...
     """
     found = _local(address) if is_offline() else _remote(address)
     if address.sha256 is not None and found.weights.name == address.files[0]:
@@ -94,6 +115,15 @@ def check_file(path: Path, expected: str, name: str) -> None:
 
     Raises:
         DownloadError: it has another.
+
+    Examples:
+        >>> path = Path("weights.pth")
+        >>> _ = path.write_bytes(b"not what was published")
+        >>> check_file(path, "0" * 64, "weights.pth")
+        Traceback (most recent call last):
+        audiomamba.errors.DownloadError: weights.pth is not the file that the hub describes: ...
+        >>> path.exists()
+        False
     """
     if is_checked(path, expected):
         return

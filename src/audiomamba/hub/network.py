@@ -21,6 +21,10 @@ def endpoint() -> str:
 
     Returns:
         The address that the variable HF_ENDPOINT gives, else that of the public hub.
+
+    Examples:
+        >>> endpoint().startswith("http")
+        True
     """
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
 
@@ -30,6 +34,11 @@ def is_offline() -> bool:
 
     Returns:
         True if the variable HF_HUB_OFFLINE is set to 1, on, true or yes.
+
+    Examples:
+        >>> with without_network():
+        ...     is_offline()
+        True
     """
     return os.environ.get(VARIABLE, "").lower() in ON
 
@@ -40,6 +49,13 @@ def without_network() -> Iterator[None]:
 
     Yields:
         Nothing.
+
+    Examples:
+        >>> before = is_offline()
+        >>> with without_network():
+        ...     pass
+        >>> is_offline() == before
+        True
     """
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = "1"
@@ -60,6 +76,11 @@ def reporting(progress: Progress) -> Iterator[None]:
 
     Yields:
         Nothing.
+
+    Examples:
+        >>> with reporting(lambda done, total: print(f"{done} of {total} bytes")):
+        ...     progress(5, 10)
+        5 of 10 bytes
     """
     before = _PROGRESS.set(progress)
     try:

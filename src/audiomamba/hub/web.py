@@ -110,6 +110,13 @@ def fetch_from_web(address: WebAddress, folder: Path) -> tuple[Path, str]:
         ConfigError: there is no such file.
         DownloadError: the network may not be used or does not work, the file cannot be written, or
             what came is not what was published.
+
+    Examples:
+        >>> from audiomamba.hub import without_network
+        >>> with without_network():
+        ...     fetch_from_web(WebAddress(url="https://host/aum.pth"), Path("downloads"))
+        Traceback (most recent call last):
+        audiomamba.errors.DownloadError: https://host/aum.pth is not in the cache, and this call ...
     """
     if is_offline():
         raise DownloadError(f"{address} is not in the cache, and this call may use no network")

@@ -19,6 +19,11 @@ def to_dict(recipe: Recipe) -> dict[str, Any]:
 
     Returns:
         What json.dump can write.
+
+    Examples:
+        >>> from audiomamba import recipes
+        >>> recipes.to_dict(recipes.get("esc10/starter"))["augment"]["mixup"]
+        0.7
     """
     return config.to_plain(recipe)
 

@@ -14,6 +14,11 @@ class Start:
         what: what they are, in words.
         model: the model that they are of.
         source: the page that links the file, or the recipe whose run gives them.
+
+    Examples:
+        >>> from audiomamba import recipes
+        >>> all(isinstance(it, Start) for it in recipes.STARTS.values())
+        True
     """
 
     what: str

@@ -28,6 +28,13 @@ class RunResult:
         seconds: time spent on all epochs, those before an interruption included.
         resumed_epoch: epochs that an earlier call had completed.
         resumed_step: batches of the epoch after them that it had done.
+
+    Examples:
+        >>> done = RunResult(
+        ...     folder=Path("run"), metrics={"epoch": 1.0, "loss": 0.5}, seconds=3, resumed_epoch=0
+        ... )
+        >>> done.metrics["loss"]
+        0.5
     """
 
     folder: Path

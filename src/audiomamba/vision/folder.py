@@ -29,6 +29,12 @@ class ImageModel:
         model: the network, in evaluation mode.
         recipe: how it was trained, which says how images are given to it.
         labels: the names of its classes.
+
+    Examples:
+        >>> from torch import nn
+        >>> from audiomamba.vision.training.recipes import get_recipe
+        >>> ImageModel(nn.Identity(), get_recipe("shapes/segment"), ["ground", "disc"]).labels
+        ['ground', 'disc']
     """
 
     model: nn.Module
@@ -45,6 +51,14 @@ def save_images(folder: Path, found: ImageModel) -> None:
 
     Raises:
         OSError: it cannot be written.
+
+    Examples:
+        >>> from audiomamba.vision.training.recipes import get_recipe
+        >>> recipe = get_recipe("shapes/segment")
+        >>> model = TASKS[recipe.task](recipe, 2).new_model()
+        >>> save_images(Path("mine"), ImageModel(model, recipe, ["ground", "disc"]))
+        >>> load_images(Path("mine")).labels
+        ['ground', 'disc']
     """
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / WEIGHTS) as part:
@@ -69,6 +83,11 @@ def load_images(folder: Path) -> ImageModel:
 
     Raises:
         CheckpointError: a file is missing, damaged, or of another kind of model.
+
+    Examples:
+        >>> load_images(Path("nothing"))
+        Traceback (most recent call last):
+        audiomamba.errors.CheckpointError: nothing...
     """
     config, weights = folder / CONFIG, folder / WEIGHTS
     try:

@@ -160,6 +160,10 @@ def guess_corpus(source: Path) -> str:
 
     Returns:
         "esc50", or "own" for anything else.
+
+    Examples:
+        >>> guess_corpus(Path("my-clips"))
+        'own'
     """
     return "esc50" if (source / ESC50_TABLE).is_file() else "own"
 

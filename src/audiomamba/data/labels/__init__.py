@@ -22,6 +22,10 @@ class LabelList:
     Args:
         ids: how the corpus's own lists of clips name the classes.
         names: how people call them.
+
+    Examples:
+        >>> LabelList(ids=("/m/0bt9lr",), names=("Dog",)).names
+        ('Dog',)
     """
 
     ids: tuple[str, ...]

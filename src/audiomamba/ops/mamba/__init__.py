@@ -47,6 +47,20 @@ def mix(
 
     Returns:
         (batch, tokens, dim), 0 after a sequence's own tokens.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> direction = DirectionWeights(
+        ...     conv=nn.Conv1d(8, 8, 4, groups=8),
+        ...     x_proj=nn.Linear(8, 1 + 2 * 4, bias=False),
+        ...     dt_proj=nn.Linear(1, 8),
+        ...     A_log=torch.zeros(8, 4),
+        ...     D=torch.ones(8),
+        ... )
+        >>> weights = MixerWeights(nn.Linear(6, 16), nn.Linear(8, 6), (direction,))
+        >>> mix(torch.zeros(2, 5, 6), weights).shape
+        torch.Size([2, 5, 6])
     """
     return choose_plan(hidden, weights)(hidden, weights, lengths, normed)
 
@@ -60,6 +74,20 @@ def choose_plan(hidden: Tensor, weights: MixerWeights) -> Plan:
 
     Returns:
         The function `mix` of a plan.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> direction = DirectionWeights(
+        ...     conv=nn.Conv1d(8, 8, 4, groups=8),
+        ...     x_proj=nn.Linear(8, 1 + 2 * 4, bias=False),
+        ...     dt_proj=nn.Linear(1, 8),
+        ...     A_log=torch.zeros(8, 4),
+        ...     D=torch.ones(8),
+        ... )
+        >>> weights = MixerWeights(nn.Linear(6, 16), nn.Linear(8, 6), (direction,))
+        >>> choose_plan(torch.zeros(2, 5, 6), weights).__module__
+        'audiomamba.ops.mamba.plain'
     """
     if nothing_is_kept():
         sliced = in_slices.suits(hidden, weights)

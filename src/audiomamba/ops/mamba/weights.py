@@ -17,6 +17,10 @@ class Normed(NamedTuple):
         total: (batch, tokens, dim), the input of the norm.
         weight: (dim,), of the norm.
         eps: of the norm.
+
+    Examples:
+        >>> Normed(torch.zeros(1, 4, 8), torch.ones(8), eps=1e-5).total.shape
+        torch.Size([1, 4, 8])
     """
 
     total: Tensor
@@ -38,6 +42,17 @@ class DirectionWeights(NamedTuple):
         D: (channels,), the skip.
         reverse_conv: the convolution looks ahead instead of back.
         reverse: the scan starts at the last token.
+
+    Examples:
+        >>> direction = DirectionWeights(
+        ...     conv=nn.Conv1d(8, 8, 4, groups=8),
+        ...     x_proj=nn.Linear(8, 1 + 2 * 4, bias=False),
+        ...     dt_proj=nn.Linear(1, 8),
+        ...     A_log=torch.zeros(8, 4),
+        ...     D=torch.ones(8),
+        ... )
+        >>> direction.decay(slice(0, 1)).tolist()
+        [[-1.0, -1.0, -1.0, -1.0]]
     """
 
     conv: nn.Conv1d
@@ -61,6 +76,17 @@ class MixerWeights(NamedTuple):
         out_proj: from channels to dim.
         directions: one or two.
         halve_sum: the sum of two directions is halved.
+
+    Examples:
+        >>> direction = DirectionWeights(
+        ...     conv=nn.Conv1d(8, 8, 4, groups=8),
+        ...     x_proj=nn.Linear(8, 1 + 2 * 4, bias=False),
+        ...     dt_proj=nn.Linear(1, 8),
+        ...     A_log=torch.zeros(8, 4),
+        ...     D=torch.ones(8),
+        ... )
+        >>> MixerWeights(nn.Linear(6, 16), nn.Linear(8, 6), (direction,)).n_channels
+        8
     """
 
     in_proj: nn.Linear

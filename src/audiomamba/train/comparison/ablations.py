@@ -78,6 +78,15 @@ class SetResult:
         n_folds: folds of the cross-validation; None if there was none.
         cells: one entry per cell.
         command: the command line.
+
+    Examples:
+        >>> table = SetResult(
+        ...     folder=Path("runs"), name="aum/table-ii", about="tokens", source="AuM, Table II",
+        ...     base="aum/base", changes=(), figure="accuracy", columns=("VGGSound",), n_folds=None,
+        ...     cells=(), command="audiomamba train --ablation aum/table-ii",
+        ... )
+        >>> table.to_dict()["name"]
+        'aum/table-ii'
     """
 
     folder: Path

@@ -65,6 +65,15 @@ class CrossValidation:
         n_jobs: folds side by side.
         n_threads: processor threads for each.
         command: the command line.
+
+    Examples:
+        >>> found = CrossValidation(
+        ...     folder=Path("runs"), recipe="esc10/starter", seed=0, folds=(), accuracy=0.8,
+        ...     accuracy_sd=0.02, ema_accuracy=None, ema_accuracy_sd=None, seconds=60.0,
+        ...     wall_seconds=40.0, n_jobs=2, n_threads=1, command="audiomamba cross-validate",
+        ... )
+        >>> found.to_dict()["accuracy"]
+        0.8
     """
 
     folder: Path

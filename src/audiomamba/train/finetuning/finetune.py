@@ -90,6 +90,11 @@ class FinetuneResult:
         n_epochs: passes over the training clips; 0 without a recipe.
         skipped: clips that cannot be used and why, one line each.
         seconds: time that this call took.
+
+    Examples:
+        >>> made = finetune(Path("my-sounds"), Path("model"), probe=True, progress=False)
+        >>> made.folder.name, sorted(made.thresholds), made.recipe, made.n_epochs
+        ('model', ['noise', 'tone'], None, 0)
     """
 
     folder: Path

@@ -26,6 +26,10 @@ class Execution(TypedDict, total=False):
             complete all the same, and a run may be resumed the other way.
         wandb: project of Weights & Biases that gets the curves too; None for none.
         progress: whether to show a progress bar.
+
+    Examples:
+        >>> Execution(n_threads=2, budget_s=600.0)["n_threads"]
+        2
     """
 
     n_threads: int | None

@@ -69,14 +69,19 @@ def fit(
 
     Raises:
         MissingDependencyError: Lightning, or wandb if it is asked for, is not installed.
-        ConfigError: a setting cannot work.
+        ConfigError: a setting cannot work; or the folder holds something else, cannot be written,
+            is being written by another call, or is what is read.
         DataError: the data set is not what it should be.
         AudioError: a clip cannot be read.
         CheckpointError: the weights to start from, or a teacher, are not there or do not fit.
         TrainingError: the folder holds another run, the loss is not finite, or another process of
             this run has ended.
-        ConfigError: the folder holds something else, cannot be written, is being written by another
-            call, or is what is read.
+
+    Examples:
+        >>> from audiomamba import recipes
+        >>> recipe = recipes.override(recipes.get("own/starter"), ["epochs=1"])
+        >>> int(fit(recipe, Path("my-clips"), Path("run"), progress=False).metrics["epoch"])
+        1
     """
     with ExitStack() as stack:
         if processes.rank() == 0:  # of the processes that train together, one writes

@@ -60,6 +60,15 @@ def fit_images(
         ConfigError: another call is writing to the folder.
         TrainingError: the folder holds a run of another recipe, or the loss is not finite.
         DataError: an image cannot be read, or the set is for another task.
+
+    Examples:
+        >>> from audiomamba import vision
+        >>> from audiomamba.vision.data.shapes import shapes
+        >>> from audiomamba.vision.training.recipes import get_recipe
+        >>> recipe = get_recipe("shapes/segment").changed(steps=1, batch_size=2)
+        >>> scores = fit_images(recipe, shapes("segment", 2, 32), None, Path("run"))
+        >>> vision.load_images(Path("run")).recipe.steps
+        1
     """
     with sole_writer(out):
         out.mkdir(parents=True, exist_ok=True)
