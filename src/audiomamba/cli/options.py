@@ -194,10 +194,12 @@ def load_tagger(
     """
     from audiomamba import infer
     from audiomamba.infer.device import as_device, use_threads
+    from audiomamba.infer.freed_memory import keep_freed_memory
 
     as_device(device)  # before the time that loading takes
     labels = None if label_file is None else labels_in(label_file)
     use_threads(n_threads)
+    keep_freed_memory()
     tagger = infer.load(folder, labels=labels, level=level, all_labels=all_labels)
     return tagger.to(device)
 

@@ -337,9 +337,12 @@ class _Scoring:
         windows = [window for window in windows if window.recording_index in self._recordings]
         if not windows:
             return
-        samples = torch.stack([window.batch.samples[window.row] for window in windows])
         starts = torch.stack([window.batch.starts[window.row] for window in windows])
         lengths = torch.stack([window.batch.lengths[window.row] for window in windows])
+        n_samples = max(int(lengths.max()), self._sound_model.front_end.window_samples)
+        samples = torch.stack(  # without the zeros that follow all of them
+            [window.batch.samples[window.row, :n_samples] for window in windows]
+        )
         scores = self._sound_model.score_windows(WindowBatch(samples, starts, lengths))
         for window, start, length, found in zip(
             windows, starts.tolist(), lengths.tolist(), scores, strict=True
