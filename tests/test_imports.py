@@ -65,7 +65,7 @@ MAY_USE = {
     "bench": {"", "errors", "models", "ops", "terminal", "train", "vision"},
     "doctor": {"", "errors", "ops"},
     "terminal": {"errors"},
-    "vision": {"audio", "checkpoints", "counting", "errors", "models", "outputs"},
+    "vision": {"audio", "checkpoints", "counting", "errors", "models", "outputs", "train"},
     "counting": {"models"},
     "listing": {"checkpoints", "counting", "errors", "hub", "models", "recipes", "terminal"},
     "cli": {

@@ -164,6 +164,7 @@ def train(
 ) -> None:
     """Train a model of images by a recipe of the papers, or go on with such a run."""
     from audiomamba import config
+    from audiomamba.train.fitting import processes
     from audiomamba.vision import fit_images
     from audiomamba.vision.data.corpora import open_images
     from audiomamba.vision.training.recipes import RECIPES, get_recipe
@@ -178,8 +179,10 @@ def train(
     corpus = recipe.partition("/")[0]
     training = open_images(corpus, data, "training", how.task)
     held_out = open_images(corpus, data, "validation", how.task)
-    for name, score in fit_images(how, training, held_out, out, n_workers=workers).items():
-        typer.echo(f"{name:16}{score:.4f}")
+    scores = fit_images(how, training, held_out, out, n_workers=workers)
+    if processes.rank() == 0:  # of those that torchrun started
+        for name, score in scores.items():
+            typer.echo(f"{name:16}{score:.4f}")
 
 
 @dataclass(frozen=True)

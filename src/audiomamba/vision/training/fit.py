@@ -2,12 +2,18 @@
 
 An image of a step is drawn from the seed and the number of the step alone, so that a run that is
 resumed from its saved state goes on as it would have without the interruption.
+
+Where torchrun started several processes, each takes its share of every step's images, and their
+gradients are averaged. The first process alone writes, and scores the result.
 """
 
 import csv
 import json
+import math
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +26,12 @@ from torch.utils.data import DataLoader, Dataset
 from audiomamba import checkpoints
 from audiomamba.atomic import replacing, write_json
 from audiomamba.config import from_plain, to_plain
-from audiomamba.errors import TrainingError
+from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
 from audiomamba.outputs import sole_writer
+from audiomamba.train.fitting import processes
 from audiomamba.vision.data.dataset import ImageSet, Target
 from audiomamba.vision.folder import ImageModel, save_images
+from audiomamba.vision.records import Instances
 from audiomamba.vision.start import start_from_classifier
 from audiomamba.vision.training.recipe import ImageRecipe
 from audiomamba.vision.training.schedule import rate_at, weight_groups
@@ -57,7 +65,9 @@ def fit_images(
         The scores on held_out.
 
     Raises:
-        ConfigError: another call is writing to the folder.
+        ConfigError: another call is writing to the folder, or a step's images cannot be divided
+            among the processes.
+        MissingDependencyError: Lightning is not installed.
         TrainingError: the folder holds a run of another recipe, or the loss is not finite.
         DataError: an image cannot be read, or the set is for another task.
 
@@ -70,35 +80,68 @@ def fit_images(
         >>> vision.load_images(Path("run")).recipe.steps
         1
     """
-    with sole_writer(out):
-        out.mkdir(parents=True, exist_ok=True)
-        _claim(out, recipe)
+    if find_spec("lightning") is None:
+        raise MissingDependencyError("lightning", "train", "training")
+    with ExitStack() as stack:
+        if processes.rank() == 0:
+            stack.enter_context(sole_writer(out))
+            out.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(processes.joined())
+        processes.from_first(lambda: _claim(out, recipe))
         run = _Run(recipe, training, out)
         run.train(n_workers)
-        model = run.best()
-        save_images(out, ImageModel(model, recipe, list(training.labels)))
-        if held_out is None:
-            return {}
-        scores = run.task.evaluate(model, held_out)
-        write_json(out / "scores.json", scores)
-        return scores
+        return processes.from_first(lambda: _finish(run, held_out))
+
+
+def _finish(run: "_Run", held_out: ImageSet | None) -> dict[str, float]:
+    """Write the model folder, and the scores."""
+    model = run.best()
+    save_images(run.out, ImageModel(model, run.recipe, list(run.images.labels)))
+    if held_out is None:
+        return {}
+    scores = run.task.evaluate(model, held_out)
+    write_json(run.out / "scores.json", scores)
+    return scores
+
+
+class _Loss(nn.Module):
+    """A model and what it learns, so that processes see one call."""
+
+    def __init__(self, task: Task, model: nn.Module) -> None:
+        super().__init__()
+        self.task, self.model = task, model
+
+    def forward(self, batch: list[tuple[Tensor, Target]], rng: Generator) -> Tensor:
+        return self.task.loss(self.model, batch, rng)
 
 
 class _Run:
     """A run on its way."""
 
     def __init__(self, recipe: ImageRecipe, images: ImageSet, out: Path) -> None:
-        self.recipe, self.images, self.out = recipe, images, out
+        # Here, as Lightning takes long to import, and what only uses models does without.
+        from lightning.fabric.plugins.precision import Precision
+
+        from audiomamba.train.fitting.devices import new_fabric, synchronize_batch_norms
+
+        self.recipe, self.images, self.out, self.step = recipe, images, out, 0
+        self.n_own = _share(recipe.batch_size)
         torch.manual_seed(recipe.seed)
         self.task: Task = TASKS[recipe.task](recipe, len(images.labels))
         self.model: nn.Module = self.task.new_model().train()
-        groups = weight_groups(self.model, recipe)
-        self.optimizer = AdamW(groups, lr=recipe.learning_rate)
-        self.step = 0
-        if recipe.start is not None and not (out / STATE).is_file():
+        saved = _load(out / STATE) if (out / STATE).is_file() else None
+        if saved is not None:
+            self.model.load_state_dict(saved["model"])
+        elif recipe.start is not None:
             source = checkpoints.load(checkpoints.find(recipe.start)).model
             target: Any = getattr(self.model, "backbone", None)
             start_from_classifier(self.model if target is None else target.model, source)  # type: ignore[arg-type]
+        if processes.rank():  # or all processes drop the same
+            torch.manual_seed(recipe.seed + processes.rank())
+        self.fabric = new_fabric(Precision())
+        synchronize_batch_norms(self.model)
+        self.loss_of = self.fabric.setup_module(_Loss(self.task, self.model))
+        self.optimizer = AdamW(weight_groups(self.model, recipe), lr=recipe.learning_rate)
         self.average = (
             AveragedModel(
                 self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
@@ -106,18 +149,19 @@ class _Run:
             if recipe.ema
             else None
         )
-        if (out / STATE).is_file():
-            self._load()
+        if saved is not None:
+            self._resume(saved)
 
     def train(self, n_workers: int) -> None:
         """Make the steps that are left."""
         saved = time.monotonic()
         for batch in self._batches(n_workers):
             loss = self._learn(batch)
-            if not torch.isfinite(loss):
+            if not math.isfinite(loss):
                 raise TrainingError(f"{self.out}: the loss of step {self.step} is not finite")
-            self._note(loss.item())
-            if time.monotonic() - saved > SAVED_EVERY_S:
+            self._note(loss)
+            since = time.monotonic() - saved
+            if processes.from_first(lambda since=since: since > SAVED_EVERY_S):  # type: ignore[misc]
                 self._save()
                 saved = time.monotonic()
         self._save()
@@ -125,31 +169,32 @@ class _Run:
     def best(self) -> nn.Module:
         """The averaged weights if there are some, else the last ones."""
         model = self.model if self.average is None else self.average.module
-        return model.eval()
+        return model.cpu().eval()
 
-    def _learn(self, batch: list[tuple[Tensor, Target]]) -> Tensor:
+    def _learn(self, batch: list[tuple[Tensor, Target]]) -> float:
         rate = rate_at(self.recipe, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
         rng = Generator().manual_seed(_seed(self.recipe, self.step, BATCH))
-        with torch.autocast("cpu", torch.bfloat16, self.recipe.precision == "bfloat16"):
-            loss = self.task.loss(self.model, batch, rng)
-        loss.backward()
+        device = self.fabric.device
+        with torch.autocast(device.type, torch.bfloat16, self.recipe.precision == "bfloat16"):
+            loss = self.loss_of([_on(device, *example) for example in batch], rng)
+        self.fabric.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.step += 1
-        return loss.detach()
+        [total] = processes.total([loss.item()])
+        return total / processes.n_processes()
 
     def _batches(self, n_workers: int) -> Iterator[list[tuple[Tensor, Target]]]:
-        size = self.recipe.batch_size
-        indices = range(self.step * size, self.recipe.steps * size)
+        size, first = self.recipe.batch_size, processes.rank() * self.n_own
+        starts = range(self.step * size + first, self.recipe.steps * size, size)
         return iter(
             DataLoader(
                 _Drawn(self.images, self.recipe),
-                batch_size=size,
-                sampler=indices,
+                batch_sampler=(list(range(start, start + self.n_own)) for start in starts),
                 collate_fn=list,
                 num_workers=n_workers,
                 generator=Generator(),  # or it draws from the one that the model draws from
@@ -157,35 +202,36 @@ class _Run:
         )
 
     def _note(self, loss: float) -> None:
+        if processes.rank():
+            return
         rate = rate_at(self.recipe, self.step - 1)
         with (self.out / LOG).open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow([self.step, f"{loss:.6g}", f"{rate:.6g}"])
 
     def _save(self) -> None:
+        first, *others = processes.gather(torch.get_rng_state())
+        if processes.rank():
+            return
         state: dict[str, Any] = {
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
-            "random": torch.get_rng_state(),
+            "random": first,
+            "random_of_others": others,
         }
         with replacing(self.out / STATE) as part:
             torch.save(state, part)
 
-    def _load(self) -> None:
-        try:
-            state = torch.load(self.out / STATE, weights_only=True)
-        except (OSError, RuntimeError, EOFError) as error:
-            raise TrainingError(
-                f"{self.out / STATE}: cannot be read; delete it to start over"
-            ) from error
+    def _resume(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
-        self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        torch.set_rng_state(state["random"])
-        self._forget_later_lines()
+        generators = [state["random"], *state.get("random_of_others", [])]
+        if processes.rank() < len(generators):  # there may be more processes than before
+            torch.set_rng_state(generators[processes.rank()])
+        processes.from_first(self._forget_later_lines)
 
     def _forget_later_lines(self) -> None:
         """Take from the log what was learnt after the state was saved, and is learnt again."""
@@ -211,6 +257,31 @@ class _Drawn(Dataset[tuple[Tensor, Target]]):
         image, target = self.images[int(order[nth])]
         rng = Generator().manual_seed(_seed(self.recipe, index, IMAGE))
         return TASKS[self.recipe.task].vary(image, target, self.recipe, rng)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError) as error:
+        raise TrainingError(f"{path}: cannot be read; delete it to start over") from error
+    return state
+
+
+def _share(batch_size: int) -> int:
+    """How many images of a step this process takes."""
+    n = processes.n_processes()
+    if batch_size % n:
+        raise ConfigError(f"batch_size is {batch_size}; expected a multiple of {n}, the processes")
+    return batch_size // n
+
+
+def _on(device: torch.device, image: Tensor, target: Target) -> tuple[Tensor, Target]:
+    """An image and its target on a device."""
+    if isinstance(target, Instances):
+        masks = None if target.masks is None else target.masks.to(device)
+        moved = Instances(target.boxes.to(device), target.classes.to(device), masks)
+        return image.to(device), moved
+    return image.to(device), target if isinstance(target, int) else target.to(device)
 
 
 def _seed(recipe: ImageRecipe, index: int, kind: int) -> int:

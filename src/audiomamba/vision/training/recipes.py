@@ -5,6 +5,7 @@ rate of MambaOut on ImageNet is for a batch of 4,096; it grows with the batch.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from audiomamba.errors import UnknownNameError
 from audiomamba.vision.data.mixtures import FRONT_END
@@ -76,7 +77,7 @@ _DETECT_CODE = _DETECT.changed(
 _CLASSIFY = ImageRecipe(
     task="classify",
     model="vim_tiny",
-    augmentation=_DEIT,
+    augmentation=replace(_DEIT, repeats=3),
     steps=_epochs(300, IMAGENET_IMAGES, 1024),
     batch_size=1024,
     learning_rate=1e-3,
@@ -98,6 +99,7 @@ _LONG_SEQUENCE = _CLASSIFY.changed(
 _MAMBAOUT = _CLASSIFY.changed(
     model="mambaout_tiny_224",
     steps=_epochs(300, IMAGENET_IMAGES, 4096),
+    augmentation=_DEIT,
     batch_size=4096,
     learning_rate=4e-3,
     warmup_steps=_epochs(20, IMAGENET_IMAGES, 4096),
@@ -129,7 +131,7 @@ _SHAPES = ImageRecipe(
     model="mambaout_femto_upernet",
     changes={"dim": 64, "aux_dim": 64, "backbone": _SMALL},
     augmentation=Augmentation(size=(96, 96)),
-    steps=600,
+    steps=1500,
     batch_size=8,
     learning_rate=2e-3,
     warmup_steps=50,
@@ -155,6 +157,15 @@ _SOUNDS = _SHAPES.changed(
     source="for trying out, on mixtures of sounds that are drawn",
 )
 
+_SHAPES_DETECT = _SHAPES.changed(
+    task="detect",
+    model="mambaout_femto_mask_rcnn",
+    changes={"dim": 64, "n_proposals": 200, "n_sampled": 64, "backbone": _SMALL},
+    steps=500,
+    batch_size=4,
+    learning_rate=1e-3,
+)
+
 RECIPES: Mapping[str, ImageRecipe] = {
     "ade20k/vim_tiny.paper": _SEGMENT,
     "ade20k/vim_tiny.code": _SEGMENT_CODE,
@@ -167,12 +178,18 @@ RECIPES: Mapping[str, ImageRecipe] = {
     "coco/vim_tiny.paper": _DETECT,
     "coco/vim_tiny.code": _DETECT_CODE,
     "shapes/segment": _SHAPES,
-    "shapes/detect": _SHAPES.changed(
-        task="detect",
-        model="mambaout_femto_mask_rcnn",
-        changes={"dim": 64, "n_proposals": 200, "n_sampled": 64, "backbone": _SMALL},
-    ),
+    "shapes/detect": _SHAPES_DETECT,
     "sounds/segment": _SOUNDS,
+    "camvid/small": _SHAPES.changed(
+        augmentation=Augmentation(size=(120, 160), base=(160, 120), scale=(0.75, 1.5), colour=0.2),
+        steps=600,
+        source="for trying out on a CPU, from scratch, with small images",
+    ),
+    "penn_fudan/small": _SHAPES_DETECT.changed(
+        augmentation=Augmentation(size=(192, 192), scale=(0.8, 1.25), colour=0.2),
+        steps=400,
+        source="for trying out on a CPU, from scratch, with small images",
+    ),
     "imagenet/vim_tiny": _CLASSIFY,
     "imagenet/vim_small": _CLASSIFY.changed(model="vim_small", changes={"drop_path": 0.05}),
     "imagenet/vim_tiny_stride8": _LONG_SEQUENCE,
