@@ -127,17 +127,30 @@ def test_nothing_is_overwritten_unasked(small: Small) -> None:
         audiomamba.export(small.folder, small.exported.folder)
 
 
-def test_a_model_of_fixed_length_is_refused_for_any(tmp_path: Path) -> None:
+@pytest.fixture
+def fixed() -> Checkpoint:
+    """An untrained model of 0.335 s, to which shorter sound is padded."""
     model = models.create("aum_tiny", n_classes=2, n_frames=32, n_mels=32, depth=1, dim=16)
     front_end = FrontEnd(n_frames=32, n_mels=32)
-    checkpoint = Checkpoint(
+    return Checkpoint(
         name="fixed", model=model, front_end=front_end, labels=("a", "b"), scores="sigmoid"
     )
+
+
+def test_a_model_of_fixed_length_is_refused_for_any(fixed: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"fixed \(aum\) reads a fixed number .* up to 0.335 s"):
-        audiomamba.export(checkpoint, tmp_path / "out", length="any")
+        audiomamba.export(fixed, tmp_path / "out", length="any")
     with pytest.raises(ConfigError, match=r"at least 0\.025 s"):
-        audiomamba.export(checkpoint, tmp_path / "out", length=0.001)
+        audiomamba.export(fixed, tmp_path / "out", length=0.001)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_runtime_says_that_sound_is_too_long(fixed: Checkpoint, tmp_path: Path) -> None:
+    audiomamba.export(fixed, tmp_path / "out")
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
+    outputs(session, torch.zeros(1, 5_000))
+    with pytest.raises(Exception, match=r"'sound_is_longer_than_0\.335_s'"):
+        outputs(session, torch.zeros(1, 5_600))
 
 
 def test_a_graph_that_differs_is_refused_and_nothing_is_left(

@@ -138,7 +138,7 @@ def _write_graph(
     told("tracing the model")
     program = trace(graph, given.example, any_length=isinstance(given.axes[1], str))
     told("translating it to ONNX")
-    made = to_onnx(program, _axes(graph, given), file)
+    made = to_onnx(program, _axes(graph, given), file, longest_s=given.longest_s)
     largest = max(weight.numel() for weight in graph.state_dict().values())
     opset, n_nodes = check_graph(file, largest)
     told("comparing it with PyTorch")

@@ -47,6 +47,12 @@ class GraphInput:
             return fixed
         return None if self.any_length or self.reads is None else self.reads.n_samples
 
+    @property
+    def longest_s(self) -> float | None:
+        """Seconds of sound that any longer than fails inside the graph; None if none does."""
+        padded = self.name == "waveform" and self.axes[1] == "samples" and not self.any_length
+        return self.reads.clip_s if padded and self.reads is not None else None
+
 
 def graph_input(checkpoint: Checkpoint, *, features_in: bool, length: Length) -> GraphInput:
     """Choose the input of a model's graph.

@@ -17,9 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["LATEST_OPSET", "check_graph", "to_onnx"]
 
 LATEST_OPSET = 21
+SCOPES = "pkg.torch.onnx.name_scopes"  # where PyTorch notes the modules that a node came from
 
 
-def to_onnx(program: ExportedProgram, axes: dict[str, list[str | int]], file: Path) -> Any:
+def to_onnx(
+    program: ExportedProgram,
+    axes: dict[str, list[str | int]],
+    file: Path,
+    *,
+    longest_s: float | None = None,
+) -> Any:
     """Translate a program into a file.
 
     Args:
@@ -27,6 +34,7 @@ def to_onnx(program: ExportedProgram, axes: dict[str, list[str | int]], file: Pa
         axes: the axes of the input and of each output, by their names, in their order; a word for
             one of any length, a number for a fixed one.
         file: what to write.
+        longest_s: sound that is longer fails in the front end; None if none is too long.
 
     Returns:
         PyTorch's ONNX program, which names what is in the graph.
@@ -46,10 +54,20 @@ def to_onnx(program: ExportedProgram, axes: dict[str, list[str | int]], file: Pa
     model = made.model_proto
     for value in (*model.graph.input, *model.graph.output):
         _name_axes(value, axes[value.name])
+    if longest_s is not None:
+        _name_refusal(model.graph, longest_s)
     _strip(model.graph)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, file)
     return made
+
+
+def _name_refusal(graph: "onnx.GraphProto", longest_s: float) -> None:
+    """Call the nodes that fail on too long sound after the reason: a runtime's error names them."""
+    for node in graph.node:
+        scopes = next((one.value for one in node.metadata_props if one.key == SCOPES), "")
+        if node.op_type == "Expand" and "'front_end'" in scopes:
+            node.name = f"sound_is_longer_than_{longest_s:.4g}_s"
 
 
 def _strip(graph: "onnx.GraphProto") -> None:
