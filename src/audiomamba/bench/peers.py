@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from audiomamba.errors import BackendError, UnknownNameError
 
-__all__ = ["PACKAGES", "both_ways", "scan", "transformers_ast"]
+__all__ = ["PACKAGES", "both_ways", "installed", "scan", "transformers_ast"]
 
 PACKAGES = ("mamba-ssm", "mambapy", "transformers")
 
@@ -180,6 +180,27 @@ def transformers_ast(like: nn.Module) -> nn.Module:
         version = metadata.version("transformers")
         raise BackendError(f"the AST of transformers {version} has unknown parts") from error
     return model.eval()
+
+
+def installed(package: str) -> Any:
+    """Import another package.
+
+    Args:
+        package: its name.
+
+    Returns:
+        The module.
+
+    Raises:
+        BackendError: it is not installed.
+
+    Examples:
+        >>> installed("no_such_package")
+        Traceback (most recent call last):
+            ...
+        audiomamba.errors.BackendError: not installed: no_such_package
+    """
+    return _module(package, package)
 
 
 # Ours on the left, theirs on the right.

@@ -1,31 +1,36 @@
 """`audiomamba bench`."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 
-from audiomamba.cli.options import Threads
+from audiomamba.cli.options import DEFAULT_MODEL, Model, Threads
 from audiomamba.cli.recordings import Overwrite
 from audiomamba.outputs import claimed
 from audiomamba.terminal import output
 
 __all__ = ["EXAMPLES", "bench"]
 
+THROUGHPUT = "throughput"
+
 EXAMPLES = (
     "Examples:\n\n`audiomamba bench --quick`\n\n"
     "`audiomamba bench scan models --threads 2 --out results.jsonl`\n\n"
     "`audiomamba bench scan models training --device cuda --out gpu.jsonl`\n\n"
-    "`audiomamba bench --compare results.jsonl --out pictures`"
+    "`audiomamba bench --compare results.jsonl --out pictures`\n\n"
+    "`audiomamba bench throughput recordings/ --threads 2 --workers 2`"
 )
 
 Groups = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="GROUP|FILE",
+        metavar="GROUP|FILE|DIR",
         show_default="all groups",
-        help="Groups of cases, which --list names; with --compare, files.",
+        help="Groups of cases, which --list names; with --compare, files; or throughput and "
+        "folders of recordings, which are tagged in turns by all that can do it.",
     ),
 ]
 Quick = Annotated[
@@ -49,6 +54,9 @@ Out = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to run.")]
+Workers = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Of throughput: processes, each on one processor.")
+]
 InstructionSet = Annotated[
     str | None,
     typer.Option(
@@ -69,6 +77,8 @@ def bench(
     device: Device = "cpu",
     instruction_set: InstructionSet = None,
     threads: Threads = None,
+    workers: Workers = 2,
+    model: Model = DEFAULT_MODEL,
 ) -> None:
     """Measure speed and memory beside other ways of doing the same.
 
@@ -89,12 +99,22 @@ def bench(
         files = [Path(file) for file in groups or []]
         typer.echo(command.compare(files, out or Path()), nl=False)
         return
+    if groups and groups[0] == THROUGHPUT:
+        from audiomamba.bench.throughput import report
+
+        with _lines(out, overwrite=overwrite) as lines:
+            report.measure(
+                list(map(Path, groups[1:])),
+                model=model,
+                n_workers=workers,
+                n_threads=threads,
+                quick=quick,
+                lines=lines,
+                echo=lambda text: typer.echo(text, nl=False),
+            )
+        return
     chosen = select(groups, quick=quick, among=groups_of(device))
-    with ExitStack() as stack:
-        lines = None
-        if out is not None:
-            stack.enter_context(claimed([out], overwrite=overwrite))
-            lines = stack.enter_context(output(out))
+    with _lines(out, overwrite=overwrite) as lines:
         all_right = command.measure(
             chosen,
             device=device,
@@ -105,3 +125,13 @@ def bench(
         )
     if not all_right:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _lines(out: Path | None, *, overwrite: bool) -> Iterator[IO[str] | None]:
+    """Open the file of results, if one was asked for."""
+    if out is None:
+        yield None
+        return
+    with claimed([out], overwrite=overwrite), output(out) as lines:
+        yield lines
