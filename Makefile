@@ -18,7 +18,7 @@ help:  ## list what can be made
 demo: $(VENV)/installed-plot  ## tag the recordings in demo/recordings, and find events in a mixture of them
 	$(BIN)/audiomamba tag demo/recordings --picture demo/tags.png
 	$(BIN)/python demo/mix.py demo/mixed.wav
-	$(BIN)/audiomamba timeline demo/mixed.wav --window 2 --picture demo/timeline.png --overwrite
+	$(BIN)/audiomamba timeline demo/mixed.wav --picture demo/timeline.png --overwrite
 	@echo "Pictures of it are in demo/tags.png and demo/timeline.png."
 
 # A file's tests stay in one process, which makes what they share, such as a trained model, once.

@@ -274,6 +274,7 @@ def _write_rest(
             "fixed_length": isinstance(given.axes[1], int),
             "any_length": given.any_length,
             "frame_step_s": steps.n_frames * front_end.shift_samples / front_end.sample_rate,
+            "moments_window_s": model.moments_window_s if given.any_length else None,
             "front_end": asdict(front_end),
         }
     facts |= {

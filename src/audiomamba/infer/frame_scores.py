@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from audiomamba.audio.blocks import OnDamage
 from audiomamba.infer.frame_stream import FrameStream, WindowSteps
-from audiomamba.infer.framing import Framing, step_samples, window_and_hop
+from audiomamba.infer.framing import Framing, for_moments, step_samples, window_and_hop
 from audiomamba.infer.onnx_network import OnnxNetwork
 from audiomamba.infer.recording import Audio
 from audiomamba.infer.sound_model import WINDOWS_PER_BATCH, SoundModel
@@ -54,7 +54,8 @@ def score_frames(
     blocks = sound_model.blocks(recording, on_damage=on_damage)
     if listener is not None:
         blocks = _listened_to(blocks, listener)
-    return _stream(sound_model, blocks, framing or Framing(), _step_scores)
+    framing = for_moments(sound_model, framing or Framing())
+    return _stream(sound_model, blocks, framing, _step_scores)
 
 
 def score_frames_live(

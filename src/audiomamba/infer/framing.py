@@ -1,12 +1,12 @@
 """How a recording becomes frames, and what that means for a model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from audiomamba.errors import ConfigError
 from audiomamba.infer.reading import Reading
 from audiomamba.infer.sound_model import SoundModel
 
-__all__ = ["STEP_S", "Framing", "step_samples", "window_and_hop"]
+__all__ = ["STEP_S", "Framing", "for_moments", "step_samples", "window_and_hop"]
 
 STEP_S = 0.1
 OVERLAP = 2  # windows that a moment is in, where a window's steps are scored
@@ -19,7 +19,8 @@ class Framing(Reading):
 
     Args:
         mode: as for Reading.
-        window_s: as for Reading.
+        window_s: as for Reading; by default, where scores are asked for and no hop_s is given, the
+            windows that tell the model's moments apart best: 2 s for general.
         hop_s: as for Reading; by default half a window, or a tenth where a model scores windows
             only.
         step_s: seconds from one frame to the next, at least one of the front end's frames.
@@ -34,6 +35,23 @@ class Framing(Reading):
     """
 
     step_s: float = STEP_S
+
+
+def for_moments(sound_model: SoundModel, framing: Framing) -> Framing:
+    """Fill in the window that tells the moments of a recording apart best.
+
+    Args:
+        sound_model: the model.
+        framing: how recordings become frames.
+
+    Returns:
+        The framing, with the model's own window if it names none and reads windows.
+    """
+    best_s = sound_model.model.moments_window_s
+    if best_s is None or framing.mode == "native" or (framing.window_s or framing.hop_s):
+        return framing
+    longest_s = sound_model.front_end.n_samples / sound_model.front_end.sample_rate
+    return replace(framing, window_s=min(best_s, longest_s))
 
 
 def step_samples(sound_model: SoundModel, framing: Framing) -> float:

@@ -151,11 +151,12 @@ def _checkpoint(told: dict[str, Any], file: Path) -> Checkpoint:
     sizes = {"n_mels": front_end.n_mels, "n_frames": front_end.n_frames}
     config = made(n_classes=len(told["labels"]), **sizes)
     step = float(told["frame_step_s"]) * front_end.sample_rate / front_end.shift_samples
+    fixed = told["window_samples"] if told["fixed_length"] else None
+    network = OnnxNetwork(config, file, step, fixed)
+    network.moments_window_s = told.get("moments_window_s")
     return Checkpoint(
         name=told["name"],
-        model=OnnxNetwork(
-            config, file, step, told["window_samples"] if told["fixed_length"] else None
-        ),
+        model=network,
         front_end=front_end,
         labels=tuple(told["labels"]),
         scores=told["scores"],

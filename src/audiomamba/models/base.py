@@ -91,6 +91,7 @@ class AudioModel(nn.Module, ABC):
     """
 
     undecayed: ClassVar[frozenset[str]] = frozenset()  # names of matrices without weight decay
+    moments_window_s: float | None = None  # windows that tell moments best; None for the input's
     head: nn.Module  # a linear layer, unless the model says otherwise
 
     def __init__(self, config: ModelConfig) -> None:

@@ -116,6 +116,7 @@ class MobileAuM(AudioModel):
     """
 
     undecayed = UNDECAYED | {"pos_embed"}
+    moments_window_s = 2.0  # of 1, 2, 4 and 10 s, by benchmarks/general_events.py
     config: MobileAuMConfig
 
     def __init__(self, config: MobileAuMConfig) -> None:
