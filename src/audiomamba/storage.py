@@ -19,6 +19,13 @@ from audiomamba.errors import ConfigError, MissingDependencyError
 __all__ = ["FileFacts", "RangedFile", "Storage", "is_remote", "open_ranged"]
 
 KINDS = ("s3", "gs")
+SETTINGS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+)
 READ_AHEAD_BYTES = 1 << 20  # of a file that is read by ranges
 N_TRIES = 6  # of a request that failed on its way, with growing pauses between them
 TIMEOUT_S = 30.0
@@ -69,7 +76,7 @@ class Storage:
         address: the folder's path, or s3://bucket/prefix, or gs://bucket/prefix.
 
     Raises:
-        ConfigError: the address has another scheme, or no bucket.
+        ConfigError: the address has another scheme or no bucket, or it cannot be reached.
         MissingDependencyError: it is remote, and pyarrow is not installed.
 
     Examples:
@@ -113,8 +120,8 @@ class Storage:
         """
         if self.folder is not None:
             return (self.folder / name).read_bytes()
-        with self._files.open_input_stream(f"{self._prefix}/{name}") as file:
-            data: bytes = file.read()
+        with self._files.open_input_file(f"{self._prefix}/{name}") as file:
+            data: bytes = file.read_at(file.size(), 0)  # in one request
             return data
 
     def open(self, name: str) -> BinaryIO:
@@ -334,26 +341,31 @@ def _remote(address: str) -> tuple[Any, str]:
         import pyarrow.fs  # noqa: F401  # for the message
     except ImportError as error:
         raise MissingDependencyError("pyarrow", "bulk", f"{address}: remote storage") from error
-    return _file_system(kind, bucket), path
+    known = tuple((name, os.environ.get(name, "")) for name in SETTINGS)
+    try:
+        return _file_system(kind, bucket, known), path
+    except OSError as error:
+        raise ConfigError(f"{address} cannot be reached: {' '.join(str(error).split())}") from error
 
 
 @cache
-def _file_system(kind: str, bucket: str) -> Any:
-    """A connection, made once for each bucket."""
+def _file_system(kind: str, bucket: str, settings: tuple[tuple[str, str], ...]) -> Any:
+    """A connection, made once for each bucket as long as the settings stay."""
     from pyarrow import fs
 
     if kind == "gs":
         return fs.GcsFileSystem()
+    given = dict(settings)
+    region = given["AWS_REGION"] or given["AWS_DEFAULT_REGION"]
+    endpoint = urlsplit(given["AWS_ENDPOINT_URL_S3"] or given["AWS_ENDPOINT_URL"])
     options: dict[str, Any] = {
+        "allow_delayed_open": True,  # so that what is small is written by one request
         "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=N_TRIES),
         "connect_timeout": TIMEOUT_S,
         "request_timeout": TIMEOUT_S,
     }
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if endpoint:
-        parts = urlsplit(endpoint)
-        options |= {"scheme": parts.scheme, "endpoint_override": parts.netloc}
+    if endpoint.netloc:
+        options |= {"scheme": endpoint.scheme, "endpoint_override": endpoint.netloc}
         options["region"] = region or "us-east-1"
     else:
         options["region"] = region or fs.resolve_s3_region(bucket)

@@ -16,13 +16,14 @@ from audiomamba.bulk.merge import merge
 from audiomamba.bulk.plan import Plan
 from audiomamba.cli import app
 
-# Put where Python finds it, this spoils the decoding of some files in every process.
+# Put where Python finds it, this spoils what is done with some files, in every process.
 SPOILT = """
 import os, time
-from audiomamba.audio import decode
+from audiomamba.audio import blocks
+from audiomamba.bulk import group
 
 def spoil(name):
-    original = getattr(decode, name)
+    original = getattr(blocks, name)
     def spoilt(file, *arguments):
         called = str(arguments[0]) if arguments else ""
         if "ends-its-process" in called:
@@ -30,9 +31,18 @@ def spoil(name):
         if "hangs" in called:
             time.sleep(1000)
         return original(file, *arguments)
-    setattr(decode, name, spoilt)
+    setattr(blocks, name, spoilt)
 
 spoil("open_stream")
+rows = group.Computer.rows
+
+def spoilt_rows(self, names, files):
+    for name, file in zip(names, files):
+        if "ends-its-worker" in name and not isinstance(file, str):
+            os._exit(9)
+    return rows(self, names, files)
+
+group.Computer.rows = spoilt_rows
 """
 
 
@@ -99,7 +109,7 @@ def workers(process: int) -> list[int]:
 
 
 def spoilt_environment(folder: Path) -> dict[str, str]:
-    """An environment in which decoding ends the process, or hangs, for files named so."""
+    """An environment in which files that are named so end processes, or hang."""
     folder.mkdir(exist_ok=True)
     (folder / "sitecustomize.py").write_text(SPOILT)
     paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]

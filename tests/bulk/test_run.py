@@ -93,6 +93,23 @@ def test_files_that_end_or_hang_their_process_are_rows(model_folder: Path, tmp_p
     assert not list(bulk.verify(Plan.open(str(tmp_path / "out"))))
 
 
+def test_a_file_with_which_the_model_ends_its_worker_is_one_row(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    clips = write_clips(tmp_path / "clips", 20)
+    (clips / "000" / "000003.wav").rename(clips / "ends-its-worker.wav")
+    plan(tmp_path / "out", model_folder, clips)
+
+    done = call("run", tmp_path / "out", env=spoilt_environment(tmp_path / "spoilt"))
+
+    assert done.returncode == 0, done.stderr
+    assert "20 files, 1 of them failed, 4 workers were started again" in done.stderr
+    rows = rows_of(tmp_path / "out", tmp_path / "rows.jsonl")
+    errors = {Path(row["file"]).stem: row["error"] for row in rows if row["error"]}
+    assert list(errors) == ["ends-its-worker"]
+    assert "ended the process twice" in errors["ends-its-worker"]
+
+
 def test_a_full_disk_is_one_line_and_the_same_call_goes_on(
     clips: Path, model_folder: Path, expected: list[dict], tmp_path: Path
 ) -> None:

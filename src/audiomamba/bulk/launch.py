@@ -5,6 +5,7 @@ their records alone.
 """
 
 import multiprocessing
+import os
 import queue
 import random
 import sys
@@ -139,7 +140,7 @@ class _Process:
         if START == "forkserver":  # where all is imported once, so that workers start at once
             context.set_forkserver_preload([work.__module__])
         self._line, far = context.Pipe()
-        self._process = context.Process(target=work, args=(far, out, options))  # type: ignore[attr-defined]
+        self._process = context.Process(target=work, args=(far, out, options, dict(os.environ)))  # type: ignore[attr-defined]
         self._process.start()
         far.close()
         threading.Thread(target=self._listen, daemon=True).start()

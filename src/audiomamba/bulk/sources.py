@@ -5,6 +5,7 @@ file, a tar file (whose members are the recordings), a text file with a source o
 parquet file with a column of them.
 """
 
+import io
 import os
 import tarfile
 from collections.abc import Iterator
@@ -157,7 +158,8 @@ def _of_lines(source: str) -> Iterator[Recording]:
     """The recordings that the lines of a text file name; nothing is asked about them."""
     try:
         with open_ranged(source) as file:
-            for line in file:
+            lines = io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
+            for line in lines:
                 name = os.fsdecode(line.rstrip(b"\r\n"))
                 if name:
                     yield from _named(name)

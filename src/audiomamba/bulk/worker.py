@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -158,7 +158,9 @@ def _load(plan: Plan, options: WorkerOptions) -> SoundModel:
     return tagger.to(options.device)
 
 
-def work(line: Connection, out: str, options: WorkerOptions) -> None:
+def work(
+    line: Connection, out: str, options: WorkerOptions, environment: Mapping[str, str]
+) -> None:
     """Compute parts as they come, in a process of its own.
 
     Args:
@@ -166,7 +168,9 @@ def work(line: Connection, out: str, options: WorkerOptions) -> None:
             said.
         out: the output's folder or address.
         options: how.
+        environment: of the process that asks for this one, which another one has started.
     """
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process says when to end
     try:
         with Decoders(options.n_decoders, options.limit_s, options.spool_bytes) as decoders:
@@ -175,7 +179,7 @@ def work(line: Connection, out: str, options: WorkerOptions) -> None:
             line.send({"event": "ready"})
             while (job := jobs.get()) is not None:
                 worker.do(job)
-    except AudioMambaError as error:
+    except (AudioMambaError, OSError) as error:
         line.send({"event": "error", "message": " ".join(str(error).split())})
 
 
