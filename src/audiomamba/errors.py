@@ -10,6 +10,7 @@ AudioMambaError                   everything that this package raises on purpose
 ├── BackendError                  a named backend cannot run this call
 ├── MissingDependencyError        an optional dependency is not installed; names the extra
 └── TrainingError                 a run cannot start, resume or go on
+    └── RunFailedError            a run that had begun came to no good end
 
 Every message is one line: what was got, what was expected, what to do.
 """
@@ -26,8 +27,10 @@ __all__ = [
     "DataError",
     "DownloadError",
     "MissingDependencyError",
+    "RunFailedError",
     "TrainingError",
     "UnknownNameError",
+    "exit_code",
 ]
 
 
@@ -101,3 +104,26 @@ class MissingDependencyError(AudioMambaError, ImportError):
 
 class TrainingError(AudioMambaError):
     """A run cannot start, resume or go on."""
+
+
+class RunFailedError(TrainingError):
+    """A run that had begun came to no good end."""
+
+
+def exit_code(error: AudioMambaError) -> int:
+    """Say how a process ends by which a call could not be done.
+
+    Args:
+        error: why not.
+
+    Returns:
+        130 for an interrupted call; 1 where an input cannot be read or fetched, or a run failed
+        that had begun; 2 where the call itself was wrong, and nothing was done.
+
+    Examples:
+        >>> exit_code(ConfigError("no such device")), exit_code(AudioError("a.wav: no such file"))
+        (2, 1)
+    """
+    if isinstance(error.__cause__, KeyboardInterrupt | SystemExit):
+        return 130
+    return 1 if isinstance(error, AudioError | DownloadError | RunFailedError) else 2

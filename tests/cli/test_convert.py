@@ -36,7 +36,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(save: str, tmp_path
 
     result = run("convert", file, tmp_path / "out")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert not proof.exists()
     assert not (tmp_path / "out").exists()
     (line,) = result.stderr.splitlines()
@@ -73,7 +73,7 @@ def test_convert_wants_a_column_of_labels(tmp_path: Path) -> None:
 
     result = run("convert", tmp_path / "x.pth", tmp_path, "--labels", tmp_path / "labels.csv")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "no column label or display_name" in result.stderr
 
 

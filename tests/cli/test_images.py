@@ -105,7 +105,7 @@ def test_a_model_for_another_task_is_refused(segmenter: Path, detector: Path, ph
 
 def test_what_is_no_model_is_named(photos: Path, tmp_path: Path) -> None:
     done = run("segment", photos, "--model", tmp_path)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "config.json: is not there" in done.stderr
 
 

@@ -20,7 +20,7 @@ def test_a_report_is_written_and_what_is_no_run_is_named(tmp_path: Path) -> None
 
     assert (done.exit_code, done.stdout) == (0, f"{page} is written.\n")
     assert "own/starter; model conv_aum_tiny" in page.read_text("utf-8")
-    assert failed.exit_code == 1
+    assert failed.exit_code == 2
     assert failed.stderr.startswith(f"audiomamba: {tmp_path}: no run in it")
 
 

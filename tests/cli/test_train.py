@@ -118,7 +118,7 @@ def test_train_evaluate_and_tag_with_ones_own_clips(clips: Path, tmp_path: Path)
 
     assert trained.exit_code == 0, trained.stderr
     assert again.stdout == trained.stdout
-    assert other.exit_code == 1
+    assert other.exit_code == 2
     assert "epochs: 3, now 4" in other.stderr
     assert shown.exit_code == 0, shown.stderr
     assert "accuracy" in shown.stdout

@@ -38,7 +38,7 @@ from audiomamba.cli import (
     watch,
 )
 from audiomamba.cli.fetching import fetches
-from audiomamba.errors import AudioMambaError, BackendError, ConfigError, MissingDependencyError
+from audiomamba.errors import AudioMambaError, ConfigError, exit_code
 from audiomamba.terminal import print_error
 
 __all__ = ["app", "main"]
@@ -55,7 +55,7 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except AudioMambaError as error:
             print_error(error)
-            raise typer.Exit(_exit_code(error)) from None
+            raise typer.Exit(exit_code(error)) from None
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
@@ -121,14 +121,6 @@ def _audiomamba(
     Exit codes: 0 done; 1 an input failed (named on stderr, the rest done); 2 the call itself was
     wrong; 130 interrupted.
     """
-
-
-def _exit_code(error: AudioMambaError) -> int:
-    """What the process ends with when a command could not be done."""
-    if isinstance(error.__cause__, KeyboardInterrupt | SystemExit):
-        return 130
-    wrong_call = isinstance(error, ConfigError | BackendError | MissingDependencyError)
-    return 2 if wrong_call else 1
 
 
 app.command(epilog=tag.EXAMPLES)(fetches(tag.tag))

@@ -146,7 +146,7 @@ def prepare_collection(
         ConfigError: n_workers is less than 1; or out cannot be written, is being written by another
             call, is a table that is read, or holds something else.
         DataError: a table cannot be read, or no recording can be used.
-        AudioError: the folder is missing or has no audio files in it.
+        AudioError: the folder has no audio files in it.
 
     Examples:
         >>> found = prepare_collection(Path("my-clips"), Path("collection"))
@@ -169,6 +169,8 @@ def _prepare(
 ) -> Collection:
     """Read what is below a folder, and write what is found."""
     n_side_by_side, progress = means
+    if not source.is_dir():
+        raise DataError(f"{source}: no such folder; expected one with recordings")
     paths = audio.find([source])
     listing = Manifest(labels=(), clips=(Clip(path=path, labels=()) for path in paths))
     refuse_other_manifests(out, listing)

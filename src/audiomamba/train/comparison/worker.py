@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from audiomamba import recipes, train
-from audiomamba.errors import AudioMambaError
+from audiomamba.errors import AudioMambaError, exit_code
 
 __all__ = ["main"]
 
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
             folder of weights to start from or "".
 
     Returns:
-        The exit code: 0, or 1 with the error as the last line on standard error.
+        The exit code: 0, or another with the error as the last line on standard error.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     recipe_path, data, out, fold, n_threads, weights = arguments
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         )
     except AudioMambaError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return exit_code(error)
     return 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from audiomamba.errors import ConfigError, TrainingError
+from audiomamba.errors import ConfigError, RunFailedError, TrainingError
 from audiomamba.recipes import Recipe, from_dict
 from audiomamba.train.fitting.processes import started_together
 from audiomamba.train.run import LOG_NAME, Run
@@ -18,6 +18,7 @@ from audiomamba.train.run import LOG_NAME, Run
 __all__ = ["Job", "Worker", "work"]
 
 POLL_S = 0.5
+WRONG_CALL = 2  # exit code of a process that was refused what it was to do
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class Worker:
             return None
         log = self.run.folder / LOG_NAME
         last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-        return TrainingError(f"{self.label} failed: {last or f'exit code {code}'} ({log})")
+        kind = TrainingError if code == WRONG_CALL else RunFailedError
+        return kind(f"{self.label} failed: {last or f'exit code {code}'} ({log})")
 
     def stop(self) -> None:
         """End the process if it runs."""

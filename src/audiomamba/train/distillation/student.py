@@ -19,7 +19,7 @@ from audiomamba import models
 from audiomamba.atomic import replacing, write_json
 from audiomamba.checkpoints.start import start_from
 from audiomamba.config import to_plain
-from audiomamba.errors import ConfigError, TrainingError
+from audiomamba.errors import ConfigError, RunFailedError, TrainingError
 from audiomamba.models import AudioModel
 from audiomamba.progress import Progress
 from audiomamba.provenance import commit, versions
@@ -207,13 +207,10 @@ class _Run:
 
     def open(self) -> None:
         """Begin, or go on where the folder is."""
-        self.out.mkdir(parents=True, exist_ok=True)
         about = {"recipe": to_plain(self.recipe), "teacher": self.teacher_model.fingerprint}
         record, state = self.out / RECORD, self.out / STATE
         if record.exists():
             _check_same(record, about)
-        else:
-            write_json(record, {**about, "versions": versions(), "commit": commit()})
         if state.exists():
             self._load(state)
             return
@@ -221,6 +218,9 @@ class _Run:
         if not len(self.shards):
             raise TrainingError(f"{self.folder}: no examples there; make some first")
         self.mean, self.std = self.shards.statistics()
+        if not record.exists():
+            self.out.mkdir(parents=True, exist_ok=True)
+            write_json(record, {**about, "versions": versions(), "commit": commit()})
 
     def next(self) -> float:
         """Make one step; its loss."""
@@ -230,7 +230,7 @@ class _Run:
         draw = np.random.default_rng([recipe.seed, self.step])
         loss = self._loss(_changed(draw, self._batch(draw), recipe))
         if not torch.isfinite(loss):
-            raise TrainingError(f"the loss is {loss.item()} at step {self.step}; lower the rates")
+            raise RunFailedError(f"the loss is {loss.item()} at step {self.step}; lower the rates")
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.weights, recipe.clip_norm)

@@ -15,7 +15,7 @@ from audiomamba import audio
 from audiomamba.audio import FrontEnd
 from audiomamba.data import Example
 from audiomamba.data.feature_changes import blend, change_features
-from audiomamba.errors import TrainingError
+from audiomamba.errors import RunFailedError
 from audiomamba.models import AudioModel
 from audiomamba.recipes import Recipe
 from audiomamba.train.fitting import processes
@@ -127,7 +127,7 @@ class TrainingModule(nn.Module):
             one, so that the mean over the processes is the mean over all clips of the step.
 
         Raises:
-            TrainingError: the loss is not a finite number.
+            RunFailedError: the loss is not a finite number.
         """
         self._last = batch, batch_idx
         self._seed(batch_idx)
@@ -172,16 +172,16 @@ class TrainingModule(nn.Module):
             return loss
         return self.distillation.blend(loss, logits, taught)
 
-    def _divergence(self, value: float, features: Tensor, batch_idx: int) -> TrainingError:
+    def _divergence(self, value: float, features: Tensor, batch_idx: int) -> RunFailedError:
         """The error for a loss that is not finite, here or in another process."""
         where = f"in epoch {self.epoch + 1}, step {batch_idx + 1}"
         model = full_model(self.model)
         if math.isfinite(value):
-            return TrainingError(f"the loss of another process is not finite {where}")
+            return RunFailedError(f"the loss of another process is not finite {where}")
         self._seed(batch_idx)
         reason = name_layer(model, features)
         bad = ~features.flatten(1).isfinite().all(dim=1)
-        return TrainingError(
+        return RunFailedError(
             f"the loss is {value} {where}: {reason}; lower the learning rate or look at the clips: "
             f"{self._names(bad if bad.any() else ~bad)}"
         )
@@ -217,12 +217,12 @@ class TrainingModule(nn.Module):
         """Shorten a long gradient.
 
         Raises:
-            TrainingError: a gradient is not finite.
+            RunFailedError: a gradient is not finite.
         """
         limit = self.recipe.clip_norm or torch.finfo(torch.float32).max
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         if not math.isfinite(full_tensor(norm).item()) and not self._will_skip_step():
-            raise TrainingError(
+            raise RunFailedError(
                 f"the gradient of {self._worst_gradient()} is not finite in epoch "
                 f"{self.epoch + 1}; lower the learning rate or look at the clips: "
                 f"{self._names()}"

@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import distributed, nn
 
-from audiomamba.errors import TrainingError
+from audiomamba.errors import RunFailedError
 
 __all__ = [
     "from_first",
@@ -56,7 +56,7 @@ def joined() -> Iterator[None]:
     """Connect the processes that were started together.
 
     Raises:
-        TrainingError: another process has ended.
+        RunFailedError: another process has ended.
     """
     if started_together() == 1:
         yield
@@ -71,7 +71,7 @@ def joined() -> Iterator[None]:
     except RuntimeError as error:
         if not _is_lost(error):
             raise
-        raise TrainingError(
+        raise RunFailedError(
             f"process {rank() + 1} of {started_together()} stops, as another has ended; "
             "the same command goes on from the last saved state"
         ) from error

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from audiomamba import checkpoints
 from audiomamba.atomic import replacing, write_json
 from audiomamba.config import from_plain, to_plain
-from audiomamba.errors import ConfigError, MissingDependencyError, TrainingError
+from audiomamba.errors import ConfigError, MissingDependencyError, RunFailedError, TrainingError
 from audiomamba.outputs import sole_writer
 from audiomamba.train.fitting import processes
 from audiomamba.vision.data.dataset import ImageSet, Target
@@ -158,7 +158,7 @@ class _Run:
         for batch in self._batches(n_workers):
             loss = self._learn(batch)
             if not math.isfinite(loss):
-                raise TrainingError(f"{self.out}: the loss of step {self.step} is not finite")
+                raise RunFailedError(f"{self.out}: the loss of step {self.step} is not finite")
             self._note(loss)
             since = time.monotonic() - saved
             if processes.from_first(lambda since=since: since > SAVED_EVERY_S):  # type: ignore[misc]
