@@ -5,3 +5,4 @@ from .segmenter import Segmenter as Segmenter, SegmenterConfig as SegmenterConfi
 from .zoo import MODELS as MODELS, create as create, names as names
 from .folder import ImageModel as ImageModel, load_images as load_images, save_images as save_images
 from .training.fit import fit_images as fit_images
+from .sequence_length import SequenceLength as SequenceLength, sequence_lengths as sequence_lengths
