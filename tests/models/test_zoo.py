@@ -200,6 +200,8 @@ def test_a_saved_model_gives_the_same_logits(model, tmp_path):
     assert found.config == model.config
     x = inputs(model)
     torch.testing.assert_close(found(x), model(x), rtol=0, atol=0)
+    weights = zip(found.state_dict().values(), model.state_dict().values(), strict=True)
+    assert all(one.stride() == other.stride() for one, other in weights)
 
 
 def test_a_new_head_leaves_the_rest(model):

@@ -196,8 +196,8 @@ def build(config: ModelConfig, state: Mapping[str, Tensor], source: str) -> Audi
     with torch.device("meta"):
         model = config.build()
     check_state(model, state, source)
-    filled = {
-        key: torch.empty(own.shape, dtype=own.dtype).copy_(state[key])
+    filled = {  # laid out in memory as the model's own: convolutions depend on it, most in speed
+        key: torch.empty_like(own, device="cpu").copy_(state[key])
         for key, own in model.state_dict().items()
     }
     model.load_state_dict(filled, assign=True)
