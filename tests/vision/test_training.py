@@ -19,7 +19,7 @@ from audiomamba.vision.training.rand_augment import CHANGES, rand_augment
 from audiomamba.vision.training.recipe import Augmentation, ImageRecipe
 from audiomamba.vision.training.recipes import RECIPES, get_recipe
 from audiomamba.vision.training.schedule import rate_at, weight_groups
-from audiomamba.vision.training.tasks import mix
+from audiomamba.vision.training.tasks import TASKS, mix
 
 
 def tiny_recipe(task: str = "segment", **changes: object) -> ImageRecipe:
@@ -203,6 +203,31 @@ def test_mixed_labels_say_how_much_of_each_image_is_there(mixup: float, cutmix: 
         mixed, truth = mix(images, torch.eye(2), recipe, rng)
         assert torch.allclose(truth.sum(dim=1), torch.ones(2))
         assert torch.allclose(mixed.mean(dim=(1, 2, 3)), truth[:, 1], atol=1e-5)
+
+
+def test_a_sequence_read_from_its_end_is_the_reversed_one() -> None:
+    """Vision Mamba, table 4, "bidirectional sequence"."""
+    recipe = RECIPES["imagenet/vim_tiny_sequence"]
+    how = Augmentation(size=(32, 32), reverse=1.0)
+    recipe = recipe.changed(
+        augmentation=how,
+        changes={**recipe.changes, "dim": 16, "depth": 2, "positions": "none"}
+        | {"class_token": "none", "patch": (8, 8)},
+    )
+    torch.manual_seed(0)
+    task = TASKS["classify"](recipe, 5)
+    model = task.new_model()
+    image = torch.randn(3, 32, 32)
+    rows = image.unflatten(1, (4, 8)).unflatten(3, (4, 8))  # patches: rows, columns
+    reversed_image = rows.flip(1, 3).flatten(3, 4).flatten(1, 2)
+    backward = task.loss(model, [(image, 1)], torch.Generator())
+    forward = TASKS["classify"](recipe.changed(augmentation=Augmentation(size=(32, 32))), 5)
+    found = forward.loss(model, [(reversed_image, 1)], torch.Generator())
+    assert torch.allclose(backward, found, atol=1e-6)
+    assert not torch.allclose(backward, forward.loss(model, [(image, 1)], torch.Generator()))
+    both = TASKS["classify"](recipe.changed(changes={**recipe.changes, "direction": "bi-bi"}), 5)
+    with pytest.raises(ConfigError, match="direction fo-fo only"):
+        both.loss(both.new_model(), [(image, 1)], torch.Generator())
 
 
 # ---- runs

@@ -29,6 +29,7 @@ class Augmentation:
         erase: probability of erasing a rectangle.
         mixup: alpha of mixup's Beta distribution; 0 for none.
         cutmix: alpha of CutMix's; 0 for none.
+        reverse: probability that a Vim which reads one way only reads a batch from its end.
         repeats: how many times each image is in an epoch's batches, changed in other ways.
 
     Raises:
@@ -49,6 +50,7 @@ class Augmentation:
     erase: Fraction = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    reverse: Fraction = 0.0
     repeats: int = 1
 
     def __post_init__(self) -> None:

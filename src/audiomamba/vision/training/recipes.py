@@ -216,6 +216,9 @@ RECIPES: Mapping[str, ImageRecipe] = {
         f"imagenet/mambaout_{size}": _MAMBAOUT.changed(model=f"mambaout_{size}_224")
         for size in ("femto", "kobe", "tiny", "small", "base")
     },
+    "imagenet/vim_tiny_sequence": _CLASSIFY.changed(
+        changes={"direction": "fo-fo"}, augmentation=replace(_CLASSIFY.augmentation, reverse=0.5)
+    ),
     **{
         f"imagenet/vim_tiny_{direction}": _CLASSIFY.changed(changes={"direction": direction})
         for direction in ("fo-fo", "alternating", "fo-bi", "bi-bi")  # table 4

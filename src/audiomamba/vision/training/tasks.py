@@ -1,7 +1,8 @@
 """What is learnt from images: how a batch is made, what its loss is, and how a model scores."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from audiomamba import models
 from audiomamba.errors import ConfigError, DataError
+from audiomamba.models import Vim
 from audiomamba.vision import zoo
 from audiomamba.vision.data.dataset import ImageSet, Target
 from audiomamba.vision.data.images import normed, resize
@@ -81,7 +83,11 @@ class Classification(Task):
         smooth = self.recipe.smoothing
         truth = F.one_hot(labels, self.n_classes) * (1 - smooth) + smooth / self.n_classes
         images, truth = mix(images, truth, self.recipe, rng)
-        loss: Tensor = -(truth * model(images).log_softmax(dim=1)).sum(dim=1).mean()
+        share = self.recipe.augmentation.reverse
+        is_reversed = share > 0 and torch.rand((), generator=rng).item() < share
+        with _from_the_end(model) if is_reversed else nullcontext():
+            logits = model(images)
+        loss: Tensor = -(truth * logits.log_softmax(dim=1)).sum(dim=1).mean()
         return loss
 
     def evaluate(self, model: Any, images: ImageSet) -> dict[str, float]:
@@ -241,6 +247,24 @@ def as_objects(target: Target) -> Instances:
     if isinstance(target, Instances):
         return target
     raise DataError("the images have no objects; expected a set for detection")
+
+
+@contextmanager
+def _from_the_end(model: nn.Module) -> Iterator[None]:
+    """Let a Vim that reads one way read from the end while this lasts.
+
+    Source: Zhu et al., "Vision Mamba" (2024), table 4, "bidirectional sequence".
+    """
+    if not isinstance(model, Vim) or model.config.direction != "fo-fo":
+        raise ConfigError("augmentation.reverse is for a vim model with direction fo-fo only")
+    mixers: list[Any] = [layer.mixer for layer in model.layers]
+    for mixer in mixers:
+        mixer.reverse = True
+    try:
+        yield
+    finally:
+        for mixer in mixers:
+            mixer.reverse = False
 
 
 def _fitting(size: tuple[int, int], recipe: ImageRecipe) -> tuple[int, int]:
