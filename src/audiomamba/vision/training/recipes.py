@@ -186,7 +186,7 @@ RECIPES: Mapping[str, ImageRecipe] = {
         source="for trying out on a CPU, from scratch, with small images",
     ),
     "penn_fudan/small": _SHAPES_DETECT.changed(
-        augmentation=Augmentation(size=(192, 192), scale=(0.8, 1.25), colour=0.2),
+        augmentation=Augmentation(size=(128, 128), scale=(0.8, 1.25), colour=0.2),
         steps=300,
         source="for trying out on a CPU, from scratch, with small images",
     ),
