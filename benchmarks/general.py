@@ -4,11 +4,13 @@ On ESC-50, which neither may have been trained on here: zero-shot, a kind's scor
 of the labels that esc50_to_audioset.csv gives it; a linear probe on embeddings over the five folds;
 the same zero-shot figure for the loudest 0.3, 1 and 2 s of a clip, at low sample rates and at other
 levels. On sounds that were held out, ESC-50 among them: average precision per label, where the
-teacher's score of at least --positive makes a positive. On sounds that are nothing: which labels
-are given. And the time for 10 s of sound on one thread, and of a whole process.
+teacher's score of at least --positive makes a positive, also on --further sources by themselves. On
+sounds that are nothing: which labels are given. And the time for 10 s of sound on one thread, and
+of a whole process.
 
     python benchmarks/general.py --model general --teacher mn04_as.safetensors --esc50 ESC-50 \
-        --held-out held_out.csv --sound DIR --demo demo/recordings --out general.json
+        --held-out held_out.csv --further further.csv --sound DIR --demo demo/recordings \
+        --out general.json
 
 Scores are kept in the folder --scores, under a hash of the weights, so that the same call goes on.
 """
@@ -21,8 +23,8 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -231,22 +233,35 @@ def label_precision(tagger: Tagger, scores: np.ndarray, kinds: np.ndarray) -> di
     }
 
 
-def held_out_clips(table: Path, root: Path, n_mixtures: int) -> list[Sound]:
-    """The first 10 s of each file and mixtures of two of them at random levels."""
-    rows = csv.DictReader(table.read_text("utf-8").splitlines())
-    paths = [root / row["path"] for row in rows]
-    clips = [audio.load(path, sample_rate=RATE_HZ)[: CLIP_S * RATE_HZ] for path in paths]
+def held_out_clips(table: Path, root: Path, n_mixtures: int) -> Iterator[Sound]:
+    """10 s of each row's file, from start_s on, and mixtures of two of them at random levels."""
+    rows = list(csv.DictReader(table.read_text("utf-8").splitlines()))
+
+    def clip_of(row: dict[str, str]) -> Tensor:
+        return ten_seconds(root / row["path"], float(row.get("start_s") or 0))
+
+    yield from ((clip_of(row), RATE_HZ) for row in rows)
     draw = np.random.default_rng(0)
-    mixtures = []
     for _ in range(n_mixtures):
         mixture = torch.zeros(CLIP_S * RATE_HZ)
-        for index in draw.choice(len(clips), 2, replace=False):
-            clip = clips[index] / clips[index].square().mean().sqrt().clamp(min=1e-4)
+        for index in draw.choice(len(rows), 2, replace=False):
+            clip = clip_of(rows[index])
+            clip = clip / clip.square().mean().sqrt().clamp(min=1e-4)
             clip = clip.repeat(1 + len(mixture) // (2 * len(clip)))[: len(mixture)]
             first = int(draw.integers(0, len(mixture) - len(clip) + 1))
             mixture[first : first + len(clip)] += clip * 10 ** (draw.uniform(-8, 8) / 20)
-        mixtures.append(mixture / mixture.abs().max().clamp(min=1e-6) * 0.5)
-    return [(clip, RATE_HZ) for clip in (*clips, *mixtures)]
+        yield mixture / mixture.abs().max().clamp(min=1e-6) * 0.5, RATE_HZ
+
+
+def ten_seconds(path: Path, start_s: float) -> Tensor:
+    """What a recording holds from a time on, 10 s at most; the rest is not read."""
+    first, read, n_read = round(start_s * RATE_HZ), [], 0
+    for block in audio.stream(path, sample_rate=RATE_HZ):
+        read.append(block)
+        n_read += len(block)
+        if n_read >= first + CLIP_S * RATE_HZ:
+            break
+    return torch.cat(read)[first : first + CLIP_S * RATE_HZ]
 
 
 def agreement(
@@ -350,9 +365,11 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="name or folder of the model")
     parser.add_argument("--teacher", required=True, help="the same, or its released file")
     parser.add_argument("--esc50", type=Path, required=True, help="folder of ESC-50")
-    parser.add_argument("--held-out", type=Path, help="table with a column path")
+    parser.add_argument("--held-out", type=Path, required=True, help="table with a column path")
+    parser.add_argument("--further", type=Path, help="another, with a column start_s")
     parser.add_argument("--sound", type=Path, help="folder that the paths start from")
-    parser.add_argument("--mixtures", type=int, default=1500)
+    parser.add_argument("--mixtures", type=int, default=1500, help="of sounds of --held-out")
+    parser.add_argument("--further-mixtures", type=int, default=1000, help="of those of --further")
     parser.add_argument("--positive", type=float, default=0.2)
     parser.add_argument("--changed", type=int, default=400, help="clips to be changed")
     parser.add_argument("--demo", type=Path, help="folder of recordings")
@@ -381,12 +398,19 @@ def main() -> None:
     scores = [scores for _, scores in measured.values()]
     labels = taggers["model"].labels
     report["esc50 against the teacher"] = agreement(labels, *scores, given.positive)
-    if given.held_out:
-        clips = cache(lambda: held_out_clips(given.held_out, given.sound, given.mixtures))
-        held = [memory.find(it, "held-out", clips).scores for it in taggers.values()]
-        report["held-out sources"] = agreement(labels, *held, given.positive)
-        together = [np.concatenate(pair) for pair in zip(held, scores, strict=True)]
-        report["held-out sources and esc50"] = agreement(labels, *together, given.positive)
+    held: dict[str, list[np.ndarray]] = {}
+    for name, table, n_mixtures in (
+        ("held-out", given.held_out, given.mixtures),
+        ("further held-out", given.further, given.further_mixtures),
+    ):
+        if table:
+            clips = partial(held_out_clips, table, given.sound, n_mixtures)
+            held[name] = [memory.find(it, name, clips).scores for it in taggers.values()]
+            report[f"{name} sources"] = agreement(labels, *held[name], given.positive)
+    both = [np.concatenate(of_one) for of_one in zip(*held.values(), strict=True)]
+    report["all held-out sources"] = agreement(labels, *both, given.positive)
+    together = [np.concatenate(pair) for pair in zip(both, scores, strict=True)]
+    report["all held-out sources and esc50"] = agreement(labels, *together, given.positive)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
