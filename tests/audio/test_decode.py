@@ -96,6 +96,15 @@ def test_tags_around_an_mp3_do_not_matter(mp3):
     torch.testing.assert_close(audio.load(mp3, sample_rate=RATE), expected)
 
 
+@pytest.mark.parametrize("name", ["a.webm", "a.m4a", "a.mka"])
+def test_opposite_phase_is_heard_in_containers_of_short_packets(write, tone, name):
+    one = tone(500, 48_000)
+    alone = audio.load(write(name, one, 48_000), sample_rate=RATE)
+    path = write(name, np.stack([one, -one], axis=1), 48_000)
+    found = audio.load(path, sample_rate=RATE)
+    assert found.square().mean() > 0.8 * alone.square().mean()
+
+
 @pytest.mark.parametrize("n_channels", [2, 8, 10, 16, 24])
 @pytest.mark.parametrize("name", ["a.mka", "a.mov"])
 def test_many_channels_in_a_container_are_mixed(tmp_path, name, n_channels):

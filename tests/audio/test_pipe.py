@@ -155,6 +155,31 @@ def test_channels_that_cancel_each_other_by_chance_are_mixed_in_whatever_pieces_
         np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("gain", [1.0, 0.25])
+def test_channels_in_opposite_phase_are_heard_in_whatever_pieces_they_come(gain):
+    one = 0.3 * np.random.default_rng(0).standard_normal(5_000)
+    samples = np.stack([one, -gain * one], axis=1)
+    data = as_wav(samples, RATE, "FLOAT")
+    found = {
+        size: torch.cat(list(read_pipe(_Pieces(data, size), RATE))) for size in (3, 800, 1 << 20)
+    }
+    mean = gain < 1  # which does not cancel
+    np.testing.assert_allclose(found[3], samples.mean(axis=1) if mean else one, atol=1e-6)
+    assert found[3].equal(found[800])
+    assert found[3].equal(found[1 << 20])
+    assert found[3].equal(torch.cat(list(audio.stream(data))))
+
+
+def test_what_cancels_by_chance_changes_nothing_and_the_loud_channel_may_change():
+    rng = np.random.default_rng(0)
+    one, other = 0.3 * rng.standard_normal((2, 40_960))
+    samples = np.concatenate([np.stack([one, other], axis=1), np.stack([one, -one], axis=1)])
+    pieces = _Pieces(as_wav(samples, RATE, "FLOAT"), 999)
+    found = torch.cat(list(read_pipe(pieces, RATE))).numpy()
+    np.testing.assert_allclose(found[:40_960], (one + other) / 2, atol=1e-6)
+    np.testing.assert_allclose(found[-1_024:], one[-1_024:], atol=1e-6)
+
+
 class _Pieces(io.BytesIO):
     """Gives so many bytes at a time, as a slow writer does."""
 

@@ -16,7 +16,7 @@ import torch
 import audiomamba
 from audiomamba import infer
 from audiomamba.infer.events import EventRule, find_events, in_order
-from audiomamba.infer.live import find_events_live, tag_live
+from audiomamba.infer.live import find_events_live, live_rule, tag_live
 from audiomamba.infer.reading import TagOptions
 
 RATE = 16_000
@@ -176,3 +176,13 @@ def test_what_is_no_wav_gets_one_line(model_folder: Path) -> None:
     assert output == b""
     assert error.startswith(b"audiomamba: standard input: not wav; expected wav")
     assert len(error.splitlines()) == 1
+
+
+def test_events_begin_at_the_models_own_thresholds_where_it_has_them() -> None:
+    tagger = audiomamba.load("general")
+    assert tagger.thresholds
+    assert live_rule(tagger, None).threshold == tagger.thresholds
+    assert live_rule(tagger, 0.0).threshold == tagger.thresholds
+    assert live_rule(tagger, 0.2).threshold == 0.2
+    tagger.thresholds = {}
+    assert live_rule(tagger, None) == EventRule()

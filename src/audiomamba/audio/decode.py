@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from audiomamba.audio.chunk_sizes import FilePart, without_sizes
-from audiomamba.audio.mono import BLOCK_VALUES, mix
+from audiomamba.audio.mono import BLOCK_VALUES, Mixer, mix
 from audiomamba.audio.ogg import links_of
 from audiomamba.audio.resample import resample_blocks
 from audiomamba.errors import AudioError, MissingDependencyError
@@ -185,7 +185,7 @@ def _av_blocks(
     # With all channels in one plane: of planes of their own PyAV knows 8, and reads memory that is
     # not its own for the others.
     to_float = av.AudioResampler(format="flt")
-    n_samples = n_bad = 0
+    mixer, n_samples, n_bad = Mixer(), 0, 0
     damaged_s: float | None = None
     try:
         with container:
@@ -198,11 +198,12 @@ def _av_blocks(
                     break
                 for frame in frames or ():
                     values = frame.to_ndarray().astype(np.float32, copy=False)
-                    block = mix(values.reshape(-1, frame.layout.nb_channels))
+                    block = mixer.add(values.reshape(-1, frame.layout.nb_channels))
                     n_samples += block.size
                     yield block
     except (av.FFmpegError, ValueError) as error:
         raise BrokenStreamError(ANOTHER_FORMAT, damaged_s) from error
+    yield mixer.finish()
     if damaged_s is not None:
         raise BrokenStreamError(ANOTHER_FORMAT, damaged_s)
 

@@ -1,5 +1,6 @@
 """From channels to one: of frames that are decoded, and of arrays that users have."""
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ __all__ = [
     "JUDGED_FRAMES",
     "MOST_CHANNELS",
     "RATES_HZ",
+    "Mixer",
     "as_rate",
     "mix",
     "to_mono",
@@ -26,7 +28,10 @@ JUDGED_FRAMES = 1024  # in fewer the channels may cancel each other by chance
 CANCELLED = 0.01  # share of the channels' power in their mean below which they cancel each other
 LOUDER = 2.0  # power of a channel, relative to the first's, above which it is the louder one
 
+MOST_JUDGED = 32  # times JUDGED_FRAMES, of sound that comes in pieces
+
 _Floats = NDArray[np.float32]
+_Powers = NDArray[np.float64]
 
 
 def mix(frames: _Floats) -> _Floats:
@@ -47,18 +52,92 @@ def mix(frames: _Floats) -> _Floats:
         >>> mix(np.full((1024, 2), [0.5, -0.5], dtype=np.float32))[:1]
         array([0.5], dtype=float32)
     """
-    n_channels = frames.shape[1]
-    if n_channels == 1:
+    if frames.shape[1] == 1:
         return frames[:, 0].copy()
+    mono = _mean(frames)
+    channel = None if len(frames) < JUDGED_FRAMES else _louder(_powers(frames, mono))
+    return mono if channel is None else frames[:, channel].copy()
+
+
+class Mixer:
+    """Mixes channels that come in pieces of any length, as mix does.
+
+    Whether they cancel each other is judged for every 1,024 samples, by these and those before, so
+    that it does not matter how long the pieces are. Of one channel nothing is held back.
+
+    Examples:
+        >>> mixer = Mixer()
+        >>> opposite = np.full((1000, 2), [0.5, -0.5], dtype=np.float32)
+        >>> len(mixer.add(opposite)), mixer.add(opposite)[:1], mixer.finish()[:1]
+        (0, array([0.5], dtype=float32), array([0.5], dtype=float32))
+    """
+
+    def __init__(self) -> None:
+        self._rest: _Floats | None = None
+        self._powers: deque[_Powers] = deque(maxlen=MOST_JUDGED)
+
+    def add(self, frames: _Floats) -> _Floats:
+        """Take the next piece.
+
+        Args:
+            frames: (samples, channels).
+
+        Returns:
+            (samples,), those that can be mixed by now.
+        """
+        if frames.shape[1] == 1:
+            return frames[:, 0].copy()
+        held = frames if self._rest is None else np.concatenate([self._rest, frames])
+        n_ready = len(held) // JUDGED_FRAMES * JUDGED_FRAMES
+        self._rest = held[n_ready:].copy()
+        starts = range(0, n_ready, JUDGED_FRAMES)
+        mixed = [self._mix(held[start : start + JUDGED_FRAMES]) for start in starts]
+        return np.concatenate(mixed) if mixed else np.zeros(0, dtype=np.float32)
+
+    def finish(self) -> _Floats:
+        """Mix what is held at the end: as what was before it, or to the mean.
+
+        Returns:
+            (samples,), fewer than 1,024.
+        """
+        rest, self._rest = self._rest, None
+        if rest is None:
+            return np.zeros(0, dtype=np.float32)
+        channel = self._channel()
+        return _mean(rest) if channel is None else rest[:, channel].copy()
+
+    def _mix(self, frames: _Floats) -> _Floats:
+        mono = _mean(frames)
+        self._powers.append(_powers(frames, mono))
+        channel = self._channel()
+        return mono if channel is None else frames[:, channel].copy()
+
+    def _channel(self) -> int | None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _louder(np.sum(self._powers, axis=0)) if self._powers else None
+
+
+def _mean(frames: _Floats) -> _Floats:
+    n_channels = frames.shape[1]
     mono: _Floats = frames @ np.full(n_channels, 1 / n_channels, dtype=np.float32)
-    if len(frames) < JUDGED_FRAMES:
-        return mono
+    return mono
+
+
+def _powers(frames: _Floats, mono: _Floats) -> _Powers:
+    """The power of the mean, and of each channel."""
     with np.errstate(over="ignore", invalid="ignore"):  # what is no sound is refused elsewhere
         powers = np.einsum("ij,ij->j", frames, frames)
-        if np.dot(mono, mono) < CANCELLED * powers.mean():
-            loudest = int(powers.argmax())
-            return frames[:, loudest if powers[loudest] > LOUDER * powers[0] else 0].copy()
-    return mono
+        return np.array([np.dot(mono, mono), *powers], dtype=np.float64)
+
+
+def _louder(powers: _Powers) -> int | None:
+    """The channel to hear instead of the mean where they cancel each other; else None."""
+    mean, channels = powers[0], powers[1:]
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not mean < CANCELLED * channels.mean():
+            return None
+    loudest = int(channels.argmax())
+    return loudest if channels[loudest] > LOUDER * channels[0] else 0
 
 
 def to_mono(samples: Any, *, channels_first: bool = False) -> Tensor:

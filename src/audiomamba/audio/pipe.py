@@ -12,7 +12,7 @@ from torch import Tensor
 from audiomamba.audio.blocks import check_sound
 from audiomamba.audio.chunk_sizes import LEAST_LEFT, more_samples_follow
 from audiomamba.audio.decode import UNKNOWN_SIZE, Samples
-from audiomamba.audio.mono import MOST_CHANNELS, RATES_HZ, mix
+from audiomamba.audio.mono import MOST_CHANNELS, RATES_HZ, Mixer
 from audiomamba.audio.resample import resample_blocks
 from audiomamba.errors import AudioError, ConfigError
 
@@ -133,12 +133,20 @@ def _frames(file: BinaryIO, raw: RawSound, n_bytes: int | None) -> Iterator[byte
 def _decode(frames: Iterator[bytes], raw: RawSound) -> Iterator[Samples]:
     """Bytes to mono samples."""
     n_samples = 0
-    for data in frames:
-        channels = _to_float(data, raw.encoding).reshape(-1, raw.n_channels)
-        samples = mix(channels)
+    for samples in _mixed(frames, raw):
+        if not samples.size:
+            continue
         check_sound(samples, NAME, n_samples / raw.rate_hz)
         n_samples += samples.size
         yield samples
+
+
+def _mixed(frames: Iterator[bytes], raw: RawSound) -> Iterator[Samples]:
+    """Bytes to mono samples, which may be anything."""
+    mixer = Mixer()
+    for data in frames:
+        yield mixer.add(_to_float(data, raw.encoding).reshape(-1, raw.n_channels))
+    yield mixer.finish()
 
 
 def _to_float(data: bytes, encoding: Encoding) -> Samples:

@@ -28,6 +28,8 @@ EXAMPLES = (
 )
 LIMITS = "Limits"
 ACCESS = "Access"
+GPU_BATCH = 64
+GPU_WORKERS = 8  # whose windows are gathered
 
 
 Models = Annotated[
@@ -49,9 +51,22 @@ Workers = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        show_default="one for each core",
+        show_default=f"one for each core, {GPU_WORKERS} on a GPU",
         help="Requests that are worked on at once.",
     ),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        show_default=f"{GPU_BATCH} on a GPU, none on a processor",
+        help="Windows of several requests to /v1/tag that are heard at once.",
+    ),
+]
+BatchWait = Annotated[
+    float,
+    typer.Option(metavar="MS", help="With --batch: how long windows wait for those of others."),
 ]
 MaxMb = Annotated[
     float, typer.Option(metavar="MB", rich_help_panel=LIMITS, help="Largest body of a request.")
@@ -132,6 +147,8 @@ def serve(
     max_mb: MaxMb = 100.0,
     max_seconds: MaxSeconds = 21600.0,
     queue: Queue = 8,
+    batch: Batch = None,
+    batch_wait: BatchWait = 5.0,
     time_limit: TimeLimit = 120.0,
     idle: Idle = 10.0,
     live: Live = 4,
@@ -154,14 +171,16 @@ def serve(
     from audiomamba.serve.command import serve as run_server
     from audiomamba.serve.settings import Settings
 
-    n_threads = threads or 1
+    n_threads, on_gpu = threads or 1, device != "cpu"
     settings = Settings(
         max_mb=max_mb,
         max_seconds=max_seconds,
         spool_mb=spool_mb,
         kept_mb=kept_mb,
-        n_workers=workers or (max(1, n_cores() // n_threads) if device == "cpu" else 1),
+        n_workers=workers or (GPU_WORKERS if on_gpu else max(1, n_cores() // n_threads)),
         n_queued=queue,
+        batch_windows=batch or (GPU_BATCH if on_gpu else None),
+        batch_wait_ms=batch_wait,
         n_live=live,
         time_limit_s=time_limit,
         idle_s=idle,

@@ -32,7 +32,7 @@ Events = Annotated[
     typer.Option(
         "--events",
         help="Of standard input: show events, each when it is over, which is certain about a "
-        "window later; they begin at the threshold.",
+        "window later; they begin at --threshold, or at the model's own.",
     ),
 ]
 
@@ -55,16 +55,16 @@ def tag_standard_input(
         as_json: whether to write JSON lines.
     """
     from audiomamba.audio.pipe import RawSound, read_pipe
-    from audiomamba.infer import EventRule
-    from audiomamba.infer.live import find_events_live, tag_live
+    from audiomamba.infer.live import find_events_live, live_rule, tag_live
 
     sound = None if raw is None else RawSound.parse(raw)
     stdin = typer.get_binary_stream("stdin")
-    rule = EventRule(threshold=options.threshold) if options.threshold else EventRule()
     found: Iterator[Event | TaggedWindow]
     with Interruptible(read_pipe(stdin, sound_model.front_end.sample_rate, sound)) as blocks:
         if events:
-            found = find_events_live(sound_model, blocks, options, rule)
+            found = find_events_live(
+                sound_model, blocks, options, live_rule(sound_model, options.threshold)
+            )
         else:
             found = tag_live(sound_model, blocks, options)
         for one in found:

@@ -13,7 +13,7 @@ from audiomamba.infer.results import Event, TaggedWindow
 from audiomamba.infer.sound_model import SoundModel
 from audiomamba.infer.windows import cut
 
-__all__ = ["HOP_S", "find_events_live", "live_reading", "tag_live"]
+__all__ = ["HOP_S", "find_events_live", "live_reading", "live_rule", "tag_live"]
 
 HOP_S = 1.0
 
@@ -73,6 +73,25 @@ def find_events_live(
     for block in frames:
         yield from finder.add(block)
     yield from finder.finish(frames.seconds)
+
+
+def live_rule(sound_model: SoundModel, threshold: float | None) -> EventRule:
+    """Choose from which score on an event is heard, in sound that is still coming.
+
+    Args:
+        sound_model: the model.
+        threshold: of all labels; None or 0 for the model's own, where it has them.
+
+    Returns:
+        The rule, else as by default.
+
+    Examples:
+        >>> from audiomamba import load
+        >>> live_rule(load("general"), 0.5).threshold
+        0.5
+    """
+    chosen = threshold or sound_model.thresholds
+    return EventRule(threshold=chosen) if chosen else EventRule()
 
 
 def live_reading(sound_model: SoundModel, reading: Reading) -> Reading:

@@ -18,7 +18,7 @@ from audiomamba.infer.frame_scores import embed_frames, score_frames
 from audiomamba.infer.reading import TagOptions
 from audiomamba.infer.results import DIGITS, Row
 from audiomamba.serve import parameters as given
-from audiomamba.serve.bounded import BoundedTagger, Stop, check_recording
+from audiomamba.serve.bounded import Stop, check_recording
 from audiomamba.serve.received import Received
 from audiomamba.serve.refusal import RefusedError
 from audiomamba.serve.service import service_of
@@ -76,12 +76,12 @@ async def _answer(
 
     def hear(stop: Stop) -> str:
         check_recording(received.file, service.settings, stop)
-        seconds, content = work(BoundedTagger(tagger, service.settings, stop), received)
+        seconds, content = work(service.bounded(model, stop), received)
         service.metrics.heard(seconds)
         return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
 
     try:
-        tagger = service.tagger(model)
+        service.tagger(model)
     except RefusedError:
         received.close()
         raise

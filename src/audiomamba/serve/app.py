@@ -50,8 +50,7 @@ def make_app(service: Service) -> ASGIApp:
         warming = asyncio.get_running_loop().run_in_executor(None, service.warm_up)
         yield
         await warming
-        service.opened.end()
-        service.work.close()
+        service.close()
 
     app = FastAPI(
         title="audiomamba",

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from typing import BinaryIO
 
@@ -12,10 +13,13 @@ from audiomamba import audio
 from audiomamba.audio.blocks import OnDamage
 from audiomamba.infer import Tagger
 from audiomamba.infer.recording import Audio
+from audiomamba.serve.batching import Batcher
 from audiomamba.serve.refusal import RefusedError
 from audiomamba.serve.settings import Settings
 
 __all__ = ["BoundedTagger", "Stop", "check_recording"]
+
+POLL_S = 0.1
 
 
 class Stop:
@@ -63,11 +67,28 @@ class BoundedTagger(Tagger):
         tagger: the model.
         settings: what is allowed.
         stop: says when the work is no longer wanted.
+        batcher: hears windows together with those of other requests; None to hear them alone.
     """
 
-    def __init__(self, tagger: Tagger, settings: Settings, stop: Stop) -> None:
+    def __init__(
+        self, tagger: Tagger, settings: Settings, stop: Stop, batcher: Batcher | None = None
+    ) -> None:
         vars(self).update(vars(tagger))
-        self._settings, self._stop = settings, stop
+        self._settings, self._stop, self._batcher = settings, stop, batcher
+
+    def score_features(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Score the model's input, as SoundModel.score_features does."""
+        if self._batcher is None:
+            return super().score_features(features, lengths)
+        asked = self._batcher.ask(features, lengths)
+        while True:
+            with suppress(TimeoutError):
+                return asked.result(POLL_S)
+            try:
+                self._stop.check()
+            except RefusedError:
+                asked.cancel()
+                raise
 
     def blocks(self, recording: Audio, *, on_damage: OnDamage | None = None) -> Iterator[Tensor]:
         """Read a recording block by block, as SoundModel.blocks does; RefusedError ends it."""

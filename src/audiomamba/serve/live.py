@@ -13,9 +13,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from audiomamba.audio.pipe import RawSound, read_pipe
 from audiomamba.errors import AudioMambaError
-from audiomamba.infer import Event, EventRule, Tagger
+from audiomamba.infer import Event, Tagger
 from audiomamba.infer.formats.text import json_line
-from audiomamba.infer.live import find_events_live, tag_live
+from audiomamba.infer.live import find_events_live, live_rule, tag_live
 from audiomamba.infer.reading import TagOptions
 from audiomamba.infer.results import TaggedWindow
 from audiomamba.serve import parameters as given
@@ -151,7 +151,7 @@ class _Session:
         blocks = read_pipe(cast(BinaryIO, self._pipe), tagger.front_end.sample_rate, raw)
         found: Iterator[Event | TaggedWindow]
         if events:
-            rule = EventRule(threshold=options.threshold) if options.threshold else EventRule()
+            rule = live_rule(tagger, options.threshold)
             found = find_events_live(tagger, blocks, options, rule)
         else:
             found = tag_live(tagger, blocks, options)

@@ -14,6 +14,8 @@ __all__ = ["CONTENT_TYPE", "Metrics"]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STEP_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+
 
 class Metrics:
     """Counters of one server.
@@ -45,6 +47,12 @@ class Metrics:
             "Time that requests spend in a step: receive, wait, work.",
             ["step"],
             buckets=STEP_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._batches = Histogram(
+            "audiomamba_batch_windows",
+            "Windows that were heard at once, of one request or several.",
+            buckets=BATCH_BUCKETS,
             registry=self._registry,
         )
         self.waiting = Gauge(
@@ -86,6 +94,14 @@ class Metrics:
             seconds: how long it took.
         """
         self._steps.labels(name).observe(seconds)
+
+    def batched(self, n_windows: int) -> None:
+        """Count a batch.
+
+        Args:
+            n_windows: that were heard at once.
+        """
+        self._batches.observe(n_windows)
 
     def heard(self, seconds: float) -> None:
         """Count sound that was scored.

@@ -9,6 +9,8 @@ from starlette.requests import HTTPConnection
 
 from audiomamba.errors import UnknownNameError
 from audiomamba.infer import Tagger
+from audiomamba.serve.batching import Batcher
+from audiomamba.serve.bounded import BoundedTagger, Stop
 from audiomamba.serve.gate import Spool
 from audiomamba.serve.metrics import Metrics
 from audiomamba.serve.opened import OpenedRecordings
@@ -36,6 +38,16 @@ class Service:
     n_live: int = 0
 
     def __post_init__(self) -> None:
+        self._batchers = {
+            name: Batcher(
+                tagger.score_features,
+                n_windows=self.settings.batch_windows,
+                wait_s=self.settings.batch_wait_ms / 1000,
+                told=self.metrics.batched,
+            )
+            for name, tagger in self.taggers.items()
+            if self.settings.batch_windows is not None
+        }
         self.work = WorkQueue(self.settings, self.metrics)
         self.spool = Spool(int(self.settings.spool_mb * BYTES_PER_MB), self.metrics.spooled)
         kept = Spool(int(self.settings.kept_mb * BYTES_PER_MB), self.metrics.kept)
@@ -58,6 +70,30 @@ class Service:
             message = str(UnknownNameError("model", chosen, self.taggers))
             raise RefusedError(HTTPStatus.NOT_FOUND, "model", message)
         return self.taggers[chosen]
+
+    def bounded(self, name: str | None, stop: Stop) -> BoundedTagger:
+        """Make a tagger for one request.
+
+        Args:
+            name: as for tagger.
+            stop: says when the work is no longer wanted.
+
+        Returns:
+            The tagger.
+
+        Raises:
+            RefusedError: there is no such model.
+        """
+        tagger = self.tagger(name)
+        batcher = self._batchers.get(name or next(iter(self.taggers)))
+        return BoundedTagger(tagger, self.settings, stop, batcher)
+
+    def close(self) -> None:
+        """End the workers."""
+        self.opened.end()
+        self.work.close()
+        for batcher in self._batchers.values():
+            batcher.close()
 
     def count_live(self, change: int) -> None:
         """Count live connections.

@@ -22,6 +22,9 @@ class Settings:
         kept_mb: what all recordings that the page keeps open may take on the disk.
         n_workers: requests that are worked on at once.
         n_queued: requests that may wait for a worker.
+        batch_windows: windows of several requests that a model hears at once; None to hear each
+            request alone.
+        batch_wait_ms: how long a request's windows wait for those of others.
         n_live: live connections at once.
         time_limit_s: how long a request may take once its body is there.
         idle_s: how long a client may be silent while the server waits for it.
@@ -46,6 +49,8 @@ class Settings:
     kept_mb: float = 4000.0
     n_workers: int = 1
     n_queued: int = 8
+    batch_windows: int | None = None
+    batch_wait_ms: float = 5.0
     n_live: int = 4
     time_limit_s: float = 120.0
     idle_s: float = 10.0
