@@ -57,3 +57,15 @@ def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
     monkeypatch.setattr(os, "scandir", deny)
     with pytest.raises(AudioError, match="deep: permission denied"):
         audio.find([folder])
+
+
+def test_folders_and_files_are_in_the_order_of_their_paths(tmp_path):
+    names = ["a/z.wav", "a.wav", "a-b/c.wav", "a/b/c.wav", "b/a.wav", "B.wav", "a/b.wav", "é.wav"]
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    (tmp_path / "broken.wav").symlink_to(tmp_path / "none.wav")
+    expected = sorted(tmp_path / name for name in [*names, "broken.wav"])
+    assert audio.find([tmp_path]) == expected

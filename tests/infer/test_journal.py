@@ -63,8 +63,8 @@ def test_a_cut_off_call_goes_on(table: Path, files: list[Path]) -> None:
     first.close()
 
     second = begin(table, files)
-    assert second.todo == [files[0], files[2]]
-    fill(second, *second.todo, error="damaged")
+    assert list(second.todo()) == [files[0], files[2]]
+    fill(second, *second.todo(), error="damaged")
     second.finish(write)
 
     assert names(table) == ["a", "b", "c"]
@@ -82,7 +82,7 @@ def test_a_line_that_was_not_written_to_its_end_is_made_anew(
     journal.write_bytes(journal.read_bytes()[:-n_lost])
 
     second = begin(table, files)
-    assert second.todo == files[1:]
+    assert list(second.todo()) == files[1:]
     fill(second, *files[1:])
     second.finish(write)
 
@@ -97,7 +97,7 @@ def test_a_recording_that_changed_since_is_done_again(table: Path, files: list[P
 
     second = begin(table, files)
 
-    assert second.todo == [files[1]]
+    assert list(second.todo()) == [files[1]]
     second.close()
 
 
@@ -105,7 +105,7 @@ def test_a_recording_that_is_given_twice_is_done_once_and_has_two_rows(
     table: Path, files: list[Path]
 ) -> None:
     journal = begin(table, [files[0], *files])
-    assert journal.todo == files
+    assert list(journal.todo()) == files
     fill(journal, *files)
     journal.finish(write)
     assert names(table) == ["a", "a", "b", "c"]
@@ -121,7 +121,7 @@ def finish(table: Path, files: list[Path]) -> None:
 def test_the_same_call_again_finds_it_finished(table: Path, files: list[Path]) -> None:
     finish(table, files)
     again = begin(table, files)
-    assert again.todo == []
+    assert list(again.todo()) == []
     assert again.n_failed == 1
 
 
@@ -136,14 +136,14 @@ def test_a_call_that_was_cut_off_after_the_table_is_finished(
 
     again = begin(table, files)
 
-    assert again.todo == files
+    assert list(again.todo()) == files
     again.close()
 
 
 def test_with_overwrite_all_is_done_anew(table: Path, files: list[Path]) -> None:
     finish(table, files)
     again = begin(table, files, overwrite=True)
-    assert again.todo == files
+    assert list(again.todo()) == files
     assert not table.exists()
     again.close()
 
@@ -153,7 +153,7 @@ def test_with_overwrite_a_cut_off_call_goes_on_too(table: Path, files: list[Path
     fill(first, files[0])
     first.close()
     again = begin(table, files, overwrite=True)
-    assert again.todo == files[1:]
+    assert list(again.todo()) == files[1:]
     again.close()
 
 
@@ -168,7 +168,7 @@ def test_what_is_from_another_call_is_kept_unless_it_may_be_overwritten(
         begin(table, files, top=5)
     anew = begin(table, files, top=5, overwrite=True)
 
-    assert anew.todo == files
+    assert list(anew.todo()) == files
     anew.close()
 
 

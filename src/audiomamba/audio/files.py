@@ -8,7 +8,7 @@ from stat import S_ISDIR
 
 from audiomamba.errors import AudioError
 
-__all__ = ["SUFFIXES", "find"]
+__all__ = ["SUFFIXES", "find", "walk"]
 
 # fmt: off
 SUFFIXES = frozenset({
@@ -46,42 +46,96 @@ def find(
         my-clips/snow: no such file or folder
         [...Path('my-clips/rain/1.wav')]
     """
+    return list(walk(paths, on_error=on_error))
+
+
+def walk(
+    paths: str | PathLike[str] | Iterable[str | PathLike[str]],
+    *,
+    on_error: Callable[[AudioError], None] | None = None,
+) -> Iterator[Path]:
+    """Go through recordings as find lists them; the names of a folder are held, not all paths.
+
+    Args:
+        paths: as for find.
+        on_error: as for find.
+
+    Yields:
+        The files in the same order.
+
+    Raises:
+        AudioError: as find, when its turn comes.
+
+    Examples:
+        >>> next(walk("my-clips/rain")).as_posix()
+        'my-clips/rain/1.wav'
+    """
     several = [paths] if isinstance(paths, str | PathLike) else paths
     tell = on_error or _raise
-    return [file for path in several for file in _expand(Path(path), tell)]
+    for path in several:
+        yield from _expand(Path(path), tell)
 
 
-def _expand(path: Path, tell: Callable[[AudioError], None]) -> list[Path]:
+def _expand(path: Path, tell: Callable[[AudioError], None]) -> Iterator[Path]:
     """The files that one path stands for."""
     try:
         is_folder = S_ISDIR(path.stat().st_mode)
     except FileNotFoundError:
         tell(AudioError(f"{path}: no such file or folder"))
-        return []
+        return
     except (OSError, ValueError) as error:  # such as a name that is too long
         tell(AudioError(f"{path}: {(getattr(error, 'strerror', '') or str(error)).lower()}"))
-        return []
+        return
     if not is_folder:
-        return [path]
+        yield path
+        return
     errors: list[OSError] = []
-    files = sorted(_audio_files(path, errors.append))
+    has_audio = False
+    for file in _audio_files(path, errors.append):
+        has_audio = True
+        yield file
     for one in errors:
         tell(AudioError(f"{one.filename}: {(one.strerror or 'cannot be read').lower()}"))
-    if not (files or errors):
+    if not (has_audio or errors):
         tell(AudioError(f"{path}: the folder has no audio files in it"))
-    return files
 
 
 def _audio_files(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
     """All audio files below the folder; hidden ones and what is no file, as a pipe, left out."""
-    for parent, folders, names in os.walk(folder, onerror=on_error):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(parent, name)
-            if name.startswith(".") or path.suffix.lower() not in SUFFIXES:
-                continue
-            if path.is_file() or not path.exists():  # a broken link is named when it is read
-                yield path
+    open_folders = [_named(folder, on_error)]
+    while open_folders:
+        path, is_folder = next(open_folders[-1], (None, False))
+        if path is None:
+            open_folders.pop()
+        elif is_folder:
+            open_folders.append(_named(path, on_error))
+        elif path.is_file() or not path.exists():  # a broken link is named when it is read
+            yield path
+
+
+def _named(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[tuple[Path | None, bool]]:
+    """What is in a folder and may be audio, in order, and whether it is a folder itself."""
+    names: dict[str, bool] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                is_folder = _is_folder(entry)
+                is_audio = Path(entry.name).suffix.lower() in SUFFIXES
+                is_link = is_folder and entry.is_symlink()  # is not followed, as it may lead back
+                if not (entry.name.startswith(".") or is_link) and (is_folder or is_audio):
+                    names[entry.name] = is_folder
+    except OSError as error:
+        on_error(error)
+        return
+    for name in sorted(names, key=os.path.normcase):
+        yield folder / name, names[name]
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _raise(error: AudioError) -> None:

@@ -9,7 +9,7 @@ import typer
 from audiomamba.errors import AudioError
 from audiomamba.terminal import print_error
 
-__all__ = ["Overwrite", "Recordings", "find_files", "inputs_of"]
+__all__ = ["FoundFiles", "Overwrite", "Recordings", "find_files", "inputs_of"]
 
 Recordings = Annotated[
     list[Path],
@@ -24,31 +24,43 @@ Overwrite = Annotated[
 ]
 
 
-def find_files(recordings: Iterable[Path], *, keep_missing: bool = False) -> tuple[list[Path], int]:
-    """Find the recordings; what cannot be searched and what leads to none is named on stderr.
+class FoundFiles(Iterable[Path]):
+    """The recordings, found one by one; what leads to none is named on stderr.
 
     Args:
         recordings: files and folders.
         keep_missing: whether what does not exist counts as a file, which then cannot be read.
+    """
+
+    def __init__(self, recordings: Iterable[Path], *, keep_missing: bool = False) -> None:
+        self._recordings, self._keep_missing = recordings, keep_missing
+        self.n_failed = 0  # arguments that led to none so far, and folders not searched
+
+    def __iter__(self) -> Iterator[Path]:
+        from audiomamba.audio.files import walk
+
+        for path in self._recordings:
+            if self._keep_missing and not path.exists():
+                yield path
+            else:
+                yield from walk([path], on_error=self._tell)
+
+    def _tell(self, error: AudioError) -> None:
+        print_error(error)
+        self.n_failed += 1
+
+
+def find_files(recordings: Iterable[Path]) -> tuple[list[Path], int]:
+    """Find the recordings; what cannot be searched and what leads to none is named on stderr.
+
+    Args:
+        recordings: files and folders.
 
     Returns:
         The files, and how many arguments led to none or folders in them could not be searched.
     """
-    from audiomamba import audio
-
-    files: list[Path] = []
-    failed: list[AudioError] = []
-
-    def tell(error: AudioError) -> None:
-        print_error(error)
-        failed.append(error)
-
-    for path in recordings:
-        if keep_missing and not path.exists():
-            files.append(path)
-        else:
-            files += audio.find([path], on_error=tell)
-    return files, len(failed)
+    found = FoundFiles(recordings)
+    return list(found), found.n_failed
 
 
 def inputs_of(files: Iterable[Path], model: Path, labels: Path | None = None) -> Iterator[Path]:

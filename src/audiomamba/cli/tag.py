@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,7 +22,7 @@ from audiomamba.cli.options import (
     Window,
     load_tagger,
 )
-from audiomamba.cli.recordings import find_files, inputs_of
+from audiomamba.cli.recordings import FoundFiles, find_files, inputs_of
 from audiomamba.cli.tag_live import Events, Raw, tag_standard_input
 from audiomamba.errors import ConfigError
 from audiomamba.infer.formats.format import choose_by_name, suffixes_of
@@ -159,14 +160,14 @@ def tag(
     if live:
         tag_standard_input(tagger, options, raw, events=events, as_json=text_format == "json")
         return
-    files, n_failed = find_files(map(Path, recordings), keep_missing=out is not None)
-    inputs = inputs_of(files, folder, labels)
     if out is None:
+        files, n_failed = find_files(map(Path, recordings))
+        inputs = inputs_of(files, folder, labels)
         with claimed([picture] if picture else [], inputs, overwrite=overwrite):
             n_failed += _print(tagger, files, options, chosen, picture)
-    elif files:
-        refuse_inputs([out], inputs)
-        n_failed += _write_table(tagger, files, options, out, folder=folder, overwrite=overwrite)
+    else:
+        refuse_inputs([out], inputs_of([], folder, labels))
+        n_failed = _write(tagger, recordings, options, out, folder=folder, overwrite=overwrite)
     if n_failed:
         raise typer.Exit(1)
 
@@ -269,9 +270,9 @@ def _print(
     return count.n_failed
 
 
-def _write_table(
+def _write(
     tagger: "Tagger",
-    files: list[Path],
+    recordings: list[str],
     options: "TagOptions",
     out: Path,
     *,
@@ -282,12 +283,18 @@ def _write_table(
     from audiomamba import checkpoints
     from audiomamba.infer.tag_table import TaggedTable
 
+    found = FoundFiles(map(Path, recordings), keep_missing=True)
+    files = iter(found)
+    first = next(files, None)
+    if first is None:
+        return found.n_failed
     about = {"audiomamba": __version__, "model_sha256": checkpoints.fingerprint(folder)}
-    table = TaggedTable(tagger, files, out, options, about=about, overwrite=overwrite)
+    every = chain([first], files)
+    table = TaggedTable(tagger, every, out, options, about=about, overwrite=overwrite)
     if table.n_failed is not None:
         typer.echo(f"audiomamba: {out} is complete already; --overwrite tags anew", err=True)
-        return table.n_failed
-    count, n_todo = Count(), len(table.todo)
+        return found.n_failed + table.n_failed
+    count, n_todo = Count(), table.n_todo
     try:
         with progress_bar("tagging", n_todo, count.speed) as advance:
             for result in table.results():
@@ -299,7 +306,7 @@ def _write_table(
         raise
     count.tell_notes()
     typer.echo(f"audiomamba: {count.summary()}", err=True)
-    return table.n_failed or 0
+    return found.n_failed + (table.n_failed or 0)
 
 
 class Count:

@@ -100,13 +100,13 @@ def tag_in_order(
 
 
 def tag_unordered(
-    sound_model: SoundModel, files: Sequence[Path], options: TagOptions
+    sound_model: SoundModel, files: Iterable[Path], options: TagOptions
 ) -> Iterator[tuple[int, Tagged | Failed]]:
     """Tag recordings as tag_files does, and give every result as soon as it is ready.
 
     Args:
         sound_model: the model.
-        files: the recordings.
+        files: the recordings; few are held at a time.
         options: how they are read, and which tags are kept.
 
     Yields:
@@ -117,12 +117,20 @@ def tag_unordered(
     """
     sound_model.check(options)
     many = _score_one_by_one if options.mode == "native" else score_many
-    for index, found in many(sound_model, files, options):
+    in_work: dict[int, Path] = {}
+
+    def noted() -> Iterator[Path]:
+        for index, file in enumerate(files):
+            in_work[index] = file
+            yield file
+
+    for index, found in many(sound_model, noted(), options):
+        file = in_work.pop(index)
         if isinstance(found, Scored):
             tags = kept_tags(sound_model.ranked(found.scores), options)
-            yield index, Tagged(files[index], found.seconds, tags, found.note, found.damage)
+            yield index, Tagged(file, found.seconds, tags, found.note, found.damage)
         else:
-            yield index, Failed(files[index], found)
+            yield index, Failed(file, found)
 
 
 def kept_tags(tags: Sequence[Tag], options: TagOptions) -> list[Tag]:
@@ -139,7 +147,7 @@ def kept_tags(tags: Sequence[Tag], options: TagOptions) -> list[Tag]:
 
 
 def _score_one_by_one(
-    sound_model: SoundModel, files: Sequence[Path], reading: Reading
+    sound_model: SoundModel, files: Iterable[Path], reading: Reading
 ) -> Iterator[tuple[int, Scored | AudioMambaError]]:
     """Score recordings one after the other."""
     for index, file in enumerate(files):

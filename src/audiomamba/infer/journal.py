@@ -8,18 +8,21 @@ stays. The table itself is written at the end, as a whole.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from audiomamba.atomic import replacing, write_json
 from audiomamba.errors import ConfigError, DataError
+from audiomamba.infer.recording_index import RecordingIndex
 from audiomamba.infer.results import Row, Rows
 from audiomamba.json_lines import JsonLines
 from audiomamba.outputs import refuse_inputs, sole_writer, writing
 
 __all__ = ["Journal"]
+
+NOTED_AT_ONCE = 1024  # rows that are found in a journal
 
 
 class Journal:
@@ -30,7 +33,7 @@ class Journal:
     Args:
         table: where the table goes.
         call: what the rows depend on besides the recordings, ready for JSON.
-        files: the recordings, one row each.
+        files: the recordings, one row each; they are gone through once, and not held in memory.
         overwrite: whether a table that is there already, or what is left of another call, gives
             way.
 
@@ -41,29 +44,38 @@ class Journal:
     """
 
     def __init__(
-        self, table: Path, call: Mapping[str, Any], files: Sequence[Path], *, overwrite: bool
+        self, table: Path, call: Mapping[str, Any], files: Iterable[Path], *, overwrite: bool
     ) -> None:
-        self._name, self._files = table, files
+        self._name = table
         self._table = Path(os.path.realpath(table))
         self._journal = self._table.with_name(f"{self._table.name}.journal")
         self._run = self._table.with_name(f"{self._table.name}.run.json")
         self._call = json.loads(json.dumps(call))
-        self._offsets: dict[str, int] = {}  # where the row of a recording begins in the journal
         self.n_failed: int | None = None  # known when the table is finished
         with ExitStack() as stack:
             stack.enter_context(sole_writer(table))
-            refuse_inputs([table], files)
+            self._index = RecordingIndex(files)
+            stack.callback(self._index.close)
+            self.n_files = len(self._index)
+            refuse_inputs([table], self._index)
             with writing(table):
                 is_complete = self._begin(overwrite)
             if not is_complete:
                 self._claim = stack.pop_all()
 
+    def todo(self) -> Iterator[Path]:
+        """Go through the recordings without a row.
+
+        Yields:
+            Each once, in order; none when the table is finished.
+        """
+        if self.n_failed is None:
+            yield from self._index.todo()
+
     @property
-    def todo(self) -> list[Path]:
-        """The recordings without a row, each once; none when the table is finished."""
-        if self.n_failed is not None:
-            return []
-        return list(dict.fromkeys(file for file in self._files if str(file) not in self._offsets))
+    def n_todo(self) -> int:
+        """How many recordings have no row, each counted once."""
+        return self._index.n_todo() if self.n_failed is None else 0
 
     def _begin(self, overwrite: bool) -> bool:
         """Find out what is there, and make room for what is to come; returns if all is done."""
@@ -93,7 +105,7 @@ class Journal:
         changed = [key for key in keys if call.get(key) != self._call.get(key)]
         if changed:
             return f"{self._name} is from another call, with another {', '.join(changed)}"
-        finished, now = self._finished(), ((str(file), _stamp(file)) for file in self._files)
+        finished, now = self._finished(), ((str(file), _stamp(file)) for file in self._index)
         if finished and finished.get("recordings") != _hash_of(now):
             return f"{self._name} is of other recordings, or these have changed since"
         return ""
@@ -113,6 +125,7 @@ class Journal:
 
     def _recover(self) -> None:
         """Find the rows that are there; what a killed process left of a line is cut off."""
+        found: list[tuple[str, int]] = []
 
         def take(offset: int, line: bytes) -> None:
             try:
@@ -123,9 +136,13 @@ class Journal:
                     f"{self._journal} is damaged at byte {offset}; remove it to begin anew"
                 ) from error
             if stamp == _stamp(Path(name)):
-                self._offsets[name] = offset
+                found.append((name, offset))
+            if len(found) == NOTED_AT_ONCE:
+                self._index.set_offsets(found)
+                found.clear()
 
         self._out = JsonLines(self._journal, take)
+        self._index.set_offsets(found)
 
     def add(self, file: Path, row: Row) -> None:
         """Keep a row; when this returns, killing the process does not lose it.
@@ -139,7 +156,7 @@ class Journal:
         """
         with writing(self._name):
             offset = self._out.add({"file": str(file), "stamp": _stamp(file), **row})
-        self._offsets[str(file)] = offset
+        self._index.set_offsets([(str(file), offset)])
 
     def rows(self) -> Iterator[Row]:
         """Go through the rows, in the order of the recordings.
@@ -154,8 +171,8 @@ class Journal:
     def _stamped_rows(self) -> Iterator[Row]:
         """The rows, each with what its recording was known by."""
         with self._journal.open("rb") as file:
-            for name in map(str, self._files):
-                file.seek(self._offsets[name])
+            for offset in self._index.offsets():
+                file.seek(offset)
                 row: Row = json.loads(file.readline())
                 yield row
 

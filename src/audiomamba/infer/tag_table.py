@@ -3,7 +3,7 @@
 The rows stand in the order of the recordings; see audiomamba.infer.formats.tags for the formats.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class TaggedTable:
 
     Args:
         sound_model: the model.
-        files: the recordings.
+        files: the recordings; they are gone through once, and not held in memory.
         out: where the table goes; the suffix says the format.
         options: how the recordings are read, and which tags are kept.
         about: what else the tags depend on, such as the hash of the model's weights.
@@ -42,7 +42,7 @@ class TaggedTable:
     def __init__(
         self,
         sound_model: SoundModel,
-        files: Sequence[Path],
+        files: Iterable[Path],
         out: Path,
         options: TagOptions,
         *,
@@ -57,8 +57,7 @@ class TaggedTable:
         self._sound_model, self._options = sound_model, options
         self._journal = Journal(out, call, files, overwrite=overwrite)
         self._call = call
-        self.todo = self._journal.todo
-        self.n_files = len(files)
+        self.n_todo, self.n_files = self._journal.n_todo, self._journal.n_files
 
     @property
     def n_failed(self) -> int | None:
@@ -72,7 +71,7 @@ class TaggedTable:
             A result for each as soon as it is ready; being killed does not lose it any more.
         """
         try:
-            for _, result in tag_unordered(self._sound_model, self.todo, self._options):
+            for _, result in tag_unordered(self._sound_model, self._journal.todo(), self._options):
                 self._journal.add(result.file, result.to_dict())
                 yield result
             if self.n_failed is None:
