@@ -7,6 +7,7 @@ AWS_ENDPOINT_URL. What is written is there as a whole or not at all, on every ki
 
 import io
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from functools import cache
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
+from audiomamba.atomic import replacing
 from audiomamba.errors import ConfigError, MissingDependencyError
 
 __all__ = ["FileFacts", "RangedFile", "Storage", "is_remote", "open_ranged"]
@@ -26,6 +28,7 @@ SETTINGS = (
     "AWS_ENDPOINT_URL_S3",
     "AWS_REGION",
 )
+COPIED_BYTES = 8 << 20  # at once
 READ_AHEAD_BYTES = 1 << 20  # of a file that is read by ranges
 N_TRIES = 6  # of a request that failed on its way, with growing pauses between them
 TIMEOUT_S = 30.0
@@ -154,6 +157,36 @@ class Storage:
         with self._files.open_output_stream(f"{self._prefix}/{name}") as file:
             file.write(data)
 
+    def upload(self, path: Path, name: str) -> None:
+        """Copy a local file there, piece by piece.
+
+        Args:
+            path: the local file.
+            name: the file there, relative to the folder.
+
+        Raises:
+            OSError: it cannot be read or written.
+        """
+        if self.folder is not None:
+            self.write(name, path.read_bytes())
+            return
+        there = f"{self._prefix}/{name}"
+        with path.open("rb") as source, self._files.open_output_stream(there) as file:
+            shutil.copyfileobj(source, file, COPIED_BYTES)
+
+    def download(self, name: str, path: Path) -> None:
+        """Copy a file from there, piece by piece.
+
+        Args:
+            name: the file there, relative to the folder.
+            path: the local file, in a folder that exists.
+
+        Raises:
+            OSError: it cannot be read or written.
+        """
+        with self.open(name) as source, replacing(path) as part, part.open("wb") as file:
+            shutil.copyfileobj(source, file, COPIED_BYTES)
+
     def exists(self, name: str) -> bool:
         """Whether a file is there.
 
@@ -187,7 +220,8 @@ class Storage:
             return sorted(one.name for one in os.scandir(here)) if here.is_dir() else []
         from pyarrow.fs import FileSelector
 
-        chosen = FileSelector(f"{self._prefix}/{folder}", allow_not_found=True)
+        below = f"{self._prefix}/{folder}".rstrip("/")
+        chosen = FileSelector(below, allow_not_found=True)
         return sorted(one.base_name for one in self._files.get_file_info(chosen) if one.is_file)
 
     def delete(self, name: str) -> None:
@@ -343,14 +377,16 @@ def _remote(address: str) -> tuple[Any, str]:
         raise MissingDependencyError("pyarrow", "bulk", f"{address}: remote storage") from error
     known = tuple((name, os.environ.get(name, "")) for name in SETTINGS)
     try:
-        return _file_system(kind, bucket, known), path
+        return _file_system(kind, bucket, known, os.getpid()), path
     except OSError as error:
         raise ConfigError(f"{address} cannot be reached: {' '.join(str(error).split())}") from error
 
 
 @cache
-def _file_system(kind: str, bucket: str, settings: tuple[tuple[str, str], ...]) -> Any:
-    """A connection, made once for each bucket as long as the settings stay."""
+def _file_system(
+    kind: str, bucket: str, settings: tuple[tuple[str, str], ...], _process: int
+) -> Any:
+    """A connection, made once for each bucket and process as long as the settings stay."""
     from pyarrow import fs
 
     if kind == "gs":

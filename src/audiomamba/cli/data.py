@@ -22,6 +22,7 @@ PREPARE_EXAMPLES = (
 )
 SHARD_EXAMPLES = "Example:\n\n`audiomamba data shard manifests/audioset --to shards --rate 32000`"
 
+LINK_EXAMPLES = "Example:\n\n`audiomamba data link s3://sounds/shards --to shards`"
 COLLECTION = "collection"
 
 app = typer.Typer(
@@ -216,6 +217,28 @@ def shard(
         print_error(AudioMambaError(f"left out: {reason}"))
     if found.failed:
         raise typer.Exit(1)
+
+
+@app.command(epilog=LINK_EXAMPLES)
+def link(
+    shards: Annotated[
+        str,
+        typer.Argument(
+            metavar="s3://...",
+            show_default=False,
+            help="Where the folder is that `audiomamba data shard` made.",
+        ),
+    ],
+    to: To,
+) -> None:
+    """Stand for tar files on object storage, which are read there by ranges and not copied.
+
+    DIR gets their manifest, which every command takes for --data, and small files that say where
+    they are.
+    """
+    from audiomamba import data
+
+    typer.echo(f"{data.link(shards, to)}: reads its clips from {shards}")
 
 
 def _summary(found: "Prepared") -> str:

@@ -55,6 +55,7 @@ class _OfOneRun(NamedTuple):
     resume: bool
     save_every: float | None
     shard: bool
+    mirror: str | None
     wandb: str | None
 
     def refuse(self, several: str) -> None:
@@ -64,6 +65,7 @@ class _OfOneRun(NamedTuple):
             "--no-resume": not self.resume and several == "--ablation",
             "--save-every": self.save_every is not None,
             "--shard": self.shard,
+            "--mirror": self.mirror is not None,
             "--wandb": self.wandb is not None,
         }
         for name, is_given in given.items():
@@ -149,6 +151,15 @@ Shard = Annotated[
         "memory, more traffic.",
     ),
 ]
+MirrorTo = Annotated[
+    str | None,
+    typer.Option(
+        "--mirror",
+        metavar="s3://...",
+        show_default=False,
+        help="Keep a copy of the run there, which a machine whose DIR is empty goes on from.",
+    ),
+]
 Wandb = Annotated[
     str | None,
     typer.Option(
@@ -180,6 +191,7 @@ def train(
     jobs: Jobs = None,
     save_every: SaveEvery = None,
     shard: Shard = False,
+    mirror: MirrorTo = None,
     wandb: Wandb = None,
     threads: Threads = None,
     list_recipes: ListRecipes = False,
@@ -205,7 +217,7 @@ def train(
         raise ConfigError("more than one of --fold, --cv and --all was given; expected one")
     changes = with_teachers(changes, teacher, distill_weight, distill_temperature, teacher_cache)
     common: _Common = {"n_threads": threads, "weights": weights, "progress": sys.stderr.isatty()}
-    of_one = _OfOneRun(all_clips, resume, save_every, shard, wandb)
+    of_one = _OfOneRun(all_clips, resume, save_every, shard, mirror, wandb)
     what = _What(recipe, changes, data, out)
     if ablation is not None:
         of_one.refuse(several="--ablation")
@@ -235,6 +247,7 @@ def _train_one(what: _What, options: _OfOneRun, *, fold: int | None, common: _Co
     execution: Execution = {
         "n_threads": common["n_threads"],
         "shard": options.shard,
+        "mirror": options.mirror,
         "wandb": options.wandb,
         "progress": common["progress"],
     }

@@ -23,5 +23,6 @@ from .fetch import download as download
 from .manifest import Manifest as Manifest
 from .manifest_file import read_manifest as read_manifest, write_manifest as write_manifest
 from .preparation import Prepared as Prepared, prepare as prepare
+from .remote_shards import link as link
 from .sampler import EpochSampler as EpochSampler
 from .shards import Sharded as Sharded, shard as shard

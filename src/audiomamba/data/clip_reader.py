@@ -8,7 +8,6 @@ the middle of an epoch by skipping the indices that were seen.
 
 import hashlib
 import io
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from audiomamba import audio
 from audiomamba.audio.resample import resample
 from audiomamba.data.clips import Clip
-from audiomamba.data.open_files import HDF5_SUFFIXES, open_hdf5, open_tar
+from audiomamba.data.open_files import HDF5_SUFFIXES, open_hdf5, read_tar
 from audiomamba.errors import AudioError, DataError
 
 if TYPE_CHECKING:
@@ -161,7 +160,7 @@ def _member(path: Path, key: str) -> _Member:
     offset, plus, size = key.partition("+")
     if not (plus and offset.isdecimal() and size.isdecimal()):
         raise DataError(f"{path}: the key is {key!r}; expected OFFSET+SIZE of a tar file's member")
-    data = os.pread(open_tar(path), int(size), int(offset))
+    data = read_tar(path, int(size), int(offset))
     member = _Member(data)
     member.name = f"{path}#{key}"
     if len(data) < int(size):

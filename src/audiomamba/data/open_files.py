@@ -9,14 +9,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from audiomamba.data.remote_shards import place_of
 from audiomamba.errors import AudioError, MissingDependencyError
+from audiomamba.storage import open_ranged
 
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["HDF5_SUFFIXES", "open_hdf5", "open_tar"]
+__all__ = ["HDF5_SUFFIXES", "open_hdf5", "read_tar"]
 
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5"})
 N_OPEN = 64  # files of many recordings that one thread keeps open
@@ -39,20 +41,31 @@ def open_hdf5(path: Path) -> "h5py.File":
     return file
 
 
-def open_tar(path: Path) -> int:
-    """Open a tar file for reading at any position.
+def read_tar(path: Path, n_bytes: int, start: int) -> bytes:
+    """Read from a tar file, which stays open, at any position.
 
     Args:
-        path: the file.
+        path: the file, or what says where it is.
+        n_bytes: how much, at most.
+        start: where, in bytes from its beginning.
 
     Returns:
-        Its file descriptor, which stays open.
+        What is there.
 
     Raises:
         AudioError: it cannot be read.
+        ConfigError: it is on storage that is not known.
+        MissingDependencyError: it is on object storage, and pyarrow is not installed.
     """
-    descriptor: int = _pool.get(path, _open_tar)
-    return descriptor
+    file = _pool.get(path, _open_tar)
+    if isinstance(file, int):
+        return os.pread(file, n_bytes, start)
+    try:
+        file.seek(start)
+        data: bytes = file.read(n_bytes)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return data
 
 
 def _open_hdf5(path: Path) -> "h5py.File":
@@ -66,12 +79,17 @@ def _open_hdf5(path: Path) -> "h5py.File":
         raise AudioError(f"{path}: cannot be read as an HDF5 file") from error
 
 
-def _open_tar(path: Path) -> int:
+def _open_tar(path: Path) -> "int | BinaryIO":
     try:
-        return os.open(path, os.O_RDONLY)
+        place = place_of(path)
+        return os.open(path, os.O_RDONLY) if place is None else open_ranged(place)
     except OSError as error:
-        reason = (error.strerror or "cannot be read").lower()
-        raise AudioError(f"{path}: {reason}") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> AudioError:
+    reason = " ".join((error.strerror or str(error) or "cannot be read").lower().split())
+    return AudioError(f"{path}: {reason}")
 
 
 class _Pool(threading.local):

@@ -16,6 +16,7 @@ from audiomamba.checkpoints import Checkpoint
 from audiomamba.models import AudioModel
 from audiomamba.train.fitting import processes
 from audiomamba.train.fitting.full_state import full_model
+from audiomamba.train.fitting.mirror import Mirror
 from audiomamba.train.fitting.module import TrainingModule
 from audiomamba.train.fitting.scoring import predict, score
 from audiomamba.train.fitting.state import Position
@@ -33,13 +34,16 @@ class Checkpointer:
         task: what the run learns from what.
         front_end: how the model's input is made.
         save_every_s: seconds between two states within an epoch.
+        mirror: where a copy of what is written goes.
 
     Raises:
         AudioError: a held-out clip cannot be read.
     """
 
-    def __init__(self, run: Run, task: Task, front_end: FrontEnd, save_every_s: float) -> None:
-        self.run = run
+    def __init__(
+        self, run: Run, task: Task, front_end: FrontEnd, save_every_s: float, mirror: Mirror
+    ) -> None:
+        self.run, self.mirror = run, mirror
         self.task = task
         self.held_out = task.own_held_out(front_end)
         self.targets = task.manifest.targets(task.split.held_out)
@@ -79,6 +83,7 @@ class Checkpointer:
         if processes.rank() == 0:
             with replacing(self.run.state_path) as part, part.open("wb") as file:
                 torch.save(dict(state), file)  # to a file: a full disk is an OSError then
+            self.mirror.push()
         self.saved = time.perf_counter()
 
     def end_epoch(
@@ -139,6 +144,7 @@ class Checkpointer:
         self.save_model(replace(last, ood_detector=self.task.fit_ood_detector(last)), "last")
         seconds = sum(line["seconds"] for line in epochs)
         write_json(self.run.record_path, {**record, "seconds": seconds, "metrics": epochs[-1]})
+        self.mirror.push()
         return RunResult(
             folder=self.run.folder,
             metrics=epochs[-1],

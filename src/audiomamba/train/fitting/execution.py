@@ -24,6 +24,8 @@ class Execution(TypedDict, total=False):
         shard: whether each of several processes keeps only its share of the weights, of their
             average and of the optimizer's averages: less memory, more traffic. What is saved is
             complete all the same, and a run may be resumed the other way.
+        mirror: where a copy of the run is kept, s3://... or gs://..., which a machine whose folder
+            is empty goes on from; None for none.
         wandb: project of Weights & Biases that gets the curves too; None for none.
         progress: whether to show a progress bar.
 
@@ -37,6 +39,7 @@ class Execution(TypedDict, total=False):
     save_every_s: float
     budget_s: float | None
     shard: bool
+    mirror: str | None
     wandb: str | None
     progress: bool
 
@@ -47,6 +50,7 @@ DEFAULTS: Execution = {
     "save_every_s": 300.0,
     "budget_s": None,
     "shard": False,
+    "mirror": None,
     "wandb": None,
     "progress": True,
 }

@@ -25,6 +25,7 @@ from audiomamba.output_folders import filled_by_one_call
 from audiomamba.recipes import Recipe
 from audiomamba.train.fitting import processes
 from audiomamba.train.fitting.execution import Execution, complete
+from audiomamba.train.fitting.mirror import Mirror
 from audiomamba.train.fitting.record import new_record, open_record
 from audiomamba.train.fitting.schedule_clock import ScheduleClock
 from audiomamba.train.fitting.start import find_start
@@ -62,7 +63,7 @@ def fit(
         weights: folder that holds the weights that recipes start from, by the names of
             recipes.STARTS.
         **execution: how it is executed, as Execution says: n_threads, n_workers, save_every_s,
-            budget_s, shard, wandb, progress.
+            budget_s, shard, mirror, wandb, progress.
 
     Returns:
         The last epoch's metrics, and where the run is.
@@ -134,6 +135,7 @@ def resume_or_train(
     task, run = open_task(recipe, data, fold=fold, train_on_all=train_on_all, out=out), Run(out)
     with processes.joined():
         plan = task.plan()
+        processes.from_first(Mirror(run, execution["mirror"]).restore)
         record = processes.from_first(lambda: open_record(run, plan, resume=resume))
         if record is not None and "metrics" in record:
             return processes.from_first(lambda: _finished(run, record))
@@ -172,7 +174,8 @@ def _train(
     model = task.new_model(front_end)
     start = _start(run, recipe, model, weights)
     task.check_training_clips(is_new=record is None)
-    checkpointer = Checkpointer(run, task, front_end, execution["save_every_s"])
+    mirror = Mirror(run, execution["mirror"])
+    checkpointer = Checkpointer(run, task, front_end, execution["save_every_s"], mirror)
     labels, distillation = _targets(task, execution)
     if record is None:
         record = processes.from_first(lambda: new_record(run, task.plan(), front_end, start))
