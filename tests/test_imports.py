@@ -33,7 +33,7 @@ MAY_USE = {
     "outputs": {"errors"},
     "progress": set(),
     "provenance": set(),
-    "storage": {"errors"},
+    "storage": {"atomic", "errors"},
     "ops": {"errors"},
     "audio": {"errors"},
     "models": {"errors", "hub", "ops"},

@@ -294,6 +294,15 @@ def launch(
     Raises:
         ConfigError: something cannot be read or written, or workers cannot work; what is done
             stays, and the same call goes on.
+
+    Examples:
+        >>> from audiomamba import checkpoints
+        >>> from audiomamba.bulk import Computation, make_plan
+        >>> from audiomamba.bulk.sources import list_recordings
+        >>> clips, model = list_recordings("my-clips"), checkpoints.find("general")
+        >>> plan = make_plan(clips, "tagged", model, Computation())
+        >>> launch(plan).n_rows
+        4
     """
     if n_workers < 1:
         raise ConfigError(f"{n_workers} workers were asked for; expected at least 1")

@@ -119,6 +119,17 @@ def merge(
     Raises:
         ConfigError: not all is done, nothing is, or the table cannot be written.
         DataError: a part is damaged.
+
+    Examples:
+        >>> from audiomamba import checkpoints
+        >>> from audiomamba.bulk import Computation, make_plan
+        >>> from audiomamba.bulk.sources import list_recordings
+        >>> clips, model = list_recordings("my-clips"), checkpoints.find("general")
+        >>> plan = make_plan(clips, "tagged", model, Computation())
+        >>> merge(plan, Path("tags.parquet"))
+        Traceback (most recent call last):
+            ...
+        audiomamba.errors.ConfigError: 0 of 1 parts are done; ...
     """
     chosen = choose_by_suffix(MERGED_FORMATS, out, "merged tables")
     parts = sorted(numbers_done(plan.storage))

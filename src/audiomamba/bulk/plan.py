@@ -164,6 +164,12 @@ def make_plan(
     Raises:
         ConfigError: there is a plan already, there are no files, or nothing can be written there.
         MissingDependencyError: pyarrow is not installed.
+
+    Examples:
+        >>> from audiomamba import checkpoints
+        >>> recordings = [Recording("/archive/dog.wav"), Recording("/archive/rain.wav")]
+        >>> make_plan(recordings, "tagged", checkpoints.find("general"), Computation()).n_files
+        2
     """
     _check(out, part_files)
     storage = Storage(out)

@@ -56,6 +56,15 @@ def status_of(plan: Plan) -> Status:
     Raises:
         DataError: a record is damaged.
         OSError: the storage cannot be read.
+
+    Examples:
+        >>> from audiomamba import checkpoints
+        >>> from audiomamba.bulk import Computation, make_plan
+        >>> from audiomamba.bulk.sources import list_recordings
+        >>> clips, model = list_recordings("my-clips"), checkpoints.find("general")
+        >>> plan = make_plan(clips, "tagged", model, Computation())
+        >>> status_of(plan).n_files, status_of(plan).n_files_done
+        (4, 0)
     """
     n_parts = n_files = n_failed = 0
     seconds = 0.0

@@ -40,6 +40,15 @@ def verify(
 
     Raises:
         OSError: the storage cannot be read.
+
+    Examples:
+        >>> from audiomamba import checkpoints
+        >>> from audiomamba.bulk import Computation, make_plan
+        >>> from audiomamba.bulk.sources import list_recordings
+        >>> clips, model = list_recordings("my-clips"), checkpoints.find("general")
+        >>> plan = make_plan(clips, "tagged", model, Computation())
+        >>> [problem.reason for problem in verify(plan)]
+        ['part 0 is not done yet']
     """
     done = numbers_done(plan.storage)
     for part in range(plan.n_parts):
