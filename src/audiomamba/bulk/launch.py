@@ -301,8 +301,8 @@ def launch(
         >>> from audiomamba.bulk.sources import list_recordings
         >>> clips, model = list_recordings("my-clips"), checkpoints.find("general")
         >>> plan = make_plan(clips, "tagged", model, Computation())
-        >>> launch(plan).n_rows
-        4
+        >>> launch(plan, Share(1, 2)).n_parts  # the second half of one part
+        0
     """
     if n_workers < 1:
         raise ConfigError(f"{n_workers} workers were asked for; expected at least 1")

@@ -138,7 +138,6 @@ def merge(
             f"{len(parts)} of {plan.n_parts} parts are done; `audiomamba bulk run "
             f"{plan.storage}` does the others, --partial merges what there is"
         )
-    n_rows = 0
     with (
         claimed([out], overwrite=overwrite),
         writing(out),
@@ -146,15 +145,20 @@ def merge(
         file.open("wb") as stream,
         closing(chosen(stream)) as table,
     ):
-        for number, done in enumerate(records(plan.storage, parts), start=1):
-            rows = read_part(plan.storage, done)
-            if len(rows) != plan.n_files_of(done.part):
-                raise DataError(
-                    f"part {done.part} has {len(rows)} rows for "
-                    f"{plan.n_files_of(done.part)} files; `audiomamba bulk verify` tells more"
-                )
-            table.add(rows)
-            n_rows += len(rows)
-            if tell is not None:
-                tell(number)
+        return _merge(plan, parts, table, tell or (lambda _number: None))
+
+
+def _merge(plan: Plan, parts: list[int], table: MergedTable, tell: Callable[[int], None]) -> int:
+    """Write the rows of parts; returns how many there were."""
+    n_rows = 0
+    for number, done in enumerate(records(plan.storage, parts), start=1):
+        rows, n_files = read_part(plan.storage, done), plan.n_files_of(done.part)
+        if len(rows) != n_files:
+            raise DataError(
+                f"part {done.part} has {len(rows)} rows for {n_files} files; "
+                "`audiomamba bulk verify` tells more"
+            )
+        table.add(rows)
+        n_rows += len(rows)
+        tell(number)
     return n_rows

@@ -168,7 +168,7 @@ def make_plan(
     Examples:
         >>> from audiomamba import checkpoints
         >>> recordings = [Recording("/archive/dog.wav"), Recording("/archive/rain.wav")]
-        >>> make_plan(recordings, "tagged", checkpoints.find("general"), Computation()).n_files
+        >>> make_plan(recordings, "planned", checkpoints.find("general"), Computation()).n_files
         2
     """
     _check(out, part_files)
@@ -178,29 +178,33 @@ def make_plan(
     try:
         with TemporaryDirectory(prefix="audiomamba-plan-") as folder:
             buckets = _spool(recordings, Path(folder), progress)
-            names, n_files, n_parts = [], 0, 0
-            for name, table_bytes, n_rows, n_groups in _tables(buckets, part_files):
-                storage.write(f"plan/{name}", table_bytes)
-                names.append(name)
-                n_files, n_parts = n_files + n_rows, n_parts + n_groups
-        if not n_files:
-            raise ConfigError("there are no recordings to plan for")
+            facts = _write_lists(storage, buckets, part_files)
         about = _copy_model(model, storage)
-        facts = {
-            "format": FORMAT,
-            "audiomamba": __version__,
-            **about,
-            "computation": computation.to_dict(),
-            "n_files": n_files,
-            "n_parts": n_parts,
-            "part_files": part_files,
-            "plan": names,
-        }
+        facts |= {**about, "computation": computation.to_dict()}
         storage.write(RUN, json.dumps(facts, indent=2).encode())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(f"{out} cannot be written: {reason}") from error
     return Plan(storage, facts)
+
+
+def _write_lists(storage: Storage, buckets: Iterable[Path], part_files: int) -> dict[str, Any]:
+    """Write the lists of files; returns what is said of them."""
+    names, n_files, n_parts = [], 0, 0
+    for name, table, n_rows, n_groups in _tables(buckets, part_files):
+        storage.write(f"plan/{name}", table)
+        names.append(name)
+        n_files, n_parts = n_files + n_rows, n_parts + n_groups
+    if not n_files:
+        raise ConfigError("there are no recordings to plan for")
+    return {
+        "format": FORMAT,
+        "audiomamba": __version__,
+        "n_files": n_files,
+        "n_parts": n_parts,
+        "part_files": part_files,
+        "plan": names,
+    }
 
 
 def _check(out: str, part_files: int) -> None:
