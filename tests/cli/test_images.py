@@ -95,6 +95,27 @@ def test_a_broken_image_is_named_and_the_others_are_done(
     assert len(done.stdout.splitlines()) == 1
 
 
+def test_what_is_there_is_kept_unless_asked_and_an_image_always(
+    segmenter: Path, photos: Path, tmp_path: Path
+) -> None:
+    photo, before = photos / "0.png", (photos / "0.png").read_bytes()
+    there = tmp_path / "there.jsonl"
+    there.write_text("precious")
+    call = ("segment", photo, "--model", segmenter, "--out")
+    for refused, reason in (
+        (run(*call, there), "exists already"),
+        (run(*call, photo, "--overwrite"), "this call reads it"),
+        (run(*call, segmenter / "config.json", "--overwrite"), "this call reads it"),
+        (run("segment", tmp_path / "none.png", *call[2:], there, "--overwrite"), "none.png"),
+    ):
+        assert refused.exit_code in (1, 2)
+        assert reason in refused.stderr
+        assert there.read_text() == "precious"
+    assert photo.read_bytes() == before
+    assert run(*call, there, "--overwrite").exit_code == 0
+    assert "classes" in there.read_text()
+
+
 def test_a_model_for_another_task_is_refused(segmenter: Path, detector: Path, photos: Path) -> None:
     done = run("detect", photos, "--model", segmenter)
     assert (done.exit_code, done.stdout) == (2, "")

@@ -22,6 +22,7 @@ from audiomamba.exporting import exported
 from audiomamba.exporting.onnx_file import check_graph
 from audiomamba.infer.frame_scores import _step_scores
 from audiomamba.infer.sound_model import SoundModel
+from audiomamba.outputs import sole_writer
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,25 @@ def test_nothing_is_overwritten_unasked(small: Small) -> None:
         audiomamba.export(small.folder, small.exported.folder)
 
 
+def test_overwriting_replaces_an_exported_folder_and_nothing_else(
+    small: Small, tmp_path: Path
+) -> None:
+    (tmp_path / "holiday.txt").write_text("precious")
+    with pytest.raises(ConfigError, match=r"holds other things \(holiday\.txt\)"):
+        audiomamba.export(small.folder, tmp_path, overwrite=True)
+    with pytest.raises(ConfigError, match="would be overwritten, and this call reads it"):
+        audiomamba.export(small.folder, small.folder, overwrite=True)
+    with pytest.raises(ConfigError, match="is a file"):
+        audiomamba.export(small.folder, tmp_path / "holiday.txt", overwrite=True)
+    with (
+        sole_writer(tmp_path / "new"),
+        pytest.raises(ConfigError, match="is being written by another call"),
+    ):
+        audiomamba.export(small.folder, tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.txt"]
+    assert audiomamba.load(small.folder)
+
+
 @pytest.fixture
 def fixed() -> Checkpoint:
     """An untrained model of 0.335 s, to which shorter sound is padded."""
@@ -163,8 +183,8 @@ def test_a_graph_that_differs_is_refused_and_nothing_is_left(
     )
     translate = exported.to_onnx
 
-    def translate_wrongly(program: Any, axes: Any, file: Path) -> Any:
-        made = translate(program, axes, file)
+    def translate_wrongly(program: Any, axes: Any, file: Path, **more: Any) -> Any:
+        made = translate(program, axes, file, **more)
         graph = onnx.load(file)
         weight = next(one for one in graph.graph.initializer if one.name == "model.head.weight")
         weight.raw_data = np.full(weight.dims, 3.0, dtype=np.float32).tobytes()

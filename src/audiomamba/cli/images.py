@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from audiomamba.cli.recordings import Overwrite
 from audiomamba.errors import AudioMambaError, ConfigError
+from audiomamba.outputs import claimed
 from audiomamba.terminal import output, print_error, progress_bar
 
 if TYPE_CHECKING:
@@ -55,7 +58,13 @@ Out = Annotated[
 ]
 
 
-def segment(images: Images, model: Model, pictures: Pictures = None, out: Out = None) -> None:
+def segment(
+    images: Images,
+    model: Model,
+    pictures: Pictures = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+) -> None:
     """Find the class of each pixel of images.
 
     Prints a line of JSON for each image: its classes, with the share of pixels that each has. An
@@ -73,7 +82,7 @@ def segment(images: Images, model: Model, pictures: Pictures = None, out: Out = 
         shares = [(loaded.labels[i], round(counts[i].item(), 4)) for i in order.tolist()]
         return {"classes": [{"label": name, "share": share} for name, share in shares if share]}
 
-    _each(_images("segment", images), model, one, pictures=pictures, out=out)
+    _each(_images("segment", images), model, one, _Outputs(pictures, out, overwrite))
 
 
 def detect(
@@ -84,6 +93,7 @@ def detect(
     ] = 0.5,
     pictures: Pictures = None,
     out: Out = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find the objects in images.
 
@@ -109,7 +119,7 @@ def detect(
             ]
         }
 
-    _each(_images("detect", images), model, one, pictures=pictures, out=out)
+    _each(_images("detect", images), model, one, _Outputs(pictures, out, overwrite))
 
 
 def segment_sound(
@@ -119,6 +129,7 @@ def segment_sound(
     model: Model,
     pictures: Pictures = None,
     out: Out = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find which kind of sound is loudest where in time and frequency.
 
@@ -141,7 +152,7 @@ def segment_sound(
         return audio.load(file, sample_rate=loaded.recipe.front_end.sample_rate)  # type: ignore[union-attr]
 
     files = audio.find(recordings)
-    _each(_Inputs("segment-sound", files, read), model, one, pictures=pictures, out=out)
+    _each(_Inputs("segment-sound", files, read), model, one, _Outputs(pictures, out, overwrite))
 
 
 def train(
@@ -194,6 +205,14 @@ class _Inputs:
     read: "Callable[[ImageModel, Path], Tensor]"
 
 
+class _Outputs(NamedTuple):
+    """What is written beside stdout."""
+
+    pictures: Path | None
+    out: Path | None
+    overwrite: bool
+
+
 def _images(task: str, images: list[Path]) -> _Inputs:
     from audiomamba.vision.data.images import read_image
 
@@ -205,9 +224,7 @@ def _each(
     inputs: _Inputs,
     folder: Path,
     one: "Callable[[ImageModel, Tensor, Path | None], dict[str, Any]]",
-    *,
-    pictures: Path | None,
-    out: Path | None,
+    outputs: _Outputs,
 ) -> None:
     """Do the same with each file, and print a line for each."""
     from audiomamba.vision import load_images
@@ -215,10 +232,15 @@ def _each(
     loaded = load_images(folder)
     if loaded.recipe.task != inputs.task:
         raise ConfigError(f"{folder} is a model to {loaded.recipe.task}, not to {inputs.task}")
+    pictures, files = outputs.pictures, [path for path in (outputs.out,) if path is not None]
     if pictures is not None:
         pictures.mkdir(parents=True, exist_ok=True)
-    n_failed = 0
-    with output(out) as lines, progress_bar(inputs.task, len(inputs.files)) as advance:
+    n_failed, lines = 0, None
+    with (
+        claimed(files, [*inputs.files, folder, *folder.iterdir()], overwrite=outputs.overwrite),
+        ExitStack() as stack,
+        progress_bar(inputs.task, len(inputs.files)) as advance,
+    ):
         for index, file in enumerate(inputs.files):
             try:
                 picture = None if pictures is None else pictures / f"{index + 1:04}-{file.stem}.png"
@@ -228,6 +250,8 @@ def _each(
                 n_failed += 1
             else:
                 line = json.dumps({"file": str(file), **found}, ensure_ascii=False)
+                if lines is None:  # nothing is opened before there is something to write
+                    lines = stack.enter_context(output(outputs.out))
                 lines.write(line + "\n")
             advance()
     if n_failed:

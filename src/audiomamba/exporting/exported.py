@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
@@ -27,6 +27,8 @@ from audiomamba.exporting.int8 import MAX_LOSS, Accuracies, CheckClips, use_int8
 from audiomamba.exporting.onnx_file import check_graph, to_onnx
 from audiomamba.exporting.program import trace
 from audiomamba.infer import SoundModel, Tagger
+from audiomamba.output_folders import refuse_filled
+from audiomamba.outputs import refuse_inputs, sole_writer, writing
 
 __all__ = ["Exported", "export"]
 
@@ -100,8 +102,8 @@ def export(
         What was written, and how it compares.
 
     Raises:
-        ConfigError: the folder is there, the length does not fit, scores differ by more than 1e-4,
-            or int8 loses too much.
+        ConfigError: the folder is there, or is read by this call or written by another; the length
+            does not fit, scores differ by more than 1e-4, or int8 loses too much.
         DataError: the clips for int8 have unknown labels.
         MissingDependencyError: audiomamba[export] is not installed.
 
@@ -111,11 +113,11 @@ def export(
         audiomamba.errors.ConfigError: . is there already; name another folder, or ask to ...
     """
     folder = Path(folder)
-    _check(folder, overwrite)
+    _check(folder, overwrite, model, (int8_check, label_map, recording))
     checkpoint = _checkpoint(model)
     given = graph_input(checkpoint, features_in=features_in, length=length)
     clips = _clips(int8_check, label_map, given)
-    with _new_folder(folder) as part:
+    with sole_writer(folder), writing(folder), _new_folder(folder) as part:
         done = _write_graph(part / MODEL_FILE, checkpoint, given, recording, on_step)
         about = {"opset": done.opset, "source": _source(model)}
         _write_rest(part, checkpoint, given, about)
@@ -152,10 +154,20 @@ def _write_graph(
     return Exported(file.parent, file.stat().st_size, opset, n_nodes, agreement)
 
 
-def _check(folder: Path, overwrite: bool) -> None:
-    """Refuse early what would fail in the end."""
+def _check(
+    folder: Path,
+    overwrite: bool,
+    model: Tagger | Checkpoint | str | Path,
+    others: Iterable[str | Path | None],
+) -> None:
+    """Refuse early what would fail in the end, and to write over what is read."""
+    read = [Path(one) for one in others if one is not None]
+    if isinstance(model, str | Path):
+        read.append(checkpoints.find(model))
+    refuse_inputs([folder], read)
     if folder.exists() and not overwrite:
         raise ConfigError(f"{folder} is there already; name another folder, or ask to overwrite it")
+    refuse_filled(folder, beside=(MODEL_FILE, LABELS_FILE, SCRIPT_FILE))
     for package in PACKAGES:
         if find_spec(package) is None:
             raise MissingDependencyError(package, "export", "exporting a model")
