@@ -76,9 +76,9 @@ def second_node() -> Iterator[int]:
 def test_a_node_is_killed_and_all_is_complete_and_equal(
     model_folder: Path, second_node: int, tmp_path: Path
 ) -> None:
-    clips = write_clips(tmp_path / "clips", 2000)
+    clips = write_clips(tmp_path / "clips", 1000)
     for name in ("ours", "expected"):
-        plan(tmp_path / name, model_folder, clips, "--timeline", "--tags", part_files=25)
+        plan(tmp_path / name, model_folder, clips, "--timeline", "--tags", part_files=10)
     storage = Storage(str(tmp_path / "ours"))
 
     run = subprocess.Popen(
@@ -92,5 +92,5 @@ def test_a_node_is_killed_and_all_is_complete_and_equal(
     assert run.wait() == 0
     bulk.launch(Plan.open(str(tmp_path / "expected")), n_workers=2)
     rows = rows_of(tmp_path / "ours", tmp_path / "ours.jsonl")
-    assert len(rows) == 2000
+    assert len(rows) == 1000
     assert rows == rows_of(tmp_path / "expected", tmp_path / "expected.jsonl")

@@ -348,8 +348,10 @@ def verify(
             if n_problems <= MOST_NAMED:
                 print_error(DataError(problem.reason))
     if n_problems:
-        raise DataError(
-            f"{n_problems} of {planned.n_parts} parts have problems, {n_missing} of them are not "
-            "done yet"
+        typer.echo(
+            f"audiomamba: {n_problems} of {planned.n_parts} parts have problems, {n_missing} of "
+            "them are not done yet",
+            err=True,
         )
+        raise typer.Exit(1)
     typer.echo(f"audiomamba: {planned.n_files} files, each with one row", err=True)
