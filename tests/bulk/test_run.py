@@ -2,7 +2,9 @@ import resource
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from bulk_runs import call, command, files_of, plan, rows_of, run, spoilt_environment, write_clips
 
 import audiomamba
@@ -36,6 +38,29 @@ def test_rows_say_what_the_other_commands_say(model_folder: Path, tmp_path: Path
         (found,) = infer.find_events_in_files(tagger, [Path(row["file"])])
         assert [event["label"] for event in row["events"]] == [one.label for one in found.events]
         assert row["seconds"] == pytest.approx(found.seconds, abs=1e-6)
+
+
+def test_a_long_recording_is_held_in_a_temporary_file_of_limited_size(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    clips = write_clips(tmp_path / "clips", 3)
+    noise = 0.1 * np.random.default_rng(1).standard_normal(130 * 16_000)
+    soundfile.write(clips / "long.wav", noise, 16_000)
+    scores = {tag.label: tag.score for tag in audiomamba.load(model_folder).tag(clips / "long.wav")}
+
+    for name, spool in {"ours": "1", "small": "0.001"}.items():
+        plan(tmp_path / name, model_folder, clips)
+        assert run("run", tmp_path / name, "--spool", spool).exit_code == 0
+    ours, small = (
+        {Path(row["file"]).stem: row for row in rows_of(tmp_path / name, tmp_path / "rows.jsonl")}
+        for name in ("ours", "small")
+    )
+
+    assert ours["long"]["seconds"] == 130
+    found = {tag["label"]: tag["score"] for tag in ours["long"]["tags"]}
+    assert found == pytest.approx(scores, abs=2e-6)
+    assert "decoded it takes more than the 0.001 GB of --spool" in small["long"]["error"]
+    assert [name for name, row in small.items() if row["error"]] == ["long"]
 
 
 def test_shares_together_are_the_whole(

@@ -22,6 +22,7 @@ COMMANDS = (
     "models",
     "pull",
     "publish",
+    "bulk",
     "cache",
     "convert",
     "train",

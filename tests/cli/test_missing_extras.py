@@ -14,6 +14,7 @@ from command_line import run
         ("lightning", ("train", "own/starter", "--data", ".", "--out", "run", "--cv"), "train"),
         ("matplotlib", ("tag", ".", "--picture", "tags.png"), "plot"),
         ("fastapi", ("serve",), "serve"),
+        ("pyarrow", ("bulk", "plan", ".", "--out", "tagged"), "bulk"),
         ("paho", ("watch", ".", "--mqtt", "home.local"), "watch"),
     ],
 )
