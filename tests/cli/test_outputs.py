@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -427,3 +428,68 @@ def test_a_folder_that_cannot_be_searched_is_named_and_the_others_are_done(
     assert result.exit_code == 1
     assert f"audiomamba: {sound / 'lost+found'}: permission denied" in result.stderr
     assert (tmp_path / "o.parquet").exists() if out else good.name in result.stdout
+
+
+# A folder in which nothing may be written
+
+
+def as_nobody(*arguments: object) -> tuple[int, str]:
+    """Run a command without the rights of root, who may write anywhere; its code and stderr.
+
+    In a forked process: the package may lie where only root may read, but it is imported already.
+    """
+    read, write_to = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setgid(65_534)
+            os.setuid(65_534)
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        failed = result.exception is not None and not isinstance(result.exception, SystemExit)
+        said = repr(result.exception) if failed else result.stderr
+        os.write(write_to, json.dumps([result.exit_code, said]).encode())
+        os._exit(0)
+    os.close(write_to)
+    with open(read, "rb") as answer:  # noqa: PTH123  # a descriptor
+        data = answer.read()
+    os.waitpid(child, 0)
+    code, said = json.loads(data)
+    return code, said
+
+
+@pytest.mark.parametrize("name", ["tags.csv", "tags.png", "events.csv", "vectors.npy"])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_folder_that_is_read_only_is_said_in_one_line(
+    name: str, is_there: bool, files: list[Path], model_folder: Path
+) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "before").mkdir()  # where it can be written, so that all is imported
+        assert run(*call(name, Path(place) / "before", files[:1], model_folder)).exit_code == 0
+        folder = Path(place) / "folder"
+        folder.mkdir()
+        Path(place).chmod(0o755)
+        sound = folder / "a.wav"
+        sound.write_bytes(files[0].read_bytes())
+        model = folder / "model"
+        shutil.copytree(model_folder, model)
+        if is_there:
+            (folder / name).write_text("precious")
+        for path in (folder, model):
+            path.chmod(0o555)
+        before = sorted(path.name for path in folder.iterdir())
+        try:
+            more = ("--overwrite",) if is_there else ()
+            code, said = as_nobody(*call(name, folder, [sound], model, *more))
+            after = sorted(path.name for path in folder.iterdir())
+        finally:
+            folder.chmod(0o755)
+        assert code == 2, said
+        (line,) = said.splitlines()
+        assert line.startswith("audiomamba: ")
+        assert "cannot be written: permission denied" in line.lower()
+        assert after == before
+        if is_there:
+            assert (folder / name).read_text() == "precious"
