@@ -255,3 +255,11 @@ def test_a_name_that_no_file_can_have():
         audio.load("a\0.wav", sample_rate=RATE)
     with pytest.raises(AudioError, match="too long"):
         audio.load("a" * 300, sample_rate=RATE)
+
+
+def test_samples_that_are_masked_are_refused() -> None:
+    samples = np.ma.masked_array(np.full(100, 0.5), mask=[True, *[False] * 99])
+    with pytest.raises(ConfigError, match=r"some are masked; .* samples\.filled\(0\.0\)"):
+        audio.to_mono(samples)
+    assert audio.to_mono(samples.filled(0.0))[0] == 0
+    assert audio.to_mono(np.ma.masked_array(np.full(100, 0.5)))[0] == 0.5

@@ -225,6 +225,11 @@ def _as_floats(samples: Any) -> _Floats:
             raise ConfigError(_wrong_type(str(samples.dtype), samples.shape))
         found: _Floats = samples.detach().to("cpu", torch.float32).resolve_neg().numpy()
         return found
+    if np.ma.is_masked(samples):
+        raise ConfigError(
+            "samples are an array of which some are masked; expected one without, such as "
+            "samples.filled(0.0)"
+        )
     try:
         array = np.asarray(samples)
     except (TypeError, ValueError, RuntimeError) as error:  # such as of rows of different lengths
