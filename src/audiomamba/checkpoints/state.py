@@ -197,7 +197,7 @@ def build(config: ModelConfig, state: Mapping[str, Tensor], source: str) -> Audi
         model = config.build()
     check_state(model, state, source)
     filled = {  # laid out in memory as the model's own: convolutions depend on it, most in speed
-        key: torch.empty_like(own, device="cpu").copy_(state[key])
+        key: torch.empty_strided(own.shape, own.stride(), dtype=own.dtype).copy_(state[key])
         for key, own in model.state_dict().items()
     }
     model.load_state_dict(filled, assign=True)
