@@ -18,7 +18,7 @@ from audiomamba import audio
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium")
 SHOTS = os.environ.get("AUDIOMAMBA_SCREENSHOTS")  # a folder that is given pictures of the page
-AXE = os.environ.get("AUDIOMAMBA_AXE")  # axe.min.js of the npm package axe-core
+AXE = os.environ.get("AUDIOMAMBA_AXE") or None  # axe.min.js of the npm package axe-core
 DESKTOP, PHONE = {"width": 1100, "height": 900}, {"width": 380, "height": 780}
 
 
