@@ -74,6 +74,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "own --from empty --to new",
         "collection --from nowhere --to new",
     ),
+    "data link": ("text.csv --to new",),
     "data shard": ("text.csv --to new", "nowhere --to new"),
     "bulk plan": ("clips --out new --model nowhere",),
     "bulk run": ("nowhere", "empty"),
