@@ -31,6 +31,12 @@ Folder = Annotated[
     Path,
     typer.Option("--to", metavar="DIR", show_default=False, help="The folder to write."),
 ]
+Format = Annotated[
+    Literal["onnx", "pt2"],
+    typer.Option(
+        "--format", help="A graph for ONNX Runtime, or compiled code for PyTorch's C++ library."
+    ),
+]
 Length = Annotated[
     str | None,
     typer.Option(
@@ -77,6 +83,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder
 def export(
     model: Source,
     to: Folder,
+    as_format: Format = "onnx",
     length: Length = None,
     features_in: FeaturesIn = False,
     int8: Int8 = False,
@@ -86,11 +93,11 @@ def export(
     sound: Sound = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model as a folder that runs without PyTorch.
+    """Write a model as a folder that runs without PyTorch, or in PyTorch's C++ library.
 
     It holds model.onnx, from a waveform to scores, with the front end inside; labels.json, all that
     has to be known to use it; and tag.py, which tags recordings with onnxruntime, soundfile and
-    numpy alone.
+    numpy alone. With --format pt2 it holds model.pt2 instead, and no script.
 
     Before anything is written, scores on real sound are compared with the model's, at several
     lengths and sizes of batch: a difference of more than 1e-4 is refused. Large models take some
@@ -105,6 +112,7 @@ def export(
     done = audiomamba.export(
         model,
         to,
+        format=as_format,
         length=_length(length),
         features_in=features_in,
         int8_check=check,
@@ -138,8 +146,9 @@ def _summary(done: "Exported") -> str:
             f"{found.float32:.4f} on {found.n_clips} clips"
         )
     )
+    nodes = "" if done.opset is None else f", {done.n_nodes} nodes of operator set {done.opset}"
     return (
-        f"{done.folder}: {done.n_bytes / 1e6:.1f} MB, {done.n_nodes} nodes of operator set "
-        f"{done.opset}; scores at most {agreement.largest_difference:.1g} from PyTorch's; "
+        f"{done.folder}: {done.n_bytes / 1e6:.1f} MB{nodes}; "
+        f"scores at most {agreement.largest_difference:.1g} from PyTorch's; "
         f"{agreement.time_ms:.0f} ms on one thread, PyTorch {agreement.torch_time_ms:.0f} ms{int8}"
     )

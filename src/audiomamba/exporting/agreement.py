@@ -13,7 +13,7 @@ from torch import Tensor
 
 from audiomamba.infer import SoundModel
 
-__all__ = ["Agreement", "batches_of_sound", "compare", "new_session"]
+__all__ = ["Agreement", "batches_of_sound", "compare", "new_session", "open_graph"]
 
 BATCH_SIZES = (1, 3)
 N_TIMED = 5
@@ -44,12 +44,12 @@ class Agreement:
     torch_time_ms: float
 
 
-def compare(ours: Scores, session: Any, inputs: Sequence[Tensor]) -> Agreement:
+def compare(ours: Scores, theirs: Scores, inputs: Sequence[Tensor]) -> Agreement:
     """Run a model and its exported form on the same inputs.
 
     Args:
         ours: the model: its scores (batch, classes) of an input.
-        session: ONNX Runtime's session of the exported form.
+        theirs: the exported form: the same.
         inputs: batches; the last one's first row is also what is timed.
 
     Returns:
@@ -57,7 +57,7 @@ def compare(ours: Scores, session: Any, inputs: Sequence[Tensor]) -> Agreement:
     """
     worst, largest = inputs[0], -1.0
     for given in inputs:
-        difference = float((ours(given) - _run(session, given)).abs().max())
+        difference = float((ours(given) - theirs(given)).abs().max())
         if not difference <= largest:  # or no number at all
             worst, largest = given, difference
     times: list[tuple[float, float]] = []
@@ -66,7 +66,7 @@ def compare(ours: Scores, session: Any, inputs: Sequence[Tensor]) -> Agreement:
         start = time.process_time()
         ours(timed)
         between = time.process_time()
-        _run(session, timed)
+        theirs(timed)
         times.append((between - start, time.process_time() - between))
     torch_ms, onnx_ms = (1000 * median(column) for column in zip(*times, strict=True))
     return Agreement(largest, worst, onnx_ms, torch_ms)
@@ -88,6 +88,25 @@ def new_session(file: Path, n_threads: int = 1) -> Any:
     options.intra_op_num_threads = n_threads
     options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def open_graph(file: Path) -> Scores:
+    """Open an ONNX file that gives scores.
+
+    Args:
+        file: the file.
+
+    Returns:
+        A function from the input to scores, on one thread.
+    """
+    session = new_session(file)
+    name = session.get_inputs()[0].name
+
+    def scores(given: Tensor) -> Tensor:
+        (found,) = session.run(["scores"], {name: given.numpy()})
+        return torch.from_numpy(found)
+
+    return scores
 
 
 def batches_of_sound(
@@ -114,8 +133,3 @@ def batches_of_sound(
             repeated = samples.repeat(1 + (n * length) // len(samples))
             batches.append(repeated[: n * length].reshape(n, length))
     return batches
-
-
-def _run(session: Any, given: Tensor) -> Tensor:
-    (found,) = session.run(["scores"], {session.get_inputs()[0].name: given.numpy()})
-    return torch.from_numpy(found)

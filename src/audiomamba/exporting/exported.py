@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,13 +18,20 @@ from torch import Tensor
 from audiomamba import __version__, checkpoints
 from audiomamba.atomic import replace_folder
 from audiomamba.checkpoints import Checkpoint
-from audiomamba.errors import ConfigError, MissingDependencyError
-from audiomamba.exporting.agreement import Agreement, batches_of_sound, compare, new_session
+from audiomamba.errors import ConfigError, MissingDependencyError, UnknownNameError
+from audiomamba.exporting.agreement import (
+    Agreement,
+    Scores,
+    batches_of_sound,
+    compare,
+    open_graph,
+)
 from audiomamba.exporting.first_difference import first_difference
 from audiomamba.exporting.graph import Graph
 from audiomamba.exporting.inputs import GraphInput, Length, graph_input
 from audiomamba.exporting.int8 import MAX_LOSS, Accuracies, CheckClips, use_int8
 from audiomamba.exporting.onnx_file import check_graph, to_onnx
+from audiomamba.exporting.package import check_compiler, open_package, to_package
 from audiomamba.exporting.program import trace
 from audiomamba.infer import SoundModel, Tagger
 from audiomamba.output_folders import refuse_filled
@@ -32,7 +39,9 @@ from audiomamba.outputs import refuse_inputs, sole_writer, writing
 
 __all__ = ["Exported", "export"]
 
-MODEL_FILE, LABELS_FILE, SCRIPT_FILE = "model.onnx", "labels.json", "tag.py"
+LABELS_FILE, SCRIPT_FILE = "labels.json", "tag.py"
+WRITTEN = ("model.onnx", "model.pt2", LABELS_FILE, SCRIPT_FILE)
+Format = Literal["onnx", "pt2"]
 FORMAT = 1
 TOLERANCE = 1e-4  # of scores
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -45,8 +54,8 @@ class Exported:
     Args:
         folder: where it is.
         n_bytes: size of the model's file.
-        opset: version of the operator set.
-        n_nodes: operations in the graph, those within loops counted once.
+        opset: version of the operator set; None of a package.
+        n_nodes: operations in the graph, those within loops counted once; None of a package.
         agreement: how its scores and its speed compare with PyTorch's; of int8 weights, those that
             it had in float32.
         accuracies: with int8 weights, what they cost on labelled clips.
@@ -60,8 +69,8 @@ class Exported:
 
     folder: Path
     n_bytes: int
-    opset: int
-    n_nodes: int
+    opset: int | None
+    n_nodes: int | None
     agreement: Agreement
     accuracies: Accuracies | None = None
 
@@ -70,6 +79,7 @@ def export(
     model: Tagger | Checkpoint | str | Path,
     folder: str | Path,
     *,
+    format: Format = "onnx",  # noqa: A002 (as the command line calls it)
     length: Length = None,
     features_in: bool = False,
     int8_check: str | Path | None = None,
@@ -79,16 +89,15 @@ def export(
     overwrite: bool = False,
     on_step: Callable[[str], object] = lambda _: None,
 ) -> Exported:
-    """Write a model as a folder that runs without PyTorch: model.onnx, labels.json and tag.py.
+    """Write a model as a folder that runs without this package: model.onnx, labels.json, tag.py.
 
-    The graph takes a waveform and gives scores; the front end is inside. Before anything is written
-    its scores on real sound are compared with the model's.
+    The graph goes from waveform to scores. Those on real sound are compared with the model's first.
 
     Args:
         model: a tagger, a checkpoint, the name of a shipped model, or a folder.
         folder: where to; made, whole or not at all.
-        length: seconds, the only length that is then read; "any"; None for any if the model can,
-            else for up to its own.
+        format: "onnx"; or "pt2" for model.pt2, compiled code for PyTorch's C++ library.
+        length: seconds, the only length then; "any"; None for any, or what the model can.
         features_in: let the graph take features (batch, frames, mels) instead of a waveform.
         int8_check: labelled clips, as `audiomamba evaluate` reads them: the weights of linear
             layers become int8 if the accuracy on these hardly falls. None for float32.
@@ -102,8 +111,7 @@ def export(
         What was written, and how it compares.
 
     Raises:
-        ConfigError: the folder is there, or is read by this call or written by another; the length
-            does not fit, scores differ by more than 1e-4, or int8 loses too much.
+        ConfigError: it does not fit, the folder is in use, or scores or int8 differ too much.
         DataError: the clips for int8 have unknown labels.
         MissingDependencyError: audiomamba[export] is not installed.
 
@@ -115,17 +123,18 @@ def export(
     folder = Path(folder)
     _check(folder, overwrite, model, (int8_check, label_map, recording))
     checkpoint = _checkpoint(model)
-    given = graph_input(checkpoint, features_in=features_in, length=length)
-    clips = _clips(int8_check, label_map, given)
+    given = _graph_input(checkpoint, format, features_in, length)
+    clips = _clips(int8_check, label_map, given, format)
     with sole_writer(folder), writing(folder), _new_folder(folder) as part:
-        done = _write_graph(part / MODEL_FILE, checkpoint, given, recording, on_step)
+        file = part / f"model.{format}"
+        done = _write_graph(file, checkpoint, given, recording, on_step)
         about = {"opset": done.opset, "source": _source(model)}
-        _write_rest(part, checkpoint, given, about)
+        _write_rest(file, checkpoint, given, about)
         if clips is not None:
             on_step(f"measuring int8 on {clips.data}")
-            done = replace(done, accuracies=use_int8(part, MODEL_FILE, clips, max_loss))
-            _write_rest(part, checkpoint, given, about | {"int8": asdict(done)["accuracies"]})
-    return replace(done, folder=folder, n_bytes=(folder / MODEL_FILE).stat().st_size)
+            done = replace(done, accuracies=use_int8(part, file.name, clips, max_loss))
+            _write_rest(file, checkpoint, given, about | {"int8": asdict(done)["accuracies"]})
+    return replace(done, folder=folder, n_bytes=(folder / file.name).stat().st_size)
 
 
 def _write_graph(
@@ -139,14 +148,21 @@ def _write_graph(
     graph = Graph(checkpoint, given.front_end)
     told("tracing the model")
     program = trace(graph, given.example, any_length=isinstance(given.axes[1], str))
-    told("translating it to ONNX")
-    made = to_onnx(program, _axes(graph, given), file, longest_s=given.longest_s)
-    largest = max(weight.numel() for weight in graph.state_dict().values())
-    opset, n_nodes = check_graph(file, largest)
+    if file.suffix == ".pt2":
+        told("compiling it, which takes minutes")
+        to_package(program, file)
+        made, opset, n_nodes, run = None, None, None, open_package(file)
+    else:
+        told("translating it to ONNX")
+        made = to_onnx(program, _axes(graph, given), file, longest_s=given.longest_s)
+        largest = max(weight.numel() for weight in graph.state_dict().values())
+        (opset, n_nodes), run = check_graph(file, largest), open_graph(file)
     told("comparing it with PyTorch")
-    agreement = _agreement(checkpoint, given, file, recording)
+    agreement = _agreement(checkpoint, given, run, recording)
     if not agreement.largest_difference <= TOLERANCE:
-        where = first_difference(made, file, agreement.worst, TOLERANCE)
+        where = "in compiled code"
+        if made is not None:
+            where = first_difference(made, file, agreement.worst, TOLERANCE)
         raise ConfigError(
             f"scores of the exported {checkpoint.name} differ by "
             f"{agreement.largest_difference:.2g} from the model's: {where}; nothing was written"
@@ -167,18 +183,47 @@ def _check(
     refuse_inputs([folder], read)
     if folder.exists() and not overwrite:
         raise ConfigError(f"{folder} is there already; name another folder, or ask to overwrite it")
-    refuse_filled(folder, beside=(MODEL_FILE, LABELS_FILE, SCRIPT_FILE))
+    refuse_filled(folder, beside=WRITTEN)
+
+
+def _check_format(format: Format) -> None:  # noqa: A002
+    """Refuse a format for which something is missing."""
+    if format not in get_args(Format):
+        raise UnknownNameError("format", format, get_args(Format))
+    if format == "pt2":
+        check_compiler()
+        return
     for package in PACKAGES:
         if find_spec(package) is None:
             raise MissingDependencyError(package, "export", "exporting a model")
 
 
+def _graph_input(
+    checkpoint: Checkpoint,
+    format: Format,  # noqa: A002
+    features_in: bool,
+    length: Length,
+) -> GraphInput:
+    """The input; compiled code does not notice sound that is too long, so it has one length."""
+    _check_format(format)
+    front_end = checkpoint.front_end
+    padded = front_end is not None and not checkpoint.model.config.any_length
+    if format == "pt2" and padded and length is None and front_end is not None:
+        length = front_end.clip_s
+    return graph_input(checkpoint, features_in=features_in, length=length)
+
+
 def _clips(
-    data: str | Path | None, label_map: str | Path | None, given: GraphInput
+    data: str | Path | None,
+    label_map: str | Path | None,
+    given: GraphInput,
+    format: Format,  # noqa: A002
 ) -> CheckClips | None:
     """The clips that int8 is checked on, if it is asked for."""
     if data is None:
         return None
+    if format != "onnx":
+        raise ConfigError(f"int8 is for the format onnx; expected no int8 for {format}")
     if given.name != "waveform":
         raise ConfigError(f"int8 is checked on sound, and the graph reads {given.name}")
     return CheckClips(Path(data), None if label_map is None else Path(label_map))
@@ -224,14 +269,14 @@ def _axes(graph: Graph, given: GraphInput) -> dict[str, list[str | int]]:
 
 
 def _agreement(
-    checkpoint: Checkpoint, given: GraphInput, file: Path, recording: str | Path | None
+    checkpoint: Checkpoint, given: GraphInput, run: Scores, recording: str | Path | None
 ) -> Agreement:
     """Compare on one thread."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         ours, inputs = _ours(checkpoint, given, recording)
-        return compare(ours, new_session(file), inputs)
+        return compare(ours, run, inputs)
     finally:
         torch.set_num_threads(n_threads)
 
@@ -262,7 +307,7 @@ def _features(sound_model: SoundModel, waveforms: Tensor) -> Tensor:
 
 
 def _write_rest(
-    part: Path, checkpoint: Checkpoint, given: GraphInput, about: dict[str, Any]
+    file: Path, checkpoint: Checkpoint, given: GraphInput, about: dict[str, Any]
 ) -> None:
     """Write what has to be known to use the graph, and the script that does."""
     front_end, model = given.reads, checkpoint.model
@@ -275,7 +320,7 @@ def _write_rest(
         "scores": checkpoint.scores,
         "license": checkpoint.license,
         "made_by": f"audiomamba {__version__}",
-        "sha256": hashlib.sha256((part / MODEL_FILE).read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         **about,
     }
     if front_end is not None:
@@ -297,7 +342,7 @@ def _write_rest(
         "notes": dict(checkpoint.notes),
     }
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
-    (part / LABELS_FILE).write_text(text, "utf-8")
-    if given.name == "waveform":
+    (file.parent / LABELS_FILE).write_text(text, "utf-8")
+    if given.name == "waveform" and file.suffix == ".onnx":
         script = files("audiomamba.exporting").joinpath(f"{SCRIPT_FILE}.txt").read_bytes()
-        (part / SCRIPT_FILE).write_bytes(script)
+        (file.parent / SCRIPT_FILE).write_bytes(script)
