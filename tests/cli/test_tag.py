@@ -241,6 +241,6 @@ def test_a_model_with_a_missing_key_is_named(
 
     result = run("tag", good, "--model", broken)
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
     assert "norm_f.weight" in line

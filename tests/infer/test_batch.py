@@ -1,6 +1,7 @@
 """Recordings that share batches are scored as alone."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +63,30 @@ def test_short_recordings_share_batches(model_folder: Path, files: list[Path]) -
 
     assert sum(sizes) == n_windows
     assert len(sizes) <= n_windows / WINDOWS_PER_BATCH + N_BUCKETS
+
+
+@pytest.mark.parametrize("slow", [0, 1])  # every second recording, which one thread would read
+def test_batches_do_not_depend_on_how_fast_recordings_are_read(
+    any_length_folder: Path, files: list[Path], slow: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagger = audiomamba.load(any_length_folder)
+    expected = dict(score_many(tagger, files))
+    blocks = Tagger.blocks
+
+    def slowly(self: Tagger, recording: Path, **options: object) -> Iterator[torch.Tensor]:
+        if int(recording.stem) % 2 == slow:
+            time.sleep(0.01)
+        return blocks(self, recording, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Tagger, "blocks", slowly)
+    found = dict(score_many(tagger, files))
+
+    assert list(found) == list(expected)
+    for index, one in found.items():
+        assert isinstance(one, Scored)
+        other = expected[index]
+        assert isinstance(other, Scored)
+        assert torch.equal(one.scores, other.scores)
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_is_done(

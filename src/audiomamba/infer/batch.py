@@ -13,7 +13,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from queue import Empty, Full, Queue
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -28,10 +28,13 @@ from audiomamba.infer.windows import WindowBatch, WindowMean
 __all__ = ["kept_tags", "score_many", "tag_files", "tag_in_order", "tag_unordered"]
 
 N_READERS = 2
-READ_AHEAD = 2  # batches of windows that wait for the model
+READ_AHEAD = 2  # batches of windows of a recording that wait for the model
+RECORDINGS_AHEAD = 4  # recordings that are read before their turn
 MOST_PENDING = 8 * WINDOWS_PER_BATCH  # windows that wait for others of their length
 N_BUCKETS = 8  # groups of lengths, so that little of a batch is padding
 POLL_S = 0.1
+
+T = TypeVar("T")
 
 
 def tag_files(
@@ -201,7 +204,11 @@ class _Read(NamedTuple):
 
 
 class _Reader(Iterator[_Read]):
-    """Threads that read recordings; what they read comes by a queue that holds little."""
+    """Threads that read recordings ahead, a little of a few at a time.
+
+    What they read comes in the order of the recordings, however fast each is read, so that the same
+    recordings make the same batches in every call.
+    """
 
     def __init__(
         self, sound_model: SoundModel, recordings: Iterable[Audio], reading: Reading
@@ -209,60 +216,78 @@ class _Reader(Iterator[_Read]):
         self._sound_model, self._reading = sound_model, reading
         self._recordings = enumerate(recordings)
         self._next_recording = threading.Lock()
-        self._queue: Queue[_Read | None] = Queue(READ_AHEAD)  # None is a reader's end
-        self._n_at_work = N_READERS
+        self._ahead: Queue[Queue[_Read]] = Queue(RECORDINGS_AHEAD)
+        self._current: Queue[_Read] | None = None
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(N_READERS, thread_name_prefix="read")
         self._threads = [self._pool.submit(self._read_all) for _ in range(N_READERS)]
 
     def __next__(self) -> _Read:
-        while self._n_at_work:
-            with suppress(Empty):
-                read = self._queue.get(timeout=POLL_S)
-                if read is not None:
-                    return read
-                self._n_at_work -= 1
-        for thread in self._threads:
-            thread.result()  # raises what a reader did not expect
-        raise StopIteration
+        while self._current is None:
+            self._current = self._begun()
+        read = self._get(self._current)
+        if not isinstance(read.content, WindowBatch):
+            self._current = None
+        return read
 
     def close(self) -> None:
         """Let the threads end."""
         self._stop.set()
         self._pool.shutdown()
 
+    def _begun(self) -> "Queue[_Read] | None":
+        """The next recording that is being read; None where it has to be waited for."""
+        is_over = all(thread.done() for thread in self._threads)
+        with suppress(Empty):
+            return self._ahead.get(timeout=0 if is_over else POLL_S)
+        if is_over:
+            self._raise_unexpected()
+            raise StopIteration
+        return None
+
+    def _get(self, line: "Queue[_Read]") -> _Read:
+        """What comes next of a recording."""
+        while True:
+            with suppress(Empty):
+                return line.get(timeout=POLL_S)
+            self._raise_unexpected()
+
+    def _raise_unexpected(self) -> None:
+        """Raise what a reader did not expect."""
+        for thread in self._threads:
+            if thread.done():
+                thread.result()
+
     def _read_all(self) -> None:
         """Read one recording after the other, until there are no more."""
-        try:
-            while not self._stop.is_set():
-                with self._next_recording:
-                    index, recording = next(self._recordings, (-1, None))
-                if recording is None:
+        while not self._stop.is_set():
+            line: Queue[_Read] = Queue(READ_AHEAD)
+            with self._next_recording:
+                index, recording = next(self._recordings, (-1, None))
+                if recording is None or not self._put(self._ahead, line):
                     return
-                self._read(index, recording)
-        finally:
-            self._put(None)
+            self._read(index, recording, line)
 
-    def _read(self, index: int, recording: Audio) -> None:
+    def _read(self, index: int, recording: Audio, line: "Queue[_Read]") -> None:
         """Read one recording, unless nobody wants it any more."""
         damages: list[AudioError] = []
         windows = self._sound_model.windows(recording, self._reading, on_damage=damages.append)
         try:
             for batch in windows:
-                self._put(_Read(index, batch))
-                if self._stop.is_set():
+                if not self._put(line, _Read(index, batch)):
                     return
         except (AudioError, MissingDependencyError) as error:
-            self._put(_Read(index, error))
+            self._put(line, _Read(index, error))
         else:
-            self._put(_Read(index, _End(next(iter(damages), None))))
+            self._put(line, _Read(index, _End(next(iter(damages), None))))
 
-    def _put(self, read: _Read | None) -> None:
-        """Wait for room in the queue, unless nobody wants what was read any more."""
+    def _put(self, line: "Queue[T]", item: T) -> bool:
+        """Wait for room in a queue; False if nobody wants what was read any more."""
         while not self._stop.is_set():
             with suppress(Full):
-                self._queue.put(read, timeout=POLL_S)
-                return
+                line.put(item, timeout=POLL_S)
+                return True
+        return False
 
 
 class _Window(NamedTuple):
