@@ -239,11 +239,13 @@ class CNN14(AudioModel):
 
 def _filled(features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Make clips that are too short for one step longer by their last frame, again and again."""
-    missing = SHRINKING - features.shape[1]
+    n_frames = features.shape[1]
     if lengths is None:
-        if missing <= 0:
+        if isinstance(n_frames, int) and n_frames >= SHRINKING:
             return features, None
-        return torch.cat([features, features[:, -1:].expand(-1, missing, -1)], dim=1), None
+        # Without a branch: in an exported graph the number of frames is open.
+        last = features[:, -1:].expand(-1, SHRINKING - 1, -1)
+        return torch.cat([features, last], dim=1)[:, : torch.sym_max(n_frames, SHRINKING)], None
     frames = torch.arange(max(SHRINKING, features.shape[1]), device=features.device)
     frames = torch.minimum(frames, lengths[:, None] - 1)
     filled = features.gather(1, frames[..., None].expand(-1, -1, features.shape[2]))
