@@ -239,13 +239,11 @@ class CNN14(AudioModel):
 
 def _filled(features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Make clips that are too short for one step longer by their last frame, again and again."""
-    n_frames = features.shape[1]
     if lengths is None:
-        if isinstance(n_frames, int) and n_frames >= SHRINKING:
+        if isinstance(n := features.shape[1], int) and n >= SHRINKING:  # open while exported
             return features, None
-        # Without a branch: in an exported graph the number of frames is open.
         last = features[:, -1:].expand(-1, SHRINKING - 1, -1)
-        return torch.cat([features, last], dim=1)[:, : torch.sym_max(n_frames, SHRINKING)], None
+        return torch.cat([features, last], dim=1)[:, : torch.sym_max(n, SHRINKING)], None
     frames = torch.arange(max(SHRINKING, features.shape[1]), device=features.device)
     frames = torch.minimum(frames, lengths[:, None] - 1)
     filled = features.gather(1, frames[..., None].expand(-1, -1, features.shape[2]))
