@@ -18,6 +18,7 @@ from audiomamba import checkpoints, infer, models
 from audiomamba.audio import FrontEnd
 from audiomamba.cli import app
 from audiomamba.data import read_manifest
+from audiomamba.train.evaluation import EVALUATION_NAME
 
 BUSY = "is being written by another call"
 LONGEST_S = 600  # of one call, on a machine with other things to do
@@ -178,3 +179,21 @@ def test_of_two_calls_at_once_none_is_wrong(
                 assert len(stderr.splitlines()) == 1
         check(out, home)
         assert not list(tmp_path.glob(".*.lock"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_two_evaluations_at_once_leave_a_whole_one(home: Path, tmp_path: Path) -> None:
+    clips, tuned = home / "clips", tmp_path / "tuned"
+    at_once((*COMMANDS["finetune"][0](home), tuned), tmp_path / "finetune", 1)
+    at_once(("evaluate", tuned, "--data", clips), tmp_path / "evaluate", 1)
+    kept = tuned / EVALUATION_NAME
+    metrics = json.loads(kept.read_text())["metrics"]
+    for repetition in range(20):
+        kept.unlink()
+        answers = at_once(("evaluate", tuned, "--data", clips), tmp_path / f"answers-{repetition}")
+        assert [code for code, _ in answers] == [0, 0]
+        for _, stderr in answers:
+            assert not stderr or BUSY in stderr
+        assert json.loads(kept.read_text())["metrics"] == metrics
+        assert not list(tuned.glob(".*.lock"))
