@@ -63,9 +63,9 @@ def test_shards_are_made_and_open(tmp_path: Path) -> None:
     ("arguments", "exit_code", "message"),
     [
         (("prepare", "esc", "--from", ".", "--to", "x"), 2, "unknown corpus 'esc'; did you mean"),
-        (("prepare", "vggsound", "--from", "nowhere", "--to", "x"), 1, "nowhere: no such file"),
+        (("prepare", "vggsound", "--from", "nowhere", "--to", "x"), 2, "nowhere: no such file"),
         (("download", "audioset", "--to", "x"), 2, "unknown corpus to download 'audioset'"),
-        (("shard", "nowhere", "--to", "x"), 1, "nowhere: no such file or folder"),
+        (("shard", "nowhere", "--to", "x"), 2, "nowhere: no such file or folder"),
         (("prepare", "esc50", "--from", ".", "--to", "x", "--jobs", 0), 2, "Invalid value"),
         (("prepare", "esc50", "--to", "x"), 2, "Missing option '--from'"),
     ],

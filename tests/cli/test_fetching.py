@@ -60,7 +60,7 @@ def test_what_was_pulled_is_listed_and_cleared(hub: Hub) -> None:
         ("hf:org/tiny@v9", 2, "audiomamba: hf:org/tiny@v9: the repository has no revision 'v9'"),
         ("hf:org/tiny/a.pth", 2, "it has model.safetensors; expected a.pth"),
         ("http://example.org/a.pth", 2, "is not encrypted; expected an address with https://"),
-        ("aum_base_audioset", 1, "is linked on https://github.com/kaistmm/Audio-Mamba-AuM, where"),
+        ("aum_base_audioset", 2, "is linked on https://github.com/kaistmm/Audio-Mamba-AuM, where"),
     ],
 )
 def test_what_is_not_there_is_one_line(

@@ -10,7 +10,7 @@ import pytest
 from synthetic import lay_out
 
 from audiomamba.data import CORPORA, download, open_manifest
-from audiomamba.errors import DataError, UnknownNameError
+from audiomamba.errors import DataError, DownloadError, UnknownNameError
 
 
 class Server(ThreadingHTTPServer):
@@ -118,7 +118,7 @@ def test_a_download_goes_on_where_it_stopped(serve, server, esc50_zip, tmp_path,
     serve("esc50", esc50_zip)
     server.breaks_at, server.ranges = 100_000, ranges
     with pytest.raises(
-        DataError, match=f"goes on where this one stopped, at 100000 of {len(esc50_zip)}"
+        DownloadError, match=f"goes on where this one stopped, at 100000 of {len(esc50_zip)}"
     ):
         download("esc50", tmp_path / "out")
     download("esc50", tmp_path / "out")
@@ -128,7 +128,7 @@ def test_a_download_goes_on_where_it_stopped(serve, server, esc50_zip, tmp_path,
 
 def test_another_archive_is_refused_and_deleted(serve, esc50_zip, tmp_path):
     serve("esc50", esc50_zip, sha256="0" * 64)
-    with pytest.raises(DataError, match="not the published archive") as caught:
+    with pytest.raises(DownloadError, match="not the published archive") as caught:
         download("esc50", tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "out").iterdir()) == []
@@ -137,7 +137,7 @@ def test_another_archive_is_refused_and_deleted(serve, esc50_zip, tmp_path):
 def test_an_address_that_cannot_be_reached_is_one_line(monkeypatch, tmp_path):
     closed = replace(CORPORA["esc50"].download, url="http://127.0.0.1:9/archive")
     monkeypatch.setitem(CORPORA, "esc50", replace(CORPORA["esc50"], download=closed))
-    with pytest.raises(DataError, match=r"^http://127.0.0.1:9/archive: cannot be fetched"):
+    with pytest.raises(DownloadError, match=r"^http://127.0.0.1:9/archive: cannot be fetched"):
         download("esc50", tmp_path / "out")
 
 

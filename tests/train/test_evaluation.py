@@ -8,7 +8,7 @@ import torch
 from audiomamba import checkpoints, infer, metrics, models, train
 from audiomamba.audio import FrontEnd
 from audiomamba.data import open_manifest
-from audiomamba.errors import DataError
+from audiomamba.errors import AudioError, DataError
 from audiomamba.models.ood import OODDetector
 from audiomamba.train.evaluation import score_clips
 
@@ -103,7 +103,7 @@ def test_other_labels_are_refused_in_one_line(folder):
 def test_nothing_that_can_be_read_is_an_error(tagger, folder):
     for path in folder.rglob("*.wav"):
         path.write_bytes(b"no sound" * 400)
-    with pytest.raises(DataError, match="none of 6 clips can be read"):
+    with pytest.raises(AudioError, match="none of 6 clips can be read"):
         score_clips(tagger, open_manifest(folder).clips)
 
 

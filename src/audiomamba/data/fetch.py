@@ -11,7 +11,7 @@ from urllib.error import URLError
 
 from audiomamba.data.corpora import CORPORA, get_corpus
 from audiomamba.data.corpus import Corpus, Download
-from audiomamba.errors import DataError, UnknownNameError
+from audiomamba.errors import DataError, DownloadError, UnknownNameError
 from audiomamba.outputs import sole_writer, writing
 from audiomamba.progress import Progress
 
@@ -39,7 +39,8 @@ def download(corpus: str, out: Path, *, progress: Progress | None = None) -> Cor
 
     Raises:
         UnknownNameError: the corpus cannot be fetched.
-        DataError: the address cannot be reached, or something else came.
+        DownloadError: the address cannot be reached, or something else came.
+        DataError: the archive is damaged, or leads out of the folder.
         ConfigError: out cannot be written, or is being written by another call.
 
     Examples:
@@ -71,7 +72,7 @@ def _get(source: Download, out: Path, archive: Path, progress: Progress | None) 
         archive.unlink()
     except (URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
-        raise DataError(
+        raise DownloadError(
             f"{source.url}: cannot be fetched ({reason}); the same call goes on where this one "
             f"stopped, at {_size(archive)} of {source.size} bytes"
         ) from error
@@ -104,7 +105,7 @@ def _check(source: Download, archive: Path) -> None:
     if _size(archive) != source.size or found != source.sha256:
         size = _size(archive)
         archive.unlink()
-        raise DataError(
+        raise DownloadError(
             f"{source.url}: not the published archive, {size} bytes with SHA-256 {found}; expected "
             f"{source.size} bytes with {source.sha256}; what was fetched is deleted"
         )

@@ -156,7 +156,7 @@ def evaluate(
         The metrics; clips that cannot be read are left out and named.
 
     Raises:
-        DataError: the data set or the table is wrong, a label is unknown, or no clip can be read.
+        DataError: the data set or the table is wrong, or a label is unknown.
         ConfigError: the model is one of images, or there is no such device.
         CheckpointError: the model cannot be loaded.
         UnknownNameError: there is no such model or corpus.
@@ -232,7 +232,7 @@ def score_clips(sound_model: SoundModel, clips: Clips) -> ScoredClips:
         Their scores; clips that cannot be read are left out and named.
 
     Raises:
-        DataError: no clip can be read.
+        AudioError: no clip can be read.
         MissingDependencyError: a decoder is not installed.
     """
     kept: list[int] = []
@@ -259,7 +259,7 @@ def score_clips(sound_model: SoundModel, clips: Clips) -> ScoredClips:
         rows[index] = found.scores.numpy()
     if not rows:
         first = f": {failed[0]}" if failed else ""
-        raise DataError(f"none of {len(clips)} clips can be read{first}")
+        raise AudioError(f"none of {len(clips)} clips can be read{first}")
     return ScoredClips(
         clips=clips.take(np.array(kept)),
         scores=np.stack([rows[index] for index in range(len(kept))]),

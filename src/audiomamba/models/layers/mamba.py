@@ -150,8 +150,7 @@ class MambaBlock(nn.Module):
         self.mixer = MambaMixer(dim, direction, ssm, reverse=reverse)
         projection = self.mixer.out_proj.weight
         if not projection.is_meta:  # a division there would load PyTorch's symbolic algebra
-            with torch.no_grad():
-                projection.div_(math.sqrt(depth))
+            projection.data.div_(math.sqrt(depth))
 
     def forward(
         self, hidden: Tensor, residual: Tensor | None, lengths: Tensor | None = None
