@@ -74,9 +74,8 @@ class AudioModel(nn.Module, ABC):
     """A model from features to class logits: an encoder and a head.
 
     All methods that encode take features (batch, frames, mels), and lengths (batch,), the frames of
-    each clip as integers, or None for all frames of all clips. With lengths each clip gets what it
-    gets alone, whatever stands after its end; in what has steps of time, what is after a clip's own
-    steps is finite and means nothing. All raise ConfigError if the input does not fit the model.
+    each clip as integers, or None for all. With lengths each clip gets what it gets alone, and what
+    follows its own steps of time means nothing. All raise ConfigError for what does not fit.
 
     Args:
         config: the model's settings; kept as `self.config`.
