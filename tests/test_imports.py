@@ -16,6 +16,7 @@ ROOT = Path(audiomamba.__file__).parent
 LEAVES = {
     "atomic",
     "config",
+    "cores",
     "errors",
     "json_lines",
     "output_folders",
@@ -27,6 +28,7 @@ LEAVES = {
 MAY_USE = {
     "atomic": set(),
     "config": {"errors"},
+    "cores": set(),
     "errors": set(),
     "json_lines": set(),
     "output_folders": {"errors", "outputs"},

@@ -1,6 +1,5 @@
 """What this installation can do, what it lacks, and how to mend it."""
 
-import os
 import platform
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Literal
 import torch
 
 from audiomamba import __version__, ops
+from audiomamba.cores import n_cores
 from audiomamba.ops import launch_config
 from audiomamba.ops.linear import prefers_onednn
 
@@ -68,8 +68,7 @@ def _machine() -> Iterator[Finding]:
     yield Finding("machine", "torch", torch.__version__)
     instructions = torch.backends.cpu.get_cpu_capability()
     yield Finding("machine", "processor", f"{platform.machine()}, torch uses {instructions}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("machine", "threads", f"{torch.get_num_threads()} of {cores} cores")
+    yield Finding("machine", "threads", f"{torch.get_num_threads()} of {n_cores()} cores")
     library = "oneDNN" if prefers_onednn() else "PyTorch's default"
     yield Finding("machine", "float32 linear layers", library)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none that torch can use"

@@ -167,7 +167,7 @@ def serve(
     Ctrl-C or SIGTERM ends the server when the requests that are worked on are answered.
     """
     need_extra("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client")
-    from audiomamba.serve.command import n_cores
+    from audiomamba.cores import n_cores
     from audiomamba.serve.command import serve as run_server
     from audiomamba.serve.settings import Settings
 

@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
+from audiomamba.cores import n_cores
 from audiomamba.errors import AudioError, AudioMambaError, MissingDependencyError
 from audiomamba.infer.reading import Mode, Reading, TagOptions
 from audiomamba.infer.recording import Audio, as_paths
@@ -29,7 +30,8 @@ __all__ = ["kept_tags", "score_many", "tag_files", "tag_in_order", "tag_unordere
 
 N_READERS = 2
 READ_AHEAD = 2  # batches of windows of a recording that wait for the model
-RECORDINGS_AHEAD = 4  # recordings that are read before their turn
+RECORDINGS_AHEAD = 8  # recordings that are read before their turn
+FEW_AHEAD = 4  # where the model uses all cores, from which reading ahead takes its time
 MOST_PENDING = 8 * WINDOWS_PER_BATCH  # windows that wait for others of their length
 N_BUCKETS = 8  # groups of lengths, so that little of a batch is padding
 POLL_S = 0.1
@@ -216,7 +218,8 @@ class _Reader(Iterator[_Read]):
         self._sound_model, self._reading = sound_model, reading
         self._recordings = enumerate(recordings)
         self._next_recording = threading.Lock()
-        self._ahead: Queue[Queue[_Read]] = Queue(RECORDINGS_AHEAD)
+        has_spare_core = torch.get_num_threads() < n_cores()
+        self._ahead: Queue[Queue[_Read]] = Queue(RECORDINGS_AHEAD if has_spare_core else FEW_AHEAD)
         self._current: Queue[_Read] | None = None
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(N_READERS, thread_name_prefix="read")

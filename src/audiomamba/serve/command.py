@@ -1,7 +1,6 @@
 """The server's process: a socket, uvicorn, and an end that waits for what is being worked on."""
 
 import logging
-import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from audiomamba.serve.patience import patient_protocol
 from audiomamba.serve.service import Service
 from audiomamba.serve.settings import Settings
 
-__all__ = ["is_loopback", "n_cores", "serve"]
+__all__ = ["is_loopback", "serve"]
 
 MOST_CONNECTIONS = 256
 LARGEST_FRAME = 1 << 20  # bytes in a message of a WebSocket
@@ -82,17 +81,6 @@ def is_loopback(host: str) -> bool:
         (True, True, False)
     """
     return ip_address(host).is_loopback
-
-
-def n_cores() -> int:
-    """Count the cores that this process may use.
-
-    Returns:
-        At least 1.
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,7 +1,6 @@
 """The folder of a run: what was trained on what, how it went, and where to go on."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from audiomamba.atomic import write_text
 from audiomamba.errors import TrainingError
 
-__all__ = ["LOG_NAME", "Run", "RunResult", "differences", "metric_of", "n_cores"]
+__all__ = ["LOG_NAME", "Run", "RunResult", "differences", "metric_of"]
 
 LOG_NAME = "log.txt"  # what a run says that is one of several
 
@@ -154,13 +153,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]
-
-
-def n_cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ import torch
 
 from audiomamba import models
 from audiomamba.atomic import write_json, write_text
+from audiomamba.cores import n_cores
 from audiomamba.data import Manifest, open_manifest
 from audiomamba.errors import CheckpointError, ConfigError, TrainingError
 from audiomamba.output_folders import filled_by_one_call
@@ -20,7 +21,7 @@ from audiomamba.recipes.ablations import Ablation, get, recipes_of
 from audiomamba.train.comparison.workers import Job, Worker, work
 from audiomamba.train.fitting.start import find_start
 from audiomamba.train.fitting.task import data_marks
-from audiomamba.train.run import Run, metric_of, n_cores
+from audiomamba.train.run import Run, metric_of
 
 __all__ = ["CellResult", "SetResult", "run_set"]
 

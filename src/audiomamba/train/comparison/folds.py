@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audiomamba.atomic import write_json, write_text
+from audiomamba.cores import n_cores
 from audiomamba.data import open_manifest
 from audiomamba.errors import ConfigError, TrainingError
 from audiomamba.output_folders import filled_by_one_call
@@ -18,7 +19,7 @@ from audiomamba.train.comparison.workers import Job, Worker, work
 from audiomamba.train.distillation.targets import leak_warnings
 from audiomamba.train.fitting.processes import warn
 from audiomamba.train.fitting.task import data_marks
-from audiomamba.train.run import Run, n_cores
+from audiomamba.train.run import Run
 from audiomamba.train.split import split_clips
 
 __all__ = ["CrossValidation", "Fold", "cross_validate"]
