@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,7 @@ class RecordingIndex:
         self._lock = threading.Lock()
         with _told():
             self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+            weakref.finalize(self, self._database.close)  # where nobody calls close
             self._database.executescript(
                 f"PRAGMA journal_mode = OFF; PRAGMA cache_size = -{CACHE_KIB};{CREATE}BEGIN"
             )
