@@ -3,27 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
-from command_line import LABELS, noise, write
-
-from audiomamba import checkpoints, models
-from audiomamba.audio import FrontEnd
+from command_line import noise, write
 
 RECORDINGS = Path(__file__).parents[2] / "demo" / "recordings"
-
-
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small untrained model with three labels; its window is 0.335 s."""
-    torch.manual_seed(0)
-    model = models.create("aum_tiny", n_classes=3, n_frames=32, n_mels=32, depth=1, dim=32)
-    front_end = FrontEnd(n_frames=32, n_mels=32)
-    checkpoint = checkpoints.Checkpoint(
-        name="tiny", model=model, front_end=front_end, labels=LABELS, scores="sigmoid"
-    )
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    checkpoints.save(folder, checkpoint)
-    return folder
 
 
 @pytest.fixture

@@ -3,33 +3,14 @@
 from pathlib import Path
 
 import pytest
-import torch
 from fuzzing_run import Found, run
 from sound_files import mutated, whole_files
 
-from audiomamba import audio, checkpoints, models
-from audiomamba.audio import FrontEnd
+from audiomamba import audio
 
 MOST_KIB = 600 << 10
 # Numbers of damaged files, by seed, that were read wrong once.
 KEPT = {0: (275, 20_418, 53_034, 86_531)}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small untrained model."""
-    torch.manual_seed(0)
-    network = models.create("aum_tiny", n_classes=3, n_frames=32, n_mels=32, depth=1, dim=32)
-    checkpoint = checkpoints.Checkpoint(
-        name="tiny",
-        model=network,
-        front_end=FrontEnd(n_frames=32, n_mels=32),
-        labels=("bell", "dog", "rain"),
-        scores="sigmoid",
-    )
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    checkpoints.save(folder, checkpoint)
-    return folder
 
 
 def check(found: Found, n_files: int) -> None:
@@ -55,8 +36,8 @@ def test_files_that_were_read_wrong_once(seed: int) -> None:
         check(run(1, seed=seed, first=number), 1)
 
 
-def test_damaged_files_are_read_or_refused(model: Path) -> None:
-    found = run(400, seed=1, model=model)
+def test_damaged_files_are_read_or_refused(model_folder: Path) -> None:
+    found = run(400, seed=1, model=model_folder)
     check(found, 400)
     assert set(found.formats) == set(whole_files())
     assert min(found.outcomes["read"], found.outcomes["refused"]) > 50
@@ -64,8 +45,8 @@ def test_damaged_files_are_read_or_refused(model: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_hundred_thousand_damaged_files_are_read_or_refused(model: Path) -> None:
-    found = run(100_000, model=model)
+def test_a_hundred_thousand_damaged_files_are_read_or_refused(model_folder: Path) -> None:
+    found = run(100_000, model=model_folder)
     check(found, 100_000)
     later = found.peak_kib[1:]
     assert max(later) < 1.5 * min(later)  # memory does not grow with what was read before

@@ -10,24 +10,6 @@ LABELS = ("bell", "dog", "rain")
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small untrained model with three labels; its window is 0.335 s."""
-    torch.manual_seed(0)
-    model = models.create("aum_tiny", n_classes=3, n_frames=32, n_mels=32, depth=1, dim=32)
-    checkpoint = checkpoints.Checkpoint(
-        name="tiny",
-        model=model,
-        front_end=FrontEnd(n_frames=32, n_mels=32),
-        labels=LABELS,
-        scores="sigmoid",
-        license="Apache-2.0",
-    )
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    checkpoints.save(folder, checkpoint)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def any_length_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small untrained model that reads short recordings as they are; its window is 0.335 s."""
     torch.manual_seed(0)

@@ -17,16 +17,16 @@ CACHE_KIB = 8192
 PER_PAGE = 256  # recordings that are read at once
 
 CREATE = """
-CREATE TABLE recordings (place INTEGER PRIMARY KEY, file BLOB NOT NULL, offset INTEGER);
-CREATE INDEX places ON recordings (file, place);
+CREATE TABLE recordings (position INTEGER PRIMARY KEY, file BLOB NOT NULL, offset INTEGER);
+CREATE INDEX positions ON recordings (file, position);
 """
-TODO = """
-SELECT place, file FROM recordings AS one WHERE place > ? AND offset IS NULL AND NOT EXISTS (
-    SELECT 1 FROM recordings AS other WHERE other.file = one.file AND other.place < one.place
-) ORDER BY place LIMIT ?
+WITHOUT_ROW = """
+SELECT position, file FROM recordings AS one WHERE position > ? AND offset IS NULL AND NOT EXISTS (
+    SELECT 1 FROM recordings AS other WHERE other.file = one.file AND other.position < one.position
+) ORDER BY position LIMIT ?
 """
-ALL = "SELECT place, file FROM recordings WHERE place > ? ORDER BY place LIMIT ?"
-OFFSETS = "SELECT place, offset FROM recordings WHERE place > ? ORDER BY place LIMIT ?"
+ALL = "SELECT position, file FROM recordings WHERE position > ? ORDER BY position LIMIT ?"
+OFFSETS = "SELECT position, offset FROM recordings WHERE position > ? ORDER BY position LIMIT ?"
 SET_OFFSET = "UPDATE recordings SET offset = ? WHERE file = ?"
 
 
@@ -77,7 +77,7 @@ class RecordingIndex:
         Yields:
             The recordings; those that get a row meanwhile may be left out.
         """
-        return map(_path, self._pages(TODO))
+        return map(_path, self._pages(WITHOUT_ROW))
 
     def n_todo(self) -> int:
         """Count the recordings without a row, each once."""
@@ -110,10 +110,10 @@ class RecordingIndex:
             self._database.close()
 
     def _pages(self, query: str) -> Iterator[Any]:
-        """The second columns of all rows of a query, whose first is the place."""
-        place = 0
-        while rows := self._all(query, (place, PER_PAGE)):
-            place = rows[-1][0]
+        """The second columns of all rows of a query, whose first is the position."""
+        position = 0
+        while rows := self._all(query, (position, PER_PAGE)):
+            position = rows[-1][0]
             for _, value in rows:
                 yield value
 
